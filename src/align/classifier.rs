@@ -1,0 +1,193 @@
+//! A compiled classifier at work.
+
+use super::compile::{Compiled, Method, Score, length, weighted_sum};
+use crate::backend::{Backend, CropPlan, DeviceLinear, DeviceTensor, Precision, Reduction, Shape};
+use crate::error::{Error, Result};
+use crate::image::{CropBox, Picture, ViewSampling, plan_views};
+use crate::model::{Embeddings, Model, ViewJob};
+use std::ops::Range;
+
+/// The local views of a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Views {
+    /// Random square crops.
+    Sampled(ViewSampling),
+    /// These boxes, of every picture.
+    Boxes(Vec<CropBox>),
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self::Sampled(ViewSampling::default())
+    }
+}
+
+/// A local view and its share in the score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightedView {
+    /// Where in the picture.
+    pub crop: CropBox,
+    /// `wᵢ`; all sum to 1.
+    pub weight: f32,
+}
+
+/// A class and its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction<'a> {
+    /// The class's name.
+    pub class: &'a str,
+    /// The score: a cosine, or for the paper's form a mean of cosines.
+    pub score: f32,
+}
+
+/// What a picture scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification<'a> {
+    classes: &'a [String],
+    scores: Vec<f32>,
+    views: Vec<WeightedView>,
+}
+
+impl<'a> Classification<'a> {
+    /// The scores, in the order of the classes.
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
+    /// The local views with their weights; none unless the method is WCA.
+    pub fn views(&self) -> &[WeightedView] {
+        &self.views
+    }
+
+    /// Classes and scores, best first; of equal scores the lower index wins.
+    pub fn predictions(&self) -> Vec<Prediction<'a>> {
+        let mut order: Vec<usize> = (0..self.scores.len()).collect();
+        order.sort_by(|&a, &b| self.scores[b].total_cmp(&self.scores[a])); // stable
+        order.into_iter().map(|i| Prediction { class: &self.classes[i], score: self.scores[i] }).collect()
+    }
+}
+
+/// A model and the classes it tells apart.
+pub struct Classifier {
+    model: Model,
+    compiled: Compiled,
+    vectors: DeviceLinear,
+    /// 1 for each class: its vector is its only text.
+    ones: DeviceTensor,
+    offsets: Vec<u32>,
+}
+
+impl Model {
+    /// Joins a compiled classifier with the model it was compiled with; the vision tower is enough.
+    ///
+    /// # Errors
+    /// When it was compiled with another model.
+    pub fn into_classifier(self, compiled: Compiled) -> Result<Classifier> {
+        if compiled.model != self.fingerprint() {
+            let found = format!("one compiled with model {}", compiled.model);
+            return Err(Error::argument("classifier", found, format!("model {}", self.fingerprint())));
+        }
+        let classes = compiled.classes.len();
+        let shape = Shape::new(classes, compiled.vectors.width);
+        let vectors = self.device().pack(shape, &compiled.vectors.data, None, Precision::F32)?;
+        let ones = self.device().upload(Shape::new(1, classes), &vec![1.0; classes])?;
+        Ok(Classifier { model: self, vectors, ones, offsets: (0..=classes as u32).collect(), compiled })
+    }
+}
+
+impl Classifier {
+    /// The classifier without its model, to save.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Scores a picture with WCA's default views.
+    ///
+    /// # Errors
+    /// When the vision tower was not loaded, or memory is short.
+    pub fn classify(&self, picture: &Picture) -> Result<Classification<'_>> {
+        let mut one = self.classify_batch(&[picture], &Views::default())?;
+        Ok(one.swap_remove(0))
+    }
+
+    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any company.
+    ///
+    /// # Errors
+    /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
+    /// was not loaded, or memory is short.
+    pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification<'_>>> {
+        let boxes: Vec<Vec<CropBox>> =
+            pictures.iter().map(|picture| self.local_boxes(picture, views)).collect::<Result<_>>()?;
+        let plan = |(picture, boxes): (&&Picture, &Vec<CropBox>)| {
+            plan_views((picture.width(), picture.height()), boxes, self.model.config().image_size)
+        };
+        let plans: Vec<CropPlan> = pictures.iter().zip(&boxes).map(plan).collect::<Result<_>>()?;
+        let jobs: Vec<ViewJob<'_>> =
+            pictures.iter().zip(&plans).map(|(picture, plan)| ViewJob { picture: picture.as_rgb(), plan }).collect();
+        let embeddings = self.model.encode_views(&jobs, true)?;
+        let mut end = 0;
+        boxes
+            .into_iter()
+            .map(|boxes| {
+                let start = end;
+                end += 1 + boxes.len();
+                self.score(&embeddings, start..end, boxes)
+            })
+            .collect()
+    }
+
+    fn local_boxes(&self, picture: &Picture, views: &Views) -> Result<Vec<CropBox>> {
+        if self.compiled.options.method != Method::Wca {
+            return Ok(Vec::new());
+        }
+        let boxes = match views {
+            Views::Sampled(sampling) => sampling.boxes(picture.as_rgb())?,
+            Views::Boxes(boxes) => boxes.clone(),
+        };
+        if boxes.is_empty() {
+            return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
+        }
+        Ok(boxes)
+    }
+
+    /// Scores the picture whose views are `rows` of the embeddings, the global one first.
+    fn score(&self, embeddings: &Embeddings, rows: Range<usize>, boxes: Vec<CropBox>) -> Result<Classification<'_>> {
+        let options = &self.compiled.options;
+        let width = embeddings.width;
+        let part = |rows: Range<usize>| Embeddings {
+            width,
+            data: embeddings.data[rows.start * width..rows.end * width].to_vec(),
+        };
+        let global = part(rows.start..rows.start + 1);
+        let (views, weights) = if boxes.is_empty() {
+            (global, vec![1.0])
+        } else {
+            let views = part(rows.start + 1..rows.end);
+            let weights = self.model.weights(&views, &global, &[0, boxes.len() as u32], options.image_softmax())?;
+            (views, weights)
+        };
+        let mut scores = self.similarities(&views, &weights)?;
+        if options.method == Method::Wca && options.score == Score::Official {
+            let length = length(&weighted_sum(&views, 0..views.len(), &weights)).max(1e-12);
+            scores.iter_mut().for_each(|score| *score /= length);
+        }
+        let views = boxes.into_iter().zip(weights).map(|(crop, weight)| WeightedView { crop, weight }).collect();
+        Ok(Classification { classes: &self.compiled.classes, scores, views })
+    }
+
+    /// `Σ wᵢ fᵢ·vector` for each class.
+    fn similarities(&self, views: &Embeddings, weights: &[f32]) -> Result<Vec<f32>> {
+        let device = self.model.device();
+        let rows = device.upload(Shape::new(views.len(), views.width), &views.data)?;
+        let weights = device.upload(Shape::new(1, weights.len()), weights)?;
+        let mut scores = device.allocate(Shape::new(1, self.compiled.classes.len()))?;
+        let (texts, ones, classes) = (&self.vectors, &self.ones, &self.offsets);
+        device.weighted_similarity(&rows, &weights, texts, ones, classes, Reduction::WeightedMean, &mut scores)?;
+        device.download(&scores)
+    }
+}

@@ -1,0 +1,171 @@
+//! Classes and their descriptions.
+
+use crate::error::{Error, Result};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// A class and what describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The class's name, as it goes into the label prompt.
+    pub name: String,
+    /// Descriptions; equal ones count as often as they are there.
+    pub descriptions: Vec<String>,
+}
+
+/// The classes to tell apart, with descriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompts {
+    classes: Vec<Class>,
+    from_templates: bool,
+}
+
+impl Prompts {
+    /// Reads a JSON object `{"class": ["description", …]}`, as CuPL publishes, or a list of templates with `{}`,
+    /// which `labels` fills. With an object, `labels` chooses its classes and their order.
+    ///
+    /// # Errors
+    /// When the JSON is neither, has an entry that is not text, a class twice or without descriptions; when a label
+    /// is not in the object, is there twice, or labels are missing for templates.
+    ///
+    /// ```
+    /// use crossalign::Prompts;
+    /// let described = Prompts::from_json(r#"{"cat": ["whiskers"], "dog": ["a wet nose", "a wagging tail"]}"#, None)?;
+    /// assert_eq!(described.classes()[1].descriptions.len(), 2);
+    ///
+    /// let labels = ["cat".to_string(), "dog".to_string()];
+    /// let filled = Prompts::from_json(r#"["a drawing of a {}."]"#, Some(&labels))?;
+    /// assert_eq!(filled.classes()[0].descriptions, ["a drawing of a cat."]);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn from_json(json: &str, labels: Option<&[String]>) -> Result<Self> {
+        let file: PromptFile = serde_json::from_str(json).map_err(|error| {
+            let expected = "a JSON object {\"class\": [\"description\", …]} or a list of templates";
+            Error::argument("prompts", error.to_string(), expected)
+        })?;
+        match (file, labels) {
+            (PromptFile::Described(classes), labels) => Self::described(classes, labels),
+            (PromptFile::Templates(templates), Some(labels)) => Self::filled(&templates, labels),
+            (PromptFile::Templates(_), None) => {
+                Err(Error::argument("prompts", "a list of templates alone", "labels to fill them with"))
+            }
+        }
+    }
+
+    /// Reads a prompts file; see [`Prompts::from_json`].
+    ///
+    /// # Errors
+    /// As [`Prompts::from_json`], or when the file cannot be read.
+    pub fn open(path: impl AsRef<Path>, labels: Option<&[String]>) -> Result<Self> {
+        let path = path.as_ref();
+        let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::from_json(&json, labels).map_err(|error| error.in_file(path))
+    }
+
+    /// Classes without descriptions: enough for [`Method::Clip`](super::Method::Clip).
+    ///
+    /// # Errors
+    /// When there are no labels, an empty one, or one twice.
+    pub fn from_labels(labels: &[String]) -> Result<Self> {
+        let class = |name: &String| Class { name: name.clone(), descriptions: Vec::new() };
+        Self::checked(labels.iter().map(class).collect(), false)
+    }
+
+    /// The classes, in order.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// Whether the descriptions are filled templates.
+    pub fn from_templates(&self) -> bool {
+        self.from_templates
+    }
+
+    /// Reads labels: a JSON list of texts.
+    ///
+    /// # Errors
+    /// When it is not such a list.
+    pub fn labels_from_json(json: &str) -> Result<Vec<String>> {
+        serde_json::from_str(json).map_err(|error| Error::argument("labels", error.to_string(), "a JSON list of texts"))
+    }
+
+    fn described(classes: Vec<Class>, labels: Option<&[String]>) -> Result<Self> {
+        if let Some(class) = classes.iter().find(|class| class.descriptions.is_empty()) {
+            return Err(Error::argument(format!("class {:?}", class.name), "no descriptions", "at least one"));
+        }
+        let all = Self::checked(classes, false)?;
+        let Some(labels) = labels else { return Ok(all) };
+        let find = |label: &String| {
+            let class = all.classes.iter().find(|class| &class.name == label);
+            class.cloned().ok_or_else(|| Error::argument("labels", format!("{label:?}"), "classes of the prompts file"))
+        };
+        Self::checked(labels.iter().map(find).collect::<Result<_>>()?, false)
+    }
+
+    fn filled(templates: &[String], labels: &[String]) -> Result<Self> {
+        if templates.is_empty() {
+            return Err(Error::argument("prompts", "an empty list", "at least one template"));
+        }
+        if let Some(template) = templates.iter().find(|template| !template.contains("{}")) {
+            return Err(Error::argument("template", format!("{template:?}"), "{} where the label goes"));
+        }
+        let class = |name: &String| Class {
+            name: name.clone(),
+            descriptions: templates.iter().map(|template| template.replace("{}", name)).collect(),
+        };
+        Self::checked(labels.iter().map(class).collect(), true)
+    }
+
+    fn checked(classes: Vec<Class>, from_templates: bool) -> Result<Self> {
+        if classes.is_empty() {
+            return Err(Error::argument("prompts", "no classes", "at least one"));
+        }
+        let mut seen = HashSet::new();
+        for class in &classes {
+            if class.name.trim().is_empty() {
+                return Err(Error::argument("class name", format!("{:?}", class.name), "a name"));
+            }
+            if !seen.insert(&class.name) {
+                return Err(Error::argument("class name", format!("{:?} twice", class.name), "each class once"));
+            }
+        }
+        Ok(Self { classes, from_templates })
+    }
+}
+
+/// The two forms of a prompts file. Reading an object keeps its order and its duplicates.
+enum PromptFile {
+    Described(Vec<Class>),
+    Templates(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for PromptFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FileVisitor;
+        impl<'de> Visitor<'de> for FileVisitor {
+            type Value = PromptFile;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of classes or a list of templates")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PromptFile, A::Error> {
+                let mut classes = Vec::new();
+                while let Some((name, descriptions)) = map.next_entry()? {
+                    classes.push(Class { name, descriptions });
+                }
+                Ok(PromptFile::Described(classes))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PromptFile, A::Error> {
+                let mut templates = Vec::new();
+                while let Some(template) = seq.next_element()? {
+                    templates.push(template);
+                }
+                Ok(PromptFile::Templates(templates))
+            }
+        }
+        deserializer.deserialize_any(FileVisitor)
+    }
+}

@@ -1,0 +1,26 @@
+//! `l2_normalize`: each row to length 1.
+
+use super::Cpu;
+use super::math::{dot, map};
+use super::simd::{Kernel, Simd};
+use crate::backend::{HostTensor, Shaped};
+use crate::error::Result;
+
+pub(super) fn run(cpu: &Cpu, tensor: &mut HostTensor) -> Result<()> {
+    for row in 0..tensor.shape().rows {
+        cpu.level.dispatch(Row(tensor.row_mut(row)));
+    }
+    Ok(())
+}
+
+struct Row<'a>(&'a mut [f32]);
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let length = dot(s, self.0, self.0).sqrt().max(1e-12);
+        map(s, self.0, |x| s.div(x, s.splat(length)));
+    }
+}

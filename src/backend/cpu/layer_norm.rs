@@ -1,0 +1,65 @@
+//! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
+
+use super::Cpu;
+use super::grid::{TileMut, cuts, for_each_tile};
+use super::math::{dot, sum};
+use super::simd::{Kernel, Simd};
+use crate::backend::{HostTensor, Shaped, contract};
+use crate::error::Result;
+
+/// Rows of one task.
+const ROW_BLOCK: usize = 64;
+
+pub(super) fn run(
+    cpu: &Cpu,
+    input: &HostTensor,
+    gamma: &HostTensor,
+    beta: &HostTensor,
+    eps: f32,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+    let shape = out.shape();
+    let (gamma, beta) = (gamma.row(0), beta.row(0));
+    cpu.install(|| {
+        for_each_tile(
+            out.data_mut(),
+            shape.cols,
+            &cuts(shape.rows, ROW_BLOCK),
+            &[0, shape.cols],
+            || (),
+            |(), _, _, tile| {
+                cpu.level.dispatch(Rows { input, gamma, beta, eps, tile });
+            },
+        );
+    });
+    Ok(())
+}
+
+struct Rows<'a> {
+    input: &'a HostTensor,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    eps: f32,
+    tile: TileMut<'a>,
+}
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { input, gamma, beta, eps, mut tile } = self;
+        let width = input.shape().cols as f32;
+        for row in tile.rows.clone() {
+            let (x, out) = (input.row(row), tile.row(row));
+            let mean = sum(s, x) / width;
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = x - mean);
+            let variance = dot(s, out, out) / width;
+            let scale = 1.0 / (variance + eps).sqrt();
+            for ((out, gamma), beta) in out.iter_mut().zip(gamma).zip(beta) {
+                *out = *out * scale * gamma + beta;
+            }
+        }
+    }
+}

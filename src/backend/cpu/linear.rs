@@ -1,0 +1,216 @@
+//! `linear`: matrix product with an epilogue.
+//!
+//! Each task owns a block of rows by a group of panels. It walks panel by panel, block of depth by block of depth:
+//! a panel's block (`DEPTH_BLOCK × 64 × 4` bytes) stays in the second-level cache while the tiles of the row block
+//! pass over it. Between blocks of depth the partial sums wait in `out`, so every element is summed in one order.
+
+use super::grid::{TileMut, cuts, for_each_tile};
+use super::math::{activate, map};
+use super::panel::{Element, Panels};
+use super::simd::{Kernel, Simd};
+use super::tile::{self, Rows};
+use super::{Cpu, SimdLevel};
+use crate::backend::{Epilogue, HostTensor, Precision, Shape, Shaped, contract};
+use crate::error::Result;
+use half::{bf16, f16};
+
+/// Rows of the left-hand matrix that a task takes through a panel: with `DEPTH_BLOCK` columns they share the
+/// second-level cache with the panel.
+const ROW_BLOCK: usize = 96;
+/// The most rows of a panel that are multiplied in one go.
+const DEPTH_BLOCK: usize = 768;
+
+/// Weights in panels for the register tile of one [`SimdLevel`].
+#[derive(Clone, Debug)]
+pub struct CpuLinear {
+    shape: Shape,
+    level: SimdLevel,
+    panels: Storage,
+    /// Padded with zeros to whole panels.
+    bias: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+enum Storage {
+    F32(Panels<f32>),
+    F16(Panels<f16>),
+    Bf16(Panels<bf16>),
+}
+
+impl CpuLinear {
+    pub(super) fn new(
+        level: SimdLevel,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        precision: Precision,
+    ) -> Self {
+        fn pack<E: Element>(width: usize, shape: Shape, weight: &[f32]) -> Panels<E> {
+            let mut panels = Panels::default();
+            panels.pack(width, shape.cols, shape.rows, |k, n| weight[n * shape.cols + k]);
+            panels
+        }
+        let width = level.panel_width();
+        let mut padded = bias.map_or_else(Vec::new, <[f32]>::to_vec);
+        padded.resize(shape.rows.div_ceil(width) * width, 0.0);
+        let panels = match precision {
+            Precision::F32 => Storage::F32(pack(width, shape, weight)),
+            Precision::F16 => Storage::F16(pack(width, shape, weight)),
+            Precision::Bf16 => Storage::Bf16(pack(width, shape, weight)),
+        };
+        Self { shape, level, panels, bias: padded }
+    }
+
+    /// The level whose tile the panels are packed for.
+    pub(super) fn level(&self) -> SimdLevel {
+        self.level
+    }
+
+    /// Multiplies `rows` by one panel.
+    #[inline(always)]
+    pub(super) fn tile<S: Simd>(
+        &self,
+        s: S,
+        rows: Rows<'_>,
+        panel: usize,
+        depth: std::ops::Range<usize>,
+        epilogue: &mut impl tile::Epilogue<S>,
+    ) {
+        match &self.panels {
+            Storage::F32(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
+            Storage::F16(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
+            Storage::Bf16(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
+        }
+    }
+}
+
+impl Shaped for CpuLinear {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+pub(super) fn run(
+    cpu: &Cpu,
+    input: &HostTensor,
+    layer: &CpuLinear,
+    epilogue: Epilogue,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::linear(input.shape(), layer.shape, out.shape())?;
+    let shape = out.shape();
+    let (row_cuts, col_cuts) = partition(shape, layer.level.panel_width(), cpu.threads());
+    cpu.install(|| {
+        for_each_tile(
+            out.data_mut(),
+            shape.cols,
+            &row_cuts,
+            &col_cuts,
+            || (),
+            |(), _, _, tile| {
+                layer.level.dispatch(Block { input, layer, epilogue, tile });
+            },
+        );
+    });
+    Ok(())
+}
+
+/// Where `out` is cut into tasks: by rows, and by panels too where the rows alone would leave threads idle.
+fn partition(out: Shape, panel_width: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
+    /// Tasks for each thread, so that an uneven last one costs little.
+    const TASKS_PER_THREAD: usize = 4;
+    let rows = out.rows.div_ceil(ROW_BLOCK).max(1);
+    let panels = out.cols.div_ceil(panel_width);
+    let groups = if threads == 1 { 1 } else { (TASKS_PER_THREAD * threads).div_ceil(rows).min(panels) };
+    (cuts(out.rows, ROW_BLOCK), cuts(out.cols, panels.div_ceil(groups) * panel_width))
+}
+
+/// One task of `linear`.
+struct Block<'a> {
+    input: &'a HostTensor,
+    layer: &'a CpuLinear,
+    epilogue: Epilogue,
+    tile: TileMut<'a>,
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { input, layer, epilogue, mut tile } = self;
+        let width = S::TILE_VECTORS * S::LANES;
+        let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
+        let depth = layer.shape.cols;
+        let step = depth.div_ceil(depth.div_ceil(DEPTH_BLOCK));
+        for panel in cols.start / width..cols.end.div_ceil(width) {
+            for from in (0..depth).step_by(step) {
+                let to = depth.min(from + step);
+                for row in rows.clone().step_by(S::TILE_ROWS) {
+                    let count = S::TILE_ROWS.min(rows.end - row);
+                    let left = Rows::new(count, |r| &input.row(row + r)[from..to]);
+                    let column = panel * width - cols.start;
+                    let bias = &layer.bias[panel * width..][..width];
+                    let mut sink = Sink {
+                        s,
+                        tile: &mut tile,
+                        row,
+                        column,
+                        bias: (from == 0).then_some(bias),
+                        resume: from > 0 || epilogue == Epilogue::Accumulate,
+                    };
+                    layer.tile(s, left, panel, from..to, &mut sink);
+                    if let (Epilogue::Activate(activation), true) = (epilogue, to == depth) {
+                        for row in row..row + count {
+                            let row = tile.row(row);
+                            let end = row.len().min(column + width);
+                            map(s, &mut row[column..end], |x| activate(s, activation, x));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Starts from the bias, the partial sum or the residual; stores what comes.
+struct Sink<'a, 'b, S> {
+    s: S,
+    tile: &'a mut TileMut<'b>,
+    row: usize,
+    column: usize,
+    bias: Option<&'a [f32]>,
+    resume: bool,
+}
+
+impl<S: Simd> Sink<'_, '_, S> {
+    /// The tile's elements under one vector: fewer than `LANES` at the last columns, none beyond them.
+    #[inline(always)]
+    fn elements(&mut self, row: usize, vector: usize) -> &mut [f32] {
+        let row = self.tile.row(self.row + row);
+        let start = row.len().min(self.column + vector * S::LANES);
+        let end = row.len().min(start + S::LANES);
+        &mut row[start..end]
+    }
+}
+
+impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
+    #[inline(always)]
+    fn start(&mut self, row: usize, vector: usize) -> S::F {
+        let s = self.s;
+        let bias = self.bias.map_or(s.splat(0.0), |bias| s.load(&bias[vector * S::LANES..]));
+        if !self.resume {
+            return bias;
+        }
+        let elements = self.elements(row, vector);
+        let sum = if elements.len() == S::LANES { s.load(elements) } else { s.load_head(elements, 0.0) };
+        s.add(sum, bias)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
+        let s = self.s;
+        let elements = self.elements(row, vector);
+        if elements.len() == S::LANES { s.store(sum, elements) } else { s.store_head(sum, elements) }
+    }
+}

@@ -1,0 +1,111 @@
+//! Elementary functions on vectors.
+
+use super::simd::Simd;
+use crate::backend::Activation;
+
+/// `eˣ`, within 2 units in the last place for −87 ≤ x ≤ 88; clamped outside.
+///
+/// Cephes `expf`: `x = n ln 2 + r`, a polynomial in `r`, times `2ⁿ`.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    const LN2_HIGH: f32 = 0.693_359_4; // 0x3f318000: few bits, so that n·LN2_HIGH is exact
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const POLYNOMIAL: [f32; 6] =
+        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.500_000_0];
+
+    let x = s.min(s.max(x, s.splat(-87.3)), s.splat(88.3));
+    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    let r = s.mul_add(n, s.splat(-LN2_HIGH), x);
+    let r = s.mul_add(n, s.splat(-LN2_LOW), r);
+    let p = horner(s, r, &POLYNOMIAL);
+    let y = s.add(s.mul_add(p, s.mul(r, r), r), s.splat(1.0));
+    s.mul(y, s.exp2_integer(n))
+}
+
+/// `c₀ xⁿ + … + cₙ`
+#[inline(always)]
+fn horner<S: Simd>(s: S, x: S::F, coefficients: &[f32]) -> S::F {
+    coefficients.iter().fold(s.splat(0.0), |sum, &c| s.mul_add(sum, x, s.splat(c)))
+}
+
+/// `x · σ(y) = x / (1 + e⁻ʸ)`
+#[inline(always)]
+fn gate<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
+    let e = exp(s, s.sub(s.splat(0.0), y));
+    s.div(x, s.add(s.splat(1.0), e))
+}
+
+/// `max(x, 0) − |x|/2 · erfc(|x|/√2)`, which is `x Φ(x)` without cancellation.
+///
+/// erfc by Abramowitz and Stegun 7.1.26: absolute error at most 1.5e-7.
+#[inline(always)]
+fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
+    const P: f32 = 0.327_591_1;
+    const A: [f32; 5] = [1.061_405_4, -1.453_152_1, 1.421_413_7, -0.284_496_72, 0.254_829_6];
+
+    let zero = s.splat(0.0);
+    let magnitude = s.max(x, s.sub(zero, x));
+    let z = s.mul(magnitude, s.splat(std::f32::consts::FRAC_1_SQRT_2));
+    let t = s.div(s.splat(1.0), s.mul_add(z, s.splat(P), s.splat(1.0)));
+    let decay = exp(s, s.sub(zero, s.mul(z, z)));
+    let erfc = s.mul(s.mul(horner(s, t, &A), t), decay);
+    s.sub(s.max(x, zero), s.mul(s.mul(magnitude, s.splat(0.5)), erfc))
+}
+
+/// `x/2 (1 + tanh u) = x · σ(2u)`
+#[inline(always)]
+fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
+    const DOUBLE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    let cube = s.mul(s.mul(x, x), x);
+    let u = s.mul_add(cube, s.splat(0.044_715), x);
+    gate(s, x, s.mul(u, s.splat(DOUBLE_SQRT_2_OVER_PI)))
+}
+
+/// The non-linearity of an MLP.
+#[inline(always)]
+pub(super) fn activate<S: Simd>(s: S, activation: Activation, x: S::F) -> S::F {
+    match activation {
+        Activation::QuickGelu => gate(s, x, s.mul(x, s.splat(1.702))),
+        Activation::Gelu => gelu(s, x),
+        Activation::GeluTanh => gelu_tanh(s, x),
+    }
+}
+
+/// `Σ a·b`, lane by lane, then across the lanes.
+#[inline(always)]
+pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+    let (a_body, a_tail) = a.split_at(a.len() - a.len() % S::LANES);
+    let (b_body, b_tail) = b.split_at(a_body.len());
+    let mut sum = s.mul(s.load_head(a_tail, 0.0), s.load_head(b_tail, 0.0));
+    for (a, b) in a_body.chunks_exact(S::LANES).zip(b_body.chunks_exact(S::LANES)) {
+        sum = s.mul_add(s.load(a), s.load(b), sum);
+    }
+    s.sum(sum)
+}
+
+/// `x ↦ f(x)` element by element.
+#[inline(always)]
+pub(super) fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::F) -> S::F) {
+    let mut chunks = x.chunks_exact_mut(S::LANES);
+    for chunk in &mut chunks {
+        s.store(f(s.load(chunk)), chunk);
+    }
+    let tail = chunks.into_remainder();
+    s.store_head(f(s.load_head(tail, 0.0)), tail);
+}
+
+/// `x ↦ e^(scale·(x − max x))` in place; returns the sum of the results.
+#[inline(always)]
+pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f32 {
+    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    map(s, x, |x| exp(s, s.mul(s.sub(x, s.splat(max)), s.splat(scale))));
+    sum(s, x)
+}
+
+/// `Σ x`, lane by lane, then across the lanes.
+#[inline(always)]
+pub(super) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let chunks = x.chunks_exact(S::LANES);
+    let tail = s.load_head(chunks.remainder(), 0.0);
+    s.sum(chunks.fold(tail, |sum, chunk| s.add(sum, s.load(chunk))))
+}

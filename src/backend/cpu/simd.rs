@@ -1,0 +1,357 @@
+//! Vectors of f32 at each instruction-set level, and the choice between the levels at run time.
+//!
+//! A level's type ([`Avx2`], [`Avx512`]) is a proof that the processor has the instructions: it can only be made
+//! by asking the processor. That keeps the kernels free of `unsafe`: they are generic over [`Simd`] and run inside
+//! [`SimdLevel::dispatch`], whose target features let the operations inline.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+/// An instruction-set level of the CPU backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SimdLevel {
+    /// What every processor of the architecture has; vectorised by the compiler.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C: 8 lanes.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL: 16 lanes.
+    Avx512,
+}
+
+impl SimdLevel {
+    /// All levels, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Whether this machine's processor has the level.
+    #[cfg(target_arch = "x86_64")]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => Avx2::detect().is_some(),
+            Self::Avx512 => Avx512::detect().is_some(),
+        }
+    }
+
+    /// Whether this machine's processor has the level.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn is_available(self) -> bool {
+        self == Self::Portable
+    }
+
+    /// The highest level that this machine has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Columns of a packed panel at this level.
+    pub(super) fn panel_width(self) -> usize {
+        struct Width;
+        impl Kernel for Width {
+            type Output = usize;
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::TILE_VECTORS * S::LANES
+            }
+        }
+        self.dispatch(Width)
+    }
+
+    /// Runs a kernel at this level, or at the portable one where the processor lacks it.
+    pub(super) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Self::Portable => {}
+            Self::Avx2 => {
+                if let Some(simd) = Avx2::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx2`.
+                    return unsafe { in_avx2(simd, kernel) };
+                }
+            }
+            Self::Avx512 => {
+                if let Some(simd) = Avx512::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512`.
+                    return unsafe { in_avx512(simd, kernel) };
+                }
+            }
+        }
+        kernel.run(Portable)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn in_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn in_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// A piece of work that is written once for all levels. Everything below `run` must be `#[inline(always)]`:
+/// only what is inlined into [`SimdLevel::dispatch`]'s wrappers is compiled for the level.
+pub(super) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of f32. Slices given to `load` and `store` hold at least `LANES` elements, or the call panics.
+pub(super) trait Simd: Copy + Send + Sync {
+    /// Elements of a vector.
+    const LANES: usize;
+    /// Rows of the matrix product's register tile.
+    const TILE_ROWS: usize;
+    /// Vectors a row of the register tile. Accumulators, one row of weights and a broadcast fit the registers.
+    const TILE_VECTORS: usize;
+
+    type F: Copy;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, from: &[f32]) -> Self::F;
+    fn load_f16(self, from: &[f16]) -> Self::F;
+    fn load_bf16(self, from: &[bf16]) -> Self::F;
+    fn store(self, x: Self::F, to: &mut [f32]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a·b + c`; with one rounding where the level has FMA.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, x: Self::F) -> Self::F;
+    /// `2ⁿ` for integral `n` in −126 ..= 127.
+    fn exp2_integer(self, n: Self::F) -> Self::F;
+
+    /// Register tile of the matrix product for up to `TILE_ROWS` rows; see [`super::tile`].
+    fn tile<E: super::panel::Element, I: super::tile::Epilogue<Self>>(
+        self,
+        rows: super::tile::Rows<'_>,
+        panel: &[E],
+        epilogue: &mut I,
+    );
+
+    /// The first elements of a vector; the others are `fill`.
+    #[inline(always)]
+    fn load_head(self, from: &[f32], fill: f32) -> Self::F {
+        let mut whole = [fill; 16];
+        whole[..from.len()].copy_from_slice(from);
+        self.load(&whole)
+    }
+
+    /// Stores the first `to.len()` elements.
+    #[inline(always)]
+    fn store_head(self, x: Self::F, to: &mut [f32]) {
+        let mut whole = [0.0; 16];
+        self.store(x, &mut whole);
+        to.copy_from_slice(&whole[..to.len()]);
+    }
+
+    /// Sum of the elements, in lane order.
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; 16];
+        self.store(x, &mut lanes);
+        lanes[..Self::LANES].iter().sum()
+    }
+}
+
+/// Calls the register tile for the number of rows at hand, so that a row tail wastes nothing.
+macro_rules! tile_by_rows {
+    ($vectors:literal: $($rows:literal),+) => {
+        const TILE_ROWS: usize = [$($rows),+][0];
+        const TILE_VECTORS: usize = $vectors;
+
+        #[inline(always)]
+        fn tile<E: super::panel::Element, I: super::tile::Epilogue<Self>>(
+            self,
+            rows: super::tile::Rows<'_>,
+            panel: &[E],
+            epilogue: &mut I,
+        ) {
+            match rows.count() {
+                $($rows => super::tile::tile::<Self, E, I, $rows, $vectors>(self, rows, panel, epilogue),)+
+                _ => unreachable!("a tile of more than TILE_ROWS rows"),
+            }
+        }
+    };
+}
+
+/// The level without intrinsics: 8 lanes that the compiler maps to what the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn map2(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+        std::array::from_fn(|i| f(a[i], b[i]))
+    }
+}
+
+impl Simd for Portable {
+    const LANES: usize = 8;
+    type F = [f32; 8];
+
+    tile_by_rows!(2: 3, 2, 1);
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> [f32; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16]) -> [f32; 8] {
+        from.first_chunk::<8>().expect("8 elements").map(f16::to_f32)
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16]) -> [f32; 8] {
+        from.first_chunk::<8>().expect("8 elements").map(|x| f32::from_bits(u32::from(x.to_bits()) << 16))
+    }
+    #[inline(always)]
+    fn store(self, x: [f32; 8], to: &mut [f32]) {
+        *to.first_chunk_mut().expect("8 elements") = x;
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn round(self, x: [f32; 8]) -> [f32; 8] {
+        // Adding 1.5 · 2²³ leaves no fraction bits; exact for |x| < 2²², rounded to even by the addition itself.
+        const SHIFT: f32 = 12_582_912.0;
+        x.map(|x| (x + SHIFT) - SHIFT)
+    }
+    #[inline(always)]
+    fn exp2_integer(self, n: [f32; 8]) -> [f32; 8] {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+}
+
+/// Proof of AVX2, FMA and F16C.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    fn detect() -> Option<Self> {
+        let has =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
+    }
+}
+
+/// Proof of AVX-512 F, BW, DQ and VL, and of what [`Avx2`] proves.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        Avx2::detect().filter(|_| has).map(|_| Self(()))
+    }
+}
+
+/// Wraps intrinsics as methods: `name(arguments) = expression;`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! operations {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)+) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: $type),*) $(-> $result)? {
+            // SAFETY: `self` proves that the processor has the instructions; the slices that pointers are taken
+            // of were cut to the length that is read or written.
+            unsafe { $body }
+        }
+    )+};
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    type F = __m256;
+
+    tile_by_rows!(2: 6, 5, 4, 3, 2, 1);
+
+    operations! {
+        splat(x: f32) -> __m256 = _mm256_set1_ps(x);
+        load(from: &[f32]) -> __m256 = _mm256_loadu_ps(from[..8].as_ptr());
+        load_f16(from: &[f16]) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
+        load_bf16(from: &[bf16]) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(from[..8].as_ptr().cast()))));
+        store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        mul_add(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        round(x: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+        exp2_integer(n: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
+            _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127))));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    type F = __m512;
+
+    tile_by_rows!(4: 6, 5, 4, 3, 2, 1);
+
+    operations! {
+        splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
+        load_f16(from: &[f16]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
+        load_bf16(from: &[bf16]) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(from[..16].as_ptr().cast()))));
+        store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        round(x: __m512) -> __m512 =
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+        exp2_integer(n: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(
+            _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127))));
+    }
+}

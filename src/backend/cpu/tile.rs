@@ -1,0 +1,67 @@
+//! The register tile: the one inner loop of every matrix product on the CPU.
+//!
+//! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
+//! vectors of the panel (unit stride) and one element of each row, and does `MR·NV` fused multiply-adds.
+//! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
+
+use super::panel::Element;
+use super::simd::Simd;
+
+/// The most rows of any level's tile.
+const MAX_ROWS: usize = 6;
+
+/// The left-hand rows of one tile, all of the panel's depth.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    rows: [&'a [f32]; MAX_ROWS],
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Row `i` is `row(i)`, for `i` in `0 .. count`.
+    #[inline(always)]
+    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
+        Self { rows: std::array::from_fn(|i| if i < count { row(i) } else { &[] }), count }
+    }
+
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// What a tile starts from and where its sums go.
+pub(super) trait Epilogue<S: Simd> {
+    /// The accumulators' first value for vector `vector` of row `row` of the tile.
+    fn start(&mut self, row: usize, vector: usize) -> S::F;
+    /// Takes the finished sum.
+    fn finish(&mut self, row: usize, vector: usize, sum: S::F);
+}
+
+/// `epilogue.finish(epilogue.start() + rows · panel)`; called through [`Simd::tile`].
+#[inline(always)]
+pub(super) fn tile<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
+    s: S,
+    rows: Rows<'_>,
+    panel: &[E],
+    epilogue: &mut I,
+) {
+    let width = NV * S::LANES;
+    let depth = panel.len() / width;
+    let rows: [&[f32]; MR] = std::array::from_fn(|r| &rows.rows[r][..depth]);
+    let mut sums: [[S::F; NV]; MR] = std::array::from_fn(|r| std::array::from_fn(|v| epilogue.start(r, v)));
+    for (k, weights) in (0..depth).zip(panel.chunks_exact(width)) {
+        let weights: [S::F; NV] = std::array::from_fn(|v| E::load(s, &weights[v * S::LANES..]));
+        for r in 0..MR {
+            let x = s.splat(rows[r][k]);
+            for v in 0..NV {
+                sums[r][v] = s.mul_add(x, weights[v], sums[r][v]);
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (v, sum) in sums.into_iter().enumerate() {
+            epilogue.finish(r, v, sum);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `alignment_weights` and `weighted_similarity`: WCA's weights and scores.
+//!
+//! The similarity of a tile of views with a panel of texts is reduced as soon as the registers hold it. A task owns
+//! whole classes; where a class begins inside a panel, both neighbours multiply that panel.
+
+use super::Cpu;
+use super::grid::{TileMut, for_each_tile};
+use super::linear::CpuLinear;
+use super::math::{dot, softmax_numerators};
+use super::simd::{Kernel, Simd};
+use super::tile::{Epilogue, Rows};
+use crate::backend::{HostTensor, Reduction, Shaped, contract};
+use crate::error::Result;
+
+/// Texts of one task, about: a few panels, so that the shared ones at its edges weigh little.
+const TEXT_BLOCK: usize = 512;
+
+pub(super) fn alignment_weights(
+    cpu: &Cpu,
+    rows: &HostTensor,
+    anchors: &HostTensor,
+    offsets: &[u32],
+    scale: f32,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+    for (segment, bounds) in offsets.windows(2).enumerate() {
+        let first = bounds[0] as usize;
+        let weights = &mut out.row_mut(0)[first..bounds[1] as usize];
+        cpu.level.dispatch(Segment { rows, anchor: anchors.row(segment), first, scale, weights });
+    }
+    Ok(())
+}
+
+struct Segment<'a> {
+    rows: &'a HostTensor,
+    anchor: &'a [f32],
+    first: usize,
+    scale: f32,
+    weights: &'a mut [f32],
+}
+
+impl Kernel for Segment<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (i, weight) in self.weights.iter_mut().enumerate() {
+            *weight = dot(s, self.rows.row(self.first + i), self.anchor) * self.scale;
+        }
+        let sum = softmax_numerators(s, self.weights, 1.0);
+        self.weights.iter_mut().for_each(|weight| *weight /= sum);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the contract's parameters")]
+pub(super) fn run(
+    cpu: &Cpu,
+    views: &HostTensor,
+    view_weights: &HostTensor,
+    texts: &CpuLinear,
+    text_weights: &HostTensor,
+    classes: &[u32],
+    reduction: Reduction,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::weighted_similarity(
+        views.shape(),
+        view_weights.shape(),
+        texts.shape(),
+        text_weights.shape(),
+        classes,
+        reduction,
+        out.shape(),
+    )?;
+    let cols = out.shape().cols;
+    let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
+    cpu.install(|| {
+        for_each_tile(out.data_mut(), cols, &[0, 1], &class_cuts(classes), Vec::new, |similarities, _, _, mut tile| {
+            let offsets = &classes[tile.cols.start..=tile.cols.end];
+            let block =
+                Block { views, view_weights, texts, text_weights, offsets, scores: tile_row(&mut tile), similarities };
+            match reduction {
+                Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
+                Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
+            }
+        });
+    });
+    Ok(())
+}
+
+fn tile_row<'a>(tile: &'a mut TileMut<'_>) -> &'a mut [f32] {
+    tile.row(0)
+}
+
+/// Cuts the classes so that each task has about `TEXT_BLOCK` texts.
+fn class_cuts(classes: &[u32]) -> Vec<usize> {
+    let mut cuts = vec![0];
+    let mut first = 0;
+    for (class, &end) in classes.iter().enumerate().skip(1) {
+        if (end - first) as usize >= TEXT_BLOCK || class + 1 == classes.len() {
+            cuts.push(class);
+            first = end;
+        }
+    }
+    cuts
+}
+
+/// One task: some classes.
+struct Block<'a> {
+    views: &'a HostTensor,
+    view_weights: &'a [f32],
+    texts: &'a CpuLinear,
+    text_weights: &'a [f32],
+    /// Bounds of the task's classes among all texts.
+    offsets: &'a [u32],
+    scores: &'a mut [f32],
+    similarities: &'a mut Vec<f32>,
+}
+
+impl Block<'_> {
+    /// Multiplies each tile of views by one panel of texts; `visit` gets the tile's first view and its rows.
+    #[inline(always)]
+    fn for_each_view_tile<S: Simd>(&self, mut visit: impl FnMut(usize, Rows<'_>)) {
+        let count = self.views.shape().rows;
+        for view in (0..count).step_by(S::TILE_ROWS) {
+            visit(view, Rows::new(S::TILE_ROWS.min(count - view), |r| self.views.row(view + r)));
+        }
+    }
+
+    /// The panels that hold a range of texts.
+    #[inline(always)]
+    fn panels(&self, from: u32, to: u32, width: usize) -> std::ops::Range<usize> {
+        from as usize / width..(to as usize).div_ceil(width)
+    }
+}
+
+/// `Σᵢ wᵢ Σⱼ vⱼ sᵢⱼ`: the views are summed in registers, the texts of a class as their panel is done.
+struct Mean<'a>(Block<'a>);
+
+impl Kernel for Mean<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let block = self.0;
+        let depth = block.views.shape().cols;
+        let width = S::TILE_VECTORS * S::LANES;
+        let last = block.offsets.len() - 1;
+        block.scores.fill(0.0);
+        let mut class = 0;
+        for panel in block.panels(block.offsets[0], block.offsets[last], width) {
+            let mut sums = [0.0; 64];
+            block.for_each_view_tile::<S>(|view, rows| {
+                let weights = &block.view_weights[view..view + rows.count()];
+                block.texts.tile(s, rows, panel, 0..depth, &mut WeighViews { s, weights, sums: &mut sums });
+            });
+            for (text, sum) in (panel * width..).zip(&sums[..width]) {
+                if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
+                    continue; // another task's, or padding
+                }
+                while text >= block.offsets[class + 1] as usize {
+                    class += 1;
+                }
+                block.scores[class] += block.text_weights[text] * sum;
+            }
+        }
+    }
+}
+
+/// Adds `wᵢ sᵢⱼ` over the tile's views to each text's sum.
+struct WeighViews<'a, S> {
+    s: S,
+    weights: &'a [f32],
+    sums: &'a mut [f32; 64],
+}
+
+impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
+    #[inline(always)]
+    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
+        self.s.splat(0.0)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
+        let s = self.s;
+        let sums = &mut self.sums[vector * S::LANES..];
+        s.store(s.mul_add(s.splat(self.weights[row]), sum, s.load(sums)), sums);
+    }
+}
+
+/// The mean over the best `k` texts: a tile's similarities with one class at a time, then a selection a row.
+struct Best<'a>(Block<'a>, usize);
+
+impl Kernel for Best<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(block, k) = self;
+        let mut similarities = std::mem::take(block.similarities);
+        let depth = block.views.shape().cols;
+        let width = S::TILE_VECTORS * S::LANES;
+        for class in 0..block.offsets.len() - 1 {
+            let (from, to) = (block.offsets[class], block.offsets[class + 1]);
+            let panels = block.panels(from, to, width);
+            let stride = panels.len() * width;
+            similarities.clear();
+            similarities.resize(S::TILE_ROWS * stride, 0.0);
+            let mut score = 0.0;
+            block.for_each_view_tile::<S>(|view, rows| {
+                for panel in panels.clone() {
+                    let column = (panel - panels.start) * width;
+                    let mut sink = Similarities { s, rows: &mut similarities, stride, column };
+                    block.texts.tile(s, rows, panel, 0..depth, &mut sink);
+                }
+                for r in 0..rows.count() {
+                    let first = r * stride + from as usize - panels.start * width;
+                    let row = &similarities[first..first + (to - from) as usize];
+                    let weights = &block.text_weights[from as usize..to as usize];
+                    score += block.view_weights[view + r] * best_mean(row, weights, k);
+                }
+            });
+            block.scores[class] = score;
+        }
+        *block.similarities = similarities;
+    }
+}
+
+/// `Σ vⱼ sⱼ / Σ vⱼ` over the `k` largest `sⱼ` with a weight.
+fn best_mean(similarities: &[f32], weights: &[f32], k: usize) -> f32 {
+    let mut best: Vec<usize> = (0..similarities.len()).filter(|&j| weights[j] != 0.0).collect();
+    let better = |&a: &usize, &b: &usize| similarities[b].total_cmp(&similarities[a]).then(a.cmp(&b));
+    if k < best.len() {
+        best.select_nth_unstable_by(k, better);
+        best.truncate(k);
+    }
+    best.sort_unstable(); // one order of summation, whatever the selection left
+    let sum = |f: &dyn Fn(usize) -> f32| best.iter().map(|&j| f(j)).sum::<f32>();
+    if best.is_empty() { 0.0 } else { sum(&|j| weights[j] * similarities[j]) / sum(&|j| weights[j]) }
+}
+
+/// Stores a tile's products as rows of similarities.
+struct Similarities<'a, S> {
+    s: S,
+    rows: &'a mut [f32],
+    stride: usize,
+    column: usize,
+}
+
+impl<S: Simd> Epilogue<S> for Similarities<'_, S> {
+    #[inline(always)]
+    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
+        self.s.splat(0.0)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
+        self.s.store(sum, &mut self.rows[row * self.stride + self.column + vector * S::LANES..]);
+    }
+}

@@ -1,0 +1,277 @@
+//! The device that a user chose: one type over all backends.
+
+use super::{
+    Backend, Cpu, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Reduction, Reference, Rgb, Shape, Shaped,
+    cpu::CpuLinear, reference::ReferenceLinear,
+};
+use crate::error::{Error, Result};
+use std::ops::Range;
+
+/// A backend chosen at run time. It is a [`Backend`] itself: it hands every call to the one it holds.
+///
+/// ```
+/// use crossalign::backend::{Backend, Device};
+/// let device = Device::open("cpu", 2)?;
+/// assert!(device.describe().starts_with("cpu"));
+/// # Ok::<(), crossalign::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum Device {
+    /// Plain scalar code.
+    Reference(Reference),
+    /// SIMD and threads.
+    Cpu(Cpu),
+}
+
+/// A tensor of a [`Device`].
+#[derive(Debug)]
+pub enum DeviceTensor {
+    /// In the process's memory: the reference and the CPU backend.
+    Host(HostTensor),
+}
+
+/// A packed linear layer of a [`Device`].
+#[derive(Debug)]
+pub enum DeviceLinear {
+    /// Packed by the reference backend.
+    Reference(ReferenceLinear),
+    /// Packed by the CPU backend.
+    Cpu(CpuLinear),
+}
+
+impl Device {
+    /// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N]` or `cuda[:N]`; `threads` is for the CPU
+    /// (0: as many as the machine runs at once).
+    ///
+    /// # Errors
+    /// When the name is none of these, or the device is not built in or not there. `auto` always finds one.
+    pub fn open(name: &str, threads: usize) -> Result<Self> {
+        let (kind, index) = name.split_once(':').map_or((name, None), |(kind, index)| (kind, Some(index)));
+        if index.is_some_and(|index| !matches!(kind, "wgpu" | "cuda") || index.parse::<usize>().is_err()) {
+            return Err(Error::argument("device", format!("{name:?}"), "a number after wgpu: or cuda: only"));
+        }
+        match kind {
+            "auto" | "cpu" => Cpu::new(threads).map(Self::Cpu),
+            "reference" => Ok(Self::Reference(Reference)),
+            "wgpu" | "cuda" => Err(Error::device(name, "not built in: this version has the CPU backend only")),
+            _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N] or reference")),
+        }
+    }
+}
+
+impl Shaped for DeviceTensor {
+    fn shape(&self) -> Shape {
+        let Self::Host(tensor) = self;
+        tensor.shape()
+    }
+}
+
+impl Shaped for DeviceLinear {
+    fn shape(&self) -> Shape {
+        match self {
+            Self::Reference(layer) => layer.shape(),
+            Self::Cpu(layer) => layer.shape(),
+        }
+    }
+}
+
+/// A backend that a [`Device`] can hold: how it finds what is its own.
+trait Member: Backend {
+    fn tensor<'a>(&self, tensor: &'a DeviceTensor) -> Result<&'a Self::Tensor>;
+    fn tensor_mut<'a>(&self, tensor: &'a mut DeviceTensor) -> Result<&'a mut Self::Tensor>;
+    fn layer<'a>(&self, layer: &'a DeviceLinear) -> Result<&'a Self::Linear>;
+    fn wrap_tensor(tensor: Self::Tensor) -> DeviceTensor;
+    fn wrap_layer(layer: Self::Linear) -> DeviceLinear;
+}
+
+macro_rules! member {
+    ($backend:ty, $tensor:ident, $layer:ident) => {
+        impl Member for $backend {
+            fn tensor<'a>(&self, tensor: &'a DeviceTensor) -> Result<&'a Self::Tensor> {
+                let DeviceTensor::$tensor(tensor) = tensor;
+                Ok(tensor)
+            }
+            fn tensor_mut<'a>(&self, tensor: &'a mut DeviceTensor) -> Result<&'a mut Self::Tensor> {
+                let DeviceTensor::$tensor(tensor) = tensor;
+                Ok(tensor)
+            }
+            fn layer<'a>(&self, layer: &'a DeviceLinear) -> Result<&'a Self::Linear> {
+                match layer {
+                    DeviceLinear::$layer(layer) => Ok(layer),
+                    _ => Err(Error::argument("layer", "one packed by another device", self.describe())),
+                }
+            }
+            fn wrap_tensor(tensor: Self::Tensor) -> DeviceTensor {
+                DeviceTensor::$tensor(tensor)
+            }
+            fn wrap_layer(layer: Self::Linear) -> DeviceLinear {
+                DeviceLinear::$layer(layer)
+            }
+        }
+    };
+}
+
+member!(Reference, Host, Reference);
+member!(Cpu, Host, Cpu);
+
+/// Evaluates an expression with the backend that a device holds.
+macro_rules! on {
+    ($device:expr, $backend:ident => $body:expr) => {
+        match $device {
+            Device::Reference($backend) => $body,
+            Device::Cpu($backend) => $body,
+        }
+    };
+}
+
+fn wrap_tensor<B: Member>(_: &B, tensor: B::Tensor) -> DeviceTensor {
+    B::wrap_tensor(tensor)
+}
+
+fn wrap_layer<B: Member>(_: &B, layer: B::Linear) -> DeviceLinear {
+    B::wrap_layer(layer)
+}
+
+impl Backend for Device {
+    type Tensor = DeviceTensor;
+    type Linear = DeviceLinear;
+
+    fn describe(&self) -> String {
+        on!(self, b => b.describe())
+    }
+
+    fn activation_budget(&self) -> usize {
+        on!(self, b => b.activation_budget())
+    }
+
+    fn allocate(&self, shape: Shape) -> Result<DeviceTensor> {
+        on!(self, b => Ok(wrap_tensor(b, b.allocate(shape)?)))
+    }
+
+    fn upload(&self, shape: Shape, data: &[f32]) -> Result<DeviceTensor> {
+        on!(self, b => Ok(wrap_tensor(b, b.upload(shape, data)?)))
+    }
+
+    fn download(&self, tensor: &DeviceTensor) -> Result<Vec<f32>> {
+        on!(self, b => b.download(b.tensor(tensor)?))
+    }
+
+    fn reshape(&self, tensor: &mut DeviceTensor, shape: Shape) -> Result<()> {
+        on!(self, b => b.reshape(b.tensor_mut(tensor)?, shape))
+    }
+
+    fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<DeviceLinear> {
+        on!(self, b => Ok(wrap_layer(b, b.pack(shape, weight, bias, precision)?)))
+    }
+
+    fn crop_resize(
+        &self,
+        picture: Rgb<'_>,
+        plan: &CropPlan,
+        views: Range<usize>,
+        output: CropOutput<'_, DeviceTensor>,
+    ) -> Result<()> {
+        on!(self, b => b.crop_resize(picture, plan, views, match output {
+            CropOutput::Bytes(bytes) => CropOutput::Bytes(bytes),
+            CropOutput::Patches { layout, first_row, out } => {
+                CropOutput::Patches { layout, first_row, out: b.tensor_mut(out)? }
+            }
+        }))
+    }
+
+    fn linear(
+        &self,
+        input: &DeviceTensor,
+        layer: &DeviceLinear,
+        epilogue: Epilogue,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => b.linear(b.tensor(input)?, b.layer(layer)?, epilogue, b.tensor_mut(out)?))
+    }
+
+    fn layer_norm(
+        &self,
+        input: &DeviceTensor,
+        gamma: &DeviceTensor,
+        beta: &DeviceTensor,
+        eps: f32,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => b.layer_norm(b.tensor(input)?, b.tensor(gamma)?, b.tensor(beta)?, eps, b.tensor_mut(out)?))
+    }
+
+    fn attention(
+        &self,
+        queries: &DeviceTensor,
+        keys_values: &DeviceTensor,
+        query_offsets: &[u32],
+        key_offsets: &[u32],
+        heads: usize,
+        causal: bool,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => {
+            let (queries, keys_values, out) = (b.tensor(queries)?, b.tensor(keys_values)?, b.tensor_mut(out)?);
+            b.attention(queries, keys_values, query_offsets, key_offsets, heads, causal, out)
+        })
+    }
+
+    fn embed_tokens(
+        &self,
+        tokens: &[u32],
+        offsets: &[u32],
+        table: &DeviceTensor,
+        positions: &DeviceTensor,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => b.embed_tokens(tokens, offsets, b.tensor(table)?, b.tensor(positions)?, b.tensor_mut(out)?))
+    }
+
+    fn add_positions(
+        &self,
+        patches: &DeviceTensor,
+        class: &DeviceTensor,
+        positions: &DeviceTensor,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => {
+            b.add_positions(b.tensor(patches)?, b.tensor(class)?, b.tensor(positions)?, b.tensor_mut(out)?)
+        })
+    }
+
+    fn gather_rows(&self, input: &DeviceTensor, rows: &[u32], out: &mut DeviceTensor) -> Result<()> {
+        on!(self, b => b.gather_rows(b.tensor(input)?, rows, b.tensor_mut(out)?))
+    }
+
+    fn l2_normalize(&self, tensor: &mut DeviceTensor) -> Result<()> {
+        on!(self, b => b.l2_normalize(b.tensor_mut(tensor)?))
+    }
+
+    fn alignment_weights(
+        &self,
+        rows: &DeviceTensor,
+        anchors: &DeviceTensor,
+        offsets: &[u32],
+        scale: f32,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => b.alignment_weights(b.tensor(rows)?, b.tensor(anchors)?, offsets, scale, b.tensor_mut(out)?))
+    }
+
+    fn weighted_similarity(
+        &self,
+        views: &DeviceTensor,
+        view_weights: &DeviceTensor,
+        texts: &DeviceLinear,
+        text_weights: &DeviceTensor,
+        classes: &[u32],
+        reduction: Reduction,
+        out: &mut DeviceTensor,
+    ) -> Result<()> {
+        on!(self, b => {
+            let (views, view_weights, out) = (b.tensor(views)?, b.tensor(view_weights)?, b.tensor_mut(out)?);
+            let (texts, text_weights) = (b.layer(texts)?, b.tensor(text_weights)?);
+            b.weighted_similarity(views, view_weights, texts, text_weights, classes, reduction, out)
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! A tensor in the process's own memory.
+
+use super::{Shape, Shaped};
+use crate::error::{Error, Result};
+
+/// A row-major f32 matrix in the process's memory: the tensor of the [`Reference`](super::Reference) and the
+/// [`Cpu`](super::Cpu) backend.
+#[derive(Clone, Debug)]
+pub struct HostTensor {
+    shape: Shape,
+    data: Vec<f32>,
+}
+
+impl HostTensor {
+    pub(crate) fn allocate(shape: Shape) -> Result<Self> {
+        let mut tensor = Self { shape: Shape::new(0, 0), data: Vec::new() };
+        tensor.reshape(shape)?;
+        Ok(tensor)
+    }
+
+    pub(crate) fn upload(shape: Shape, data: &[f32]) -> Result<Self> {
+        if data.len() != shape.len() {
+            return Err(Error::argument("upload data", format!("{} elements", data.len()), format!("{shape}")));
+        }
+        let mut tensor = Self::allocate(shape)?;
+        tensor.data.copy_from_slice(data);
+        Ok(tensor)
+    }
+
+    pub(crate) fn reshape(&mut self, shape: Shape) -> Result<()> {
+        let more = shape.len().saturating_sub(self.data.len());
+        self.data
+            .try_reserve(more)
+            .map_err(|_| Error::argument("tensor", format!("shape {shape}"), "one that fits in memory"))?;
+        self.data.resize(shape.len(), 0.0);
+        self.shape = shape;
+        Ok(())
+    }
+
+    /// All elements, row by row.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// One row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.shape.cols..][..self.shape.cols]
+    }
+
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.data[row * self.shape.cols..][..self.shape.cols]
+    }
+}
+
+impl Shaped for HostTensor {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}

@@ -1,0 +1,293 @@
+//! The kernels, as one trait that every kind of device implements.
+//!
+//! Each method of [`Backend`] is one kernel and its documentation is the kernel's contract: shapes, layout,
+//! precision and source. [`Reference`] is the contract as plain scalar code; every other backend is tested
+//! against it. A backend knows matrices and pictures; it does not know what CLIP is.
+//!
+//! All matrices are row-major f32. Every output element is reduced in one fixed order, whatever else is in the
+//! batch and however many threads run: the same row gives the same bits alone and in company.
+
+pub mod cpu;
+pub mod reference;
+
+mod contract;
+mod crop;
+mod device;
+mod host;
+
+use crate::error::Result;
+
+pub use cpu::{Cpu, SimdLevel};
+pub(crate) use crop::PRECISION_BITS;
+pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
+pub use device::{Device, DeviceLinear, DeviceTensor};
+pub use host::HostTensor;
+pub use reference::Reference;
+
+/// Rows and columns of a row-major matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns: the distance between rows, in elements.
+    pub cols: usize,
+}
+
+impl Shape {
+    /// A shape of `rows × cols`.
+    pub const fn new(rows: usize, cols: usize) -> Self {
+        Self { rows, cols }
+    }
+
+    /// Number of elements; saturates, so that an absurd shape fails to allocate instead of wrapping.
+    pub const fn len(self) -> usize {
+        self.rows.saturating_mul(self.cols)
+    }
+
+    /// Whether there are no elements.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}]", self.rows, self.cols)
+    }
+}
+
+/// Anything that has a [`Shape`].
+pub trait Shaped {
+    /// The matrix's shape. For packed weights: outputs × inputs.
+    fn shape(&self) -> Shape;
+}
+
+/// How a backend stores the weights it packs. Sums are f32 whatever the storage.
+///
+/// | precision | relative error of a stored weight | largest weight |
+/// | --- | --- | --- |
+/// | `F32` | none | 3.4e38 |
+/// | `F16` | ≤ 2⁻¹¹ (4.9e-4); none for weights that come in f16 | 65,504 |
+/// | `Bf16` | ≤ 2⁻⁸ (3.9e-3); none for weights that come in bf16 | 3.4e38 |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// IEEE half precision, widened to f32 as it is read.
+    F16,
+    /// The upper half of an f32, widened to f32 as it is read.
+    Bf16,
+}
+
+impl std::str::FromStr for Precision {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(crate::Error::argument("precision", format!("{text:?}"), "f32, f16 or bf16")),
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// The non-linearity of a transformer's MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x · σ(1.702 x)`: OpenAI's weights.
+    QuickGelu,
+    /// `x · Φ(x)`, with the error function: LAION's and most open_clip weights.
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+    GeluTanh,
+}
+
+impl std::str::FromStr for Activation {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "quick_gelu" => Ok(Self::QuickGelu),
+            "gelu" => Ok(Self::Gelu),
+            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            _ => Err(crate::Error::argument("activation", format!("{text:?}"), "quick_gelu, gelu or gelu_tanh")),
+        }
+    }
+}
+
+/// What [`Backend::linear`] does with a product before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// `out = x Wᵀ + b`
+    Store,
+    /// `out = activation(x Wᵀ + b)`
+    Activate(Activation),
+    /// `out = out + x Wᵀ + b`: the residual connection.
+    Accumulate,
+}
+
+/// How [`Backend::weighted_similarity`] reduces a class's descriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// `Σⱼ vⱼ sᵢⱼ`: bilinear, WCA's own.
+    WeightedMean,
+    /// `Σⱼ vⱼ sᵢⱼ / Σⱼ vⱼ` over the `k` descriptions that fit the view best; texts of weight 0 are masked out,
+    /// and of equal similarities the lower index counts as better. `k = 1` is the maximum.
+    BestMean(usize),
+}
+
+/// One device's kernels, tensors and packed weights.
+///
+/// Kernels write to tensors that the caller owns and reuses. A wrong shape is an [`Error::Argument`](crate::Error)
+/// that names the kernel and the argument; nothing has been written then.
+pub trait Backend: Send + Sync {
+    /// A row-major f32 matrix in the device's memory.
+    type Tensor: Shaped + Send + Sync;
+    /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
+    type Linear: Shaped + Send + Sync;
+
+    /// The device in a few words: kind, instruction set, threads.
+    fn describe(&self) -> String;
+
+    /// Bytes that the activations of one batch may take; the model cuts its batches by it.
+    fn activation_budget(&self) -> usize;
+
+    /// A tensor of zeros.
+    fn allocate(&self, shape: Shape) -> Result<Self::Tensor>;
+
+    /// A tensor with `data`, row by row.
+    fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor>;
+
+    /// A tensor's elements, row by row.
+    fn download(&self, tensor: &Self::Tensor) -> Result<Vec<f32>>;
+
+    /// Changes a tensor's shape. The memory is kept where it suffices; the elements are unspecified afterwards.
+    fn reshape(&self, tensor: &mut Self::Tensor, shape: Shape) -> Result<()>;
+
+    /// Lays out the layer `x ↦ x Wᵀ + b`, with `weight` `[outputs, inputs]` row-major and `bias` `[outputs]`
+    /// (none is zero). The weights are rounded to `precision`, to nearest even; the bias stays f32.
+    fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<Self::Linear>;
+
+    /// Cuts each of `plan.views()[views]` out of the picture, resamples it to `S×S` and writes it out.
+    ///
+    /// Resampling is Pillow's bicubic bit for bit: two passes, horizontal first, each `clip8((2²¹ + Σ w·v) >> 22)`
+    /// with the integer weights of the plan's [`Taps`] and bytes in between.
+    /// With [`CropOutput::Bytes`] the views are stored as `[views, S, S, 3]`. With [`CropOutput::Patches`] they are
+    /// normalised by a table and stored as rows of `[views · (S/P)², 3·P·P]` from `first_row` on: patches in
+    /// reading order, columns ordered channel, row, column, as CLIP's patch embedding multiplies them.
+    fn crop_resize(
+        &self,
+        picture: Rgb<'_>,
+        plan: &CropPlan,
+        views: std::ops::Range<usize>,
+        output: CropOutput<'_, Self::Tensor>,
+    ) -> Result<()>;
+
+    /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32.
+    fn linear(
+        &self,
+        input: &Self::Tensor,
+        layer: &Self::Linear,
+        epilogue: Epilogue,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// `out = (input − mean) / √(variance + eps) · γ + β` row by row, with the biased variance, in two passes.
+    /// `input` and `out` are `[rows, D]`, `gamma` and `beta` `[1, D]`.
+    fn layer_norm(
+        &self,
+        input: &Self::Tensor,
+        gamma: &Self::Tensor,
+        beta: &Self::Tensor,
+        eps: f32,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// Multi-head attention: `softmax(q kᵀ / √d) v` for each sequence and each head.
+    ///
+    /// `queries` is `[Q, D]`; `keys_values` is `[R, 2·D]`, keys in the first `D` columns and values in the others;
+    /// head `h` takes columns `h·d .. (h+1)·d` with `d = D / heads`. Sequence `s` owns the query rows
+    /// `query_offsets[s] .. query_offsets[s+1]` and the key rows `key_offsets[s] .. key_offsets[s+1]`.
+    /// A sequence's queries are its last positions: with `causal`, query `i` of `n` sees the first
+    /// `keys − n + i + 1` keys. `out` is `[Q, D]`.
+    #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
+    fn attention(
+        &self,
+        queries: &Self::Tensor,
+        keys_values: &Self::Tensor,
+        query_offsets: &[u32],
+        key_offsets: &[u32],
+        heads: usize,
+        causal: bool,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// `out[r] = table[tokens[r]] + positions[r − start of r's sequence]`; sequence `s` owns the rows
+    /// `offsets[s] .. offsets[s+1]`. `table` is `[vocabulary, D]`, `positions` `[context, D]`, `out` `[tokens, D]`.
+    fn embed_tokens(
+        &self,
+        tokens: &[u32],
+        offsets: &[u32],
+        table: &Self::Tensor,
+        positions: &Self::Tensor,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// Puts the class token in front of each view's patches and adds the positions: with `n` patches a view,
+    /// `out[v·(n+1)] = class + positions[0]` and `out[v·(n+1) + 1 + p] = patches[v·n + p] + positions[1 + p]`.
+    /// `patches` is `[views·n, D]`, `class` `[1, D]`, `positions` `[n+1, D]`, `out` `[views·(n+1), D]`.
+    fn add_positions(
+        &self,
+        patches: &Self::Tensor,
+        class: &Self::Tensor,
+        positions: &Self::Tensor,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// `out[i] = input[rows[i]]`.
+    fn gather_rows(&self, input: &Self::Tensor, rows: &[u32], out: &mut Self::Tensor) -> Result<()>;
+
+    /// Divides each row by its Euclidean length, or by 1e-12 where that is longer (as PyTorch's `F.normalize`).
+    fn l2_normalize(&self, tensor: &mut Self::Tensor) -> Result<()>;
+
+    /// `out[0, r] = softmax over r's segment of scale · rows[r]·anchors[s]`; segment `s` owns the rows
+    /// `offsets[s] .. offsets[s+1]` and has the anchor row `s`. WCA's weights of views (the anchor is the global
+    /// view) and of descriptions (the anchor is the label prompt). `out` is `[1, R]`.
+    fn alignment_weights(
+        &self,
+        rows: &Self::Tensor,
+        anchors: &Self::Tensor,
+        offsets: &[u32],
+        scale: f32,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+
+    /// `out[0, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` with `sᵢⱼ = views[i]·texts[j]`.
+    ///
+    /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`;
+    /// class `c` owns the texts `classes[c] .. classes[c+1]`. The similarities are streamed by tiles: the matrix
+    /// `[V, T]` is never in memory. `out` is `[1, C]`.
+    #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
+    fn weighted_similarity(
+        &self,
+        views: &Self::Tensor,
+        view_weights: &Self::Tensor,
+        texts: &Self::Linear,
+        text_weights: &Self::Tensor,
+        classes: &[u32],
+        reduction: Reduction,
+        out: &mut Self::Tensor,
+    ) -> Result<()>;
+}

@@ -1,0 +1,14 @@
+//! `l2_normalize`: each row to length 1.
+
+use super::linear::dot;
+use crate::backend::{HostTensor, Shaped};
+use crate::error::Result;
+
+pub(super) fn run(tensor: &mut HostTensor) -> Result<()> {
+    for row in 0..tensor.shape().rows {
+        let x = tensor.row_mut(row);
+        let length = dot(x, x).sqrt().max(1e-12);
+        x.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! `linear`: matrix product with an epilogue.
+
+use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
+use crate::error::Result;
+use half::{bf16, f16};
+
+/// Weights `[outputs, inputs]`, rounded to their storage precision, and a bias.
+#[derive(Clone, Debug)]
+pub struct ReferenceLinear {
+    shape: Shape,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl ReferenceLinear {
+    pub(super) fn new(shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Self {
+        let round = |&w: &f32| match precision {
+            Precision::F32 => w,
+            Precision::F16 => f16::from_f32(w).to_f32(),
+            Precision::Bf16 => bf16::from_f32(w).to_f32(),
+        };
+        Self {
+            shape,
+            weight: weight.iter().map(round).collect(),
+            bias: bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec),
+        }
+    }
+
+    /// The weights of one output.
+    pub(super) fn row(&self, output: usize) -> &[f32] {
+        &self.weight[output * self.shape.cols..][..self.shape.cols]
+    }
+}
+
+impl Shaped for ReferenceLinear {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// `Σ a·b` in f64, first to last.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    use std::f64::consts::{FRAC_1_SQRT_2, PI};
+    match activation {
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2)),
+        Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+    }
+}
+
+pub(super) fn run(input: &HostTensor, layer: &ReferenceLinear, epilogue: Epilogue, out: &mut HostTensor) -> Result<()> {
+    contract::linear(input.shape(), layer.shape, out.shape())?;
+    for row in 0..input.shape().rows {
+        for (output, element) in out.row_mut(row).iter_mut().enumerate() {
+            let product = dot(input.row(row), layer.row(output)) + f64::from(layer.bias[output]);
+            *element = match epilogue {
+                Epilogue::Store => product,
+                Epilogue::Activate(activation) => activate(activation, product),
+                Epilogue::Accumulate => f64::from(*element) + product,
+            } as f32;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `alignment_weights` and `weighted_similarity`: WCA's weights and scores.
+
+use super::attention::softmax;
+use super::linear::{ReferenceLinear, dot};
+use crate::backend::{HostTensor, Reduction, Shaped, contract};
+use crate::error::Result;
+
+pub(super) fn alignment_weights(
+    rows: &HostTensor,
+    anchors: &HostTensor,
+    offsets: &[u32],
+    scale: f32,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+    for (segment, bounds) in offsets.windows(2).enumerate() {
+        let segment_rows = bounds[0] as usize..bounds[1] as usize;
+        let logit = |row| f64::from(scale) * dot(rows.row(row), anchors.row(segment));
+        let mut weights: Vec<f64> = segment_rows.clone().map(logit).collect();
+        softmax(&mut weights);
+        for (row, weight) in segment_rows.zip(weights) {
+            out.row_mut(0)[row] = weight as f32;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn run(
+    views: &HostTensor,
+    view_weights: &HostTensor,
+    texts: &ReferenceLinear,
+    text_weights: &HostTensor,
+    classes: &[u32],
+    reduction: Reduction,
+    out: &mut HostTensor,
+) -> Result<()> {
+    contract::weighted_similarity(
+        views.shape(),
+        view_weights.shape(),
+        texts.shape(),
+        text_weights.shape(),
+        classes,
+        reduction,
+        out.shape(),
+    )?;
+    for (class, bounds) in classes.windows(2).enumerate() {
+        let mut score = 0.0;
+        for view in 0..views.shape().rows {
+            let similarity = |text| dot(views.row(view), texts.row(text));
+            let weighted = |text: usize| (f64::from(text_weights.row(0)[text]), similarity(text));
+            let pairs = (bounds[0] as usize..bounds[1] as usize).map(weighted);
+            score += f64::from(view_weights.row(0)[view]) * reduce(reduction, pairs);
+        }
+        out.row_mut(0)[class] = score as f32;
+    }
+    Ok(())
+}
+
+/// Reduces a class's pairs of weight and similarity.
+fn reduce(reduction: Reduction, pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    match reduction {
+        Reduction::WeightedMean => pairs.map(|(weight, similarity)| weight * similarity).sum(),
+        Reduction::BestMean(k) => {
+            let mut best: Vec<_> = pairs.filter(|&(weight, _)| weight != 0.0).collect();
+            best.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable: ties keep the lower index first
+            best.truncate(k);
+            let weights: f64 = best.iter().map(|&(weight, _)| weight).sum();
+            let sum: f64 = best.iter().map(|&(weight, similarity)| weight * similarity).sum();
+            if best.is_empty() { 0.0 } else { sum / weights }
+        }
+    }
+}

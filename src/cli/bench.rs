@@ -1,0 +1,90 @@
+//! `crossalign bench`
+
+use super::options::{DeviceArgs, Format};
+use super::print;
+use crate::backend::{Backend, Device};
+use crate::error::{Error, Result};
+use crate::image::{Picture, ViewSampling, plan_views};
+use crate::model::{Config, Model, ViewJob};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Counted runs, after one that is not; more for short ones, until `SECONDS` have passed.
+const RUNS: usize = 5;
+const SECONDS: f64 = 2.0;
+
+/// Time the encoder of an architecture on random weights
+///
+/// A run takes all views of one 512×512 picture from bytes to embeddings: crop, resize, normalise, encode.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// ViT-B-32, ViT-B-16, ViT-L-14 or ViT-L-14-336
+    #[arg(long)]
+    arch: String,
+    /// Views a run, the global one among them
+    #[arg(long, default_value_t = 61)]
+    views: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+impl Args {
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        if self.views == 0 {
+            return Err(Error::argument("views", "0", "at least 1"));
+        }
+        let config = Config::named(&self.arch)?;
+        let gflop = config.vision_flops() * self.views as f64 / 1e9;
+        let model = Model::random(config, &self.device.options())?;
+        let picture = waves(512)?;
+        let boxes = ViewSampling { count: self.views - 1, ..Default::default() }.boxes(picture.as_rgb())?;
+        let plan = plan_views((512, 512), &boxes, model.config().image_size)?;
+        let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+        let time = || -> Result<f64> {
+            let start = Instant::now();
+            model.encode_views(&[job], true)?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        time()?;
+        let mut seconds = Vec::new();
+        while seconds.len() < RUNS || seconds.iter().sum::<f64>() < SECONDS {
+            seconds.push(time()?);
+        }
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let threads = match model.device() {
+            Device::Cpu(cpu) => cpu.threads(),
+            Device::Reference(_) => 1,
+        };
+        let (rate, speed) = (self.views as f64 / median, gflop / median);
+        print(&match self.format {
+            Format::Json => {
+                let line = json!({
+                    "arch": self.arch, "device": model.device().describe(), "precision": self.device.precision.to_string(),
+                    "threads": threads, "views": self.views, "seconds_median": median, "views_per_s": rate,
+                    "gflop_per_s": speed,
+                });
+                format!("{line}\n")
+            }
+            Format::Text => format!(
+                "{} {} on {}: {rate:.2} views/s, {speed:.1} GFLOP/s (median of {} runs of {} views, {median:.4} s)\n",
+                self.arch,
+                self.device.precision,
+                model.device().describe(),
+                seconds.len(),
+                self.views,
+            ),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A picture with something everywhere.
+fn waves(side: u32) -> Result<Picture> {
+    let wave = |i: u32, period: f32| ((i as f32 / period).sin() * 60.0 + 128.0) as u8;
+    let pixel = |i: u32| [wave(i % side, 7.0), wave(i / side, 11.0), wave(i % side + i / side, 17.0)];
+    Picture::new(side, side, (0..side * side).flat_map(pixel).collect())
+}

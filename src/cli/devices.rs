@@ -1,0 +1,27 @@
+//! `crossalign devices`
+
+use super::print;
+use crate::backend::{Backend, Device, SimdLevel};
+use crate::error::Result;
+use std::process::ExitCode;
+
+/// List the devices that --device takes
+#[derive(clap::Args)]
+pub(super) struct Args {}
+
+impl Args {
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        let mut lines = String::new();
+        for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {
+            let line = match Device::open(name, 0) {
+                Ok(device) => device.describe(),
+                Err(error) => format!("not available ({error})"),
+            };
+            lines += &format!("{name:10} {line}\n");
+        }
+        let levels: Vec<String> =
+            SimdLevel::ALL.into_iter().filter(|level| level.is_available()).map(|level| format!("{level:?}")).collect();
+        print(&format!("{lines}SIMD levels of this processor: {}\n", levels.join(", ")))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line: one file a subcommand.
+
+mod bench;
+mod classify;
+mod compile;
+mod devices;
+mod embed;
+mod options;
+mod views;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Classifies images without training: cross-aligns views of an image with descriptions of each class (WCA).
+#[derive(Parser)]
+#[command(name = "crossalign", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Classify(classify::Args),
+    Compile(compile::Args),
+    Embed(embed::Args),
+    Views(views::Args),
+    Devices(devices::Args),
+    Bench(bench::Args),
+}
+
+/// Runs the command line of this process.
+///
+/// The exit status is 0, 1 after a message on stderr for bad input, or 2 for wrong usage.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Classify(args) => args.run(),
+        Command::Compile(args) => args.run(),
+        Command::Embed(args) => args.run(),
+        Command::Views(args) => args.run(),
+        Command::Devices(args) => args.run(),
+        Command::Bench(args) => args.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line on stderr.
+fn report(message: &str) {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    // When stderr is closed there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "crossalign: {line}");
+}
+
+/// Writes lines to standard output.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
+}
+
+/// Warns of texts that were longer than the model's context.
+fn warn_truncated(truncated: usize, context: usize) {
+    if truncated > 0 {
+        report(&format!("warning: {truncated} texts are longer than the model's {context} tokens and were cut"));
+    }
+}

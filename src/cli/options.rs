@@ -1,0 +1,201 @@
+//! Options that several subcommands share.
+
+use crate::align::{CompileOptions, Method, Prompts, Score, Views};
+use crate::backend::{Activation, Precision};
+use crate::error::{Error, Result};
+use crate::image::{CropBox, DecodeOptions, ViewSampling};
+use crate::model::{Model, ModelOptions, TextCleaning, Towers};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(clap::Args)]
+pub(super) struct DeviceArgs {
+    /// auto, cpu, wgpu[:N], cuda[:N] or reference
+    #[arg(long, default_value = "auto")]
+    pub(super) device: String,
+    /// Storage of the weights: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    pub(super) precision: Precision,
+    /// Threads of the CPU backend [default: all]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(super) threads: usize,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ModelArgs {
+    /// Folder with the weights (safetensors), config and tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Cleaning of texts before tokenizer.json sees them: none or openai
+    #[arg(long, default_value = "none")]
+    text_cleaning: TextCleaning,
+    /// Overrides the config's activation: quick_gelu, gelu or gelu_tanh
+    #[arg(long)]
+    activation: Option<Activation>,
+}
+
+impl DeviceArgs {
+    pub(super) fn options(&self) -> ModelOptions {
+        ModelOptions {
+            device: self.device.clone(),
+            threads: self.threads,
+            precision: self.precision,
+            ..ModelOptions::default()
+        }
+    }
+}
+
+impl ModelArgs {
+    pub(super) fn load(&self, towers: Towers) -> Result<Model> {
+        if self.model == Path::new("mini") && !self.model.exists() {
+            return Err(Error::argument("model", "mini", "a folder: mini is not built in yet"));
+        }
+        let options = ModelOptions {
+            towers,
+            text_cleaning: self.text_cleaning,
+            activation: self.activation,
+            ..self.device.options()
+        };
+        Model::load(&self.model, &options)
+    }
+}
+
+#[derive(clap::Args)]
+pub(super) struct DecodeArgs {
+    /// Ignore the EXIF orientation
+    #[arg(long)]
+    no_exif_rotation: bool,
+    /// Refuse pictures of more pixels
+    #[arg(long, default_value_t = DecodeOptions::default().max_pixels)]
+    max_pixels: u64,
+}
+
+impl DecodeArgs {
+    pub(super) fn options(&self) -> DecodeOptions {
+        DecodeOptions { exif_rotation: !self.no_exif_rotation, max_pixels: self.max_pixels }
+    }
+}
+
+#[derive(clap::Args)]
+pub(super) struct ViewArgs {
+    /// Number of random local views
+    #[arg(long, default_value_t = ViewSampling::default().count)]
+    views: usize,
+    /// Smallest side of a crop as a share of the picture's shorter side
+    #[arg(long, default_value_t = ViewSampling::default().alpha)]
+    alpha: f64,
+    /// Largest side of a crop as a share of the picture's shorter side
+    #[arg(long, default_value_t = ViewSampling::default().beta)]
+    beta: f64,
+    /// Another seed gives other crops
+    #[arg(long, default_value_t = ViewSampling::default().seed)]
+    seed: u64,
+    /// JSON file of boxes [[x, y, width, height], …] to take instead of random crops
+    #[arg(long, value_name = "FILE")]
+    boxes: Option<PathBuf>,
+}
+
+impl ViewArgs {
+    pub(super) fn views(&self) -> Result<Views> {
+        let sampling = ViewSampling { count: self.views, alpha: self.alpha, beta: self.beta, seed: self.seed };
+        sampling.check()?;
+        Ok(match &self.boxes {
+            Some(path) => Views::Boxes(read_boxes(path)?),
+            None => Views::Sampled(sampling),
+        })
+    }
+}
+
+pub(super) fn read_boxes(path: &Path) -> Result<Vec<CropBox>> {
+    CropBox::list_from_json(&std::fs::read_to_string(path).map_err(Error::io(path))?, path)
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum MethodArg {
+    Wca,
+    Cupl,
+    ClipE,
+    Clip,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScoreArg {
+    Official,
+    Paper,
+}
+
+#[derive(clap::Args)]
+pub(super) struct PromptArgs {
+    /// JSON file: {"class": ["description", …]}, or a list of templates with {}
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["labels", "classifier"])]
+    prompts: Option<PathBuf>,
+    /// Classes: a comma list or a JSON list file; they fill the templates, or choose from the prompts file
+    #[arg(long, value_name = "A,B,C|FILE")]
+    labels: Option<String>,
+    /// How views and texts make a score
+    #[arg(long, value_enum, default_value = "wca")]
+    method: MethodArg,
+    /// WCA's form of the score
+    #[arg(long, value_enum, default_value = "official")]
+    score: ScoreArg,
+    /// Logarithm of the views' softmax scale
+    #[arg(long, default_value_t = CompileOptions::default().image_scale, allow_negative_numbers = true)]
+    image_scale: f32,
+    /// Logarithm of the descriptions' softmax scale
+    #[arg(long, default_value_t = CompileOptions::default().text_scale, allow_negative_numbers = true)]
+    text_scale: f32,
+    /// Label prompt
+    #[arg(long, default_value_t = CompileOptions::default().template)]
+    template: String,
+}
+
+impl PromptArgs {
+    pub(super) fn options(&self) -> CompileOptions {
+        CompileOptions {
+            method: match self.method {
+                MethodArg::Wca => Method::Wca,
+                MethodArg::Cupl => Method::Cupl,
+                MethodArg::ClipE => Method::ClipE,
+                MethodArg::Clip => Method::Clip,
+            },
+            score: match self.score {
+                ScoreArg::Official => Score::Official,
+                ScoreArg::Paper => Score::Paper,
+            },
+            image_scale: self.image_scale,
+            text_scale: self.text_scale,
+            template: self.template.clone(),
+        }
+    }
+
+    pub(super) fn prompts(&self) -> Result<Prompts> {
+        let labels = self.labels.as_deref().map(read_labels).transpose()?;
+        match (&self.prompts, &labels) {
+            (Some(path), labels) => Prompts::open(path, labels.as_deref()),
+            (None, Some(labels)) => Prompts::from_labels(labels),
+            (None, None) => Err(Error::argument("prompts", "none", "--prompts or --labels")),
+        }
+    }
+}
+
+/// A comma list, or the path of a JSON list.
+fn read_labels(labels: &str) -> Result<Vec<String>> {
+    let path = Path::new(labels);
+    if path.is_file() {
+        let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        return Prompts::labels_from_json(&json).map_err(|error| error.in_file(path));
+    }
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return Err(Error::file(path, "labels", "no such file", "a JSON list of texts"));
+    }
+    Ok(labels.split(',').map(|label| label.trim().to_string()).collect())
+}

@@ -1,0 +1,50 @@
+//! Training-free image classification by cross-aligning *views* of an image (crops) with *descriptions* of each
+//! class through a CLIP model: "Visual-Text Cross Alignment" (WCA, ICML 2024, [arXiv 2406.02915]). Everything heavy
+//! is a hand-written kernel.
+//!
+//! ```
+//! use crossalign::{Model, ModelOptions, Picture, Prompts};
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/transformers");
+//! # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pictures/landscape.png");
+//!
+//! let model = Model::load(folder, &ModelOptions::default())?;
+//! let prompts = Prompts::from_json(
+//!     r#"{"cat": ["whiskers", "pointed ears"], "rocket": ["a white cylinder on a launch pad", "flames"]}"#,
+//!     None,
+//! )?;
+//! let classifier = model.compile(&prompts, &Default::default())?;
+//! let result = classifier.classify(&Picture::open(picture, &Default::default())?)?;
+//! for prediction in result.predictions() {
+//!     println!("{:8.4}  {}", prediction.score, prediction.class);
+//! }
+//! # assert_eq!(result.predictions().len(), 2);
+//! # Ok::<(), crossalign::Error>(())
+//! ```
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`image`] | decoding, crop sampling, Pillow's resampling tables |
+//! | [`backend`] | the kernels: one trait, a reference and a SIMD implementation |
+//! | [`model`] | CLIP: weights, tokenizer, forward passes |
+//! | [`align`] | prompts, weights, scores, the compiled classifier |
+//!
+//! Arrows go one way: `align` → `model` → `backend`, `image` → `backend`.
+//!
+//! [arXiv 2406.02915]: https://arxiv.org/abs/2406.02915
+
+pub mod align;
+pub mod backend;
+pub mod image;
+pub mod model;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
+mod error;
+mod output;
+
+pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, Views};
+pub use error::{Error, Result};
+pub use image::{DecodeOptions, Picture};
+pub use model::{Model, ModelOptions};

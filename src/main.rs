@@ -1,0 +1,7 @@
+//! The command line; see `crossalign --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    crossalign::cli::run()
+}

@@ -1,0 +1,281 @@
+//! CLIP: config, weights, tokenizer, and the two towers' forward passes, written once over a [`Backend`].
+
+mod cleaning;
+mod config;
+mod layout;
+mod random;
+mod text;
+mod tokenizer;
+mod transformer;
+mod vision;
+mod weights;
+
+use crate::backend::{Backend, Device, Precision, Shape};
+use crate::error::{Error, Result};
+use layout::Layout;
+use random::RandomWeights;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use text::TextTower;
+use transformer::Loader;
+use vision::VisionTower;
+use weights::WeightFile;
+
+pub use crate::backend::Activation;
+pub use config::{Config, TowerConfig};
+pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
+pub use vision::ViewJob;
+
+/// The files that weights are looked for in, in this order.
+const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
+
+/// Which of CLIP's towers to load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Towers {
+    /// Vision and text.
+    #[default]
+    Both,
+    /// Vision only: enough to use a compiled classifier.
+    Vision,
+    /// Text only: enough to compile one.
+    Text,
+}
+
+/// How a model is loaded.
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    /// `auto`, `cpu`, `wgpu[:N]`, `cuda[:N]` or `reference`.
+    pub device: String,
+    /// Threads of the CPU backend; 0: as many as the machine runs at once.
+    pub threads: usize,
+    /// Storage of the weights.
+    pub precision: Precision,
+    /// The towers to load.
+    pub towers: Towers,
+    /// What is done to texts before the tokenizer sees them.
+    pub text_cleaning: TextCleaning,
+    /// Overrides the config's activation; needed where a model has no config.
+    pub activation: Option<Activation>,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            device: "auto".into(),
+            threads: 0,
+            precision: Precision::F32,
+            towers: Towers::Both,
+            text_cleaning: TextCleaning::None,
+            activation: None,
+        }
+    }
+}
+
+/// Rows of f32, one an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// Elements of a row.
+    pub width: usize,
+    /// All rows, one after the other.
+    pub data: Vec<f32>,
+}
+
+impl Embeddings {
+    /// The rows.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.data.chunks_exact(self.width)
+    }
+
+    /// One row.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.width..][..self.width]
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+}
+
+/// What [`Model::encode_texts`] gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextEmbeddings {
+    /// One row a text.
+    pub embeddings: Embeddings,
+    /// How many texts were longer than the model's context and lost their end.
+    pub truncated: usize,
+}
+
+/// A CLIP model on a device. Clones share it.
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    device: Device,
+    config: Config,
+    fingerprint: String,
+    vision: Option<VisionTower<Device>>,
+    text: Option<(Tokenizer, TextTower<Device>)>,
+}
+
+impl Model {
+    /// Loads a model's folder: `model.safetensors` or `open_clip_model.safetensors`, its config, and
+    /// `tokenizer.json` for the text tower.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, a tensor is missing or has another shape than the config says, a weight is
+    /// not finite, or the device cannot be opened.
+    ///
+    /// ```no_run
+    /// use crossalign::{Model, ModelOptions};
+    /// let model = Model::load("clip-vit-base-patch32", &ModelOptions::default())?;
+    /// println!("{} pixels, {} dimensions", model.config().image_size, model.config().embed);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn load(dir: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
+        let dir = dir.as_ref();
+        let device = Device::open(&options.device, options.threads)?;
+        let (weights, layout, config) = open_files(dir, options.activation)?;
+        let loader = Loader { device: &device, weights: &weights, layout, precision: options.precision };
+        let vision = match options.towers {
+            Towers::Text => None,
+            _ => Some(VisionTower::load(&loader, &config)?),
+        };
+        let text = match options.towers {
+            Towers::Vision => None,
+            _ => {
+                let tokenizer = dir.join("tokenizer.json");
+                let tokenizer = Tokenizer::open(&tokenizer, options.text_cleaning, config.context, config.vocabulary)?;
+                Some((tokenizer, TextTower::load(&loader, &config)?))
+            }
+        };
+        let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
+        Ok(Self(Arc::new(Inner { device, config, fingerprint, vision, text })))
+    }
+
+    /// A vision tower with random weights, to measure speed without a download; it has no text tower.
+    ///
+    /// # Errors
+    /// When the device cannot be opened.
+    pub fn random(config: Config, options: &ModelOptions) -> Result<Self> {
+        let device = Device::open(&options.device, options.threads)?;
+        let weights = RandomWeights::new(&config);
+        let loader =
+            Loader { device: &device, weights: &weights, layout: Layout::Transformers, precision: options.precision };
+        let vision = Some(VisionTower::load(&loader, &config)?);
+        Ok(Self(Arc::new(Inner { device, config, fingerprint: "random".into(), vision, text: None })))
+    }
+
+    /// The model's dimensions.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The device that the model runs on.
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// What tells this model from others: a compiled classifier carries it.
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// When the text tower was not loaded.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.text().map(|(tokenizer, _)| tokenizer)
+    }
+
+    /// Encodes the views of pictures, in order: as projected, or of unit length with `normalize`.
+    ///
+    /// # Errors
+    /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
+    pub fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Embeddings> {
+        let vision = self.0.vision.as_ref().ok_or_else(|| missing("vision"))?;
+        let size = self.0.config.image_size;
+        if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
+            return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
+        }
+        self.embeddings(vision.encode(&self.0.device, jobs)?, normalize)
+    }
+
+    /// Encodes texts, in order: as projected, or of unit length with `normalize`. Texts with equal tokens are
+    /// encoded once; texts longer than the model's context lose their end and are counted.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised, or the text tower was not loaded.
+    pub fn encode_texts<T: AsRef<str>>(&self, texts: &[T], normalize: bool) -> Result<TextEmbeddings> {
+        let (tokenizer, tower) = self.text()?;
+        let mut truncated = 0;
+        let mut places = HashMap::new();
+        let mut unique = Vec::new();
+        let mut rows = Vec::with_capacity(texts.len());
+        for text in texts {
+            let tokens = tokenizer.encode(text.as_ref())?;
+            truncated += usize::from(tokens.truncated);
+            let ids = tokenizer.up_to_end(&tokens.ids).to_vec();
+            rows.push(*places.entry(ids).or_insert_with_key(|ids| {
+                unique.push(ids.clone());
+                unique.len() - 1
+            }));
+        }
+        let unique: Vec<&[u32]> = unique.iter().map(Vec::as_slice).collect();
+        let encoded = self.embeddings(tower.encode(&self.0.device, &unique)?, normalize)?;
+        let data = rows.into_iter().flat_map(|row| encoded.row(row)).copied().collect();
+        Ok(TextEmbeddings { embeddings: Embeddings { width: encoded.width, data }, truncated })
+    }
+
+    fn text(&self) -> Result<&(Tokenizer, TextTower<Device>)> {
+        self.0.text.as_ref().ok_or_else(|| missing("text"))
+    }
+
+    fn embeddings(&self, data: Vec<f32>, normalize: bool) -> Result<Embeddings> {
+        let width = self.0.config.embed;
+        if !normalize {
+            return Ok(Embeddings { width, data });
+        }
+        let device = self.device();
+        let mut rows = device.upload(Shape::new(data.len() / width, width), &data)?;
+        device.l2_normalize(&mut rows)?;
+        Ok(Embeddings { width, data: device.download(&rows)? })
+    }
+}
+
+fn missing(tower: &str) -> Error {
+    Error::argument(
+        "towers",
+        format!("a model without its {tower} tower"),
+        format!("one loaded with its {tower} tower"),
+    )
+}
+
+/// A model's weights, mapped, and its config.
+fn open_files(dir: &Path, activation: Option<Activation>) -> Result<(WeightFile, Layout, Config)> {
+    let path =
+        WEIGHT_FILES.iter().map(|name| dir.join(name)).find(|path| path.exists()).ok_or_else(|| {
+            Error::file(dir, "weights", "no such file", format!("one of {}", WEIGHT_FILES.join(", ")))
+        })?;
+    let weights = WeightFile::open(&path)?;
+    let layout = Layout::detect(&weights)?;
+    let config = Config::load(dir, layout, &weights, activation)?;
+    Ok((weights, layout, config))
+}
+
+/// Side in pixels of the views that a model's folder asks for; reads no weights.
+///
+/// # Errors
+/// When the folder holds no CLIP model.
+pub fn view_size(dir: impl AsRef<Path>) -> Result<u32> {
+    // The activation says nothing of the size: any will do where no config tells it.
+    let (_, _, config) = open_files(dir.as_ref(), Some(Activation::QuickGelu))?;
+    Ok(config.image_size)
+}

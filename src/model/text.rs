@@ -1,0 +1,74 @@
+//! The text tower: from token ids to embeddings.
+
+use super::config::Config;
+use super::layout::{Part, Tower};
+use super::transformer::{Loader, Norm, Transformer, Workspace, project};
+use crate::backend::{Backend, Shape};
+use crate::error::Result;
+use std::sync::{Mutex, PoisonError};
+
+pub(crate) struct TextTower<B: Backend> {
+    width: usize,
+    embed: usize,
+    table: B::Tensor,
+    positions: B::Tensor,
+    transformer: Transformer<B>,
+    final_norm: Norm<B>,
+    projection: B::Linear,
+    space: Mutex<Workspace<B::Tensor>>,
+}
+
+impl<B: Backend> TextTower<B> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: &Config) -> Result<Self> {
+        let (layout, weights) = (loader.layout, loader.weights);
+        let (width, eps) = (config.text.width, config.text.eps);
+        let table = format!("{}.weight", layout.part(Part::TokenEmbedding));
+        Ok(Self {
+            width,
+            embed: config.embed,
+            table: loader.tensor(&table, &[config.vocabulary, width])?,
+            positions: loader.tensor(&layout.part(Part::TextPositions), &[config.context, width])?,
+            transformer: Transformer::load(loader, Tower::Text, &config.text)?,
+            final_norm: loader.norm(&layout.part(Part::TextNorm), width, eps)?,
+            projection: loader.pack(layout.projection(weights, Tower::Text, width, config.embed)?, width)?,
+            space: Mutex::new(Workspace::new(loader.device)?),
+        })
+    }
+
+    /// The embedding of each text, before normalisation: rows of the model's embedding width.
+    ///
+    /// `texts` end with their end token, where the tower pools. They are packed one after the other without padding:
+    /// attention is causal and within each text, so company changes nothing.
+    pub(crate) fn encode(&self, device: &B, texts: &[&[u32]]) -> Result<Vec<f32>> {
+        let limit = self.transformer.batch_rows(device);
+        let mut embeddings = Vec::with_capacity(texts.len() * self.embed);
+        let mut rest = texts;
+        while !rest.is_empty() {
+            let mut rows = 0;
+            let fits = |text: &&&[u32]| {
+                rows += text.len();
+                rows <= limit
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (batch, after) = rest.split_at(count);
+            embeddings.extend(self.encode_batch(device, batch)?);
+            rest = after;
+        }
+        Ok(embeddings)
+    }
+
+    fn encode_batch(&self, device: &B, texts: &[&[u32]]) -> Result<Vec<f32>> {
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = texts.concat();
+        let mut offsets = vec![0];
+        offsets.extend(texts.iter().scan(0, |end, text| {
+            *end += text.len() as u32;
+            Some(*end)
+        }));
+        let pooled: Vec<u32> = offsets[1..].iter().map(|end| end - 1).collect();
+        device.reshape(&mut space.stream, Shape::new(tokens.len(), self.width))?;
+        device.embed_tokens(&tokens, &offsets, &self.table, &self.positions, &mut space.stream)?;
+        self.transformer.forward(device, &mut space, &offsets, &pooled)?;
+        project(device, &mut space, &self.final_norm, &self.projection)
+    }
+}

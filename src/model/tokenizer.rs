@@ -1,0 +1,113 @@
+//! From texts to token ids.
+
+use super::cleaning::clean_openai;
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What is done to a text before `tokenizer.json` sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextCleaning {
+    /// Nothing: `tokenizer.json` as it stands, like transformers.
+    #[default]
+    None,
+    /// OpenAI's cleaning: ftfy's common repairs, HTML entities, white space, lower case.
+    OpenAi,
+}
+
+impl std::str::FromStr for TextCleaning {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "none" => Ok(Self::None),
+            "openai" => Ok(Self::OpenAi),
+            _ => Err(Error::argument("text cleaning", format!("{text:?}"), "none or openai")),
+        }
+    }
+}
+
+/// Token ids of a text, at most the model's context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Start token, text, end token.
+    pub ids: Vec<u32>,
+    /// Whether the text was longer and lost its end (the end token is kept).
+    pub truncated: bool,
+}
+
+/// A model's tokenizer.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    cleaning: TextCleaning,
+    context: usize,
+    vocabulary: usize,
+    end: u32,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` for a model of `context` tokens and `vocabulary` embeddings.
+    pub(crate) fn open(path: &Path, cleaning: TextCleaning, context: usize, vocabulary: usize) -> Result<Self> {
+        let json = std::fs::read(path).map_err(Error::io(path))?;
+        Self::from_json(&json, path, cleaning, context, vocabulary)
+    }
+
+    /// As [`Tokenizer::open`] from the file's content.
+    pub(crate) fn from_json(
+        json: &[u8],
+        path: &Path,
+        cleaning: TextCleaning,
+        context: usize,
+        vocabulary: usize,
+    ) -> Result<Self> {
+        let error = |found: String, expected: &str| Error::file(path, "tokenizer", found, expected);
+        let mut inner = tokenizers::Tokenizer::from_bytes(json)
+            .map_err(|e| error(e.to_string(), "a tokenizer.json of the tokenizers library"))?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| error(e.to_string(), "no truncation"))?;
+        let empty = inner.encode("", true).map_err(|e| error(e.to_string(), "ids for an empty text"))?;
+        let &[_, end] = empty.get_ids() else {
+            return Err(error(format!("{} tokens for an empty text", empty.len()), "a start and an end token"));
+        };
+        if end as usize >= vocabulary || context < 2 {
+            let found = format!("end token {end}, vocabulary {vocabulary}, context {context}");
+            return Err(error(found, "an end token inside the model's vocabulary, a context of at least 2"));
+        }
+        Ok(Self { inner, path: path.to_owned(), cleaning, context, vocabulary, end })
+    }
+
+    /// The ids of a text: at most the model's context, ending with the first end token.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode the text, or gives an id that the model has no embedding for.
+    pub fn encode(&self, text: &str) -> Result<Tokens> {
+        let cleaned;
+        let text = match self.cleaning {
+            TextCleaning::None => text,
+            TextCleaning::OpenAi => {
+                cleaned = clean_openai(text);
+                &cleaned
+            }
+        };
+        let error =
+            |found: String, expected: String| Error::file(&self.path, format!("text {text:?}"), found, expected);
+        let encoding =
+            self.inner.encode(text, true).map_err(|e| error(e.to_string(), "a text that can be encoded".into()))?;
+        let mut ids = encoding.get_ids().to_vec();
+        let truncated = ids.len() > self.context;
+        if truncated {
+            ids.truncate(self.context);
+            ids[self.context - 1] = self.end;
+        }
+        match ids.iter().find(|&&id| id as usize >= self.vocabulary) {
+            None => Ok(Tokens { ids, truncated }),
+            Some(id) => Err(error(format!("id {id}"), format!("ids below the vocabulary of {}", self.vocabulary))),
+        }
+    }
+
+    /// The part of a text's ids that the text tower reads: up to the first end token, where it pools.
+    pub(crate) fn up_to_end<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        let end = ids.iter().position(|&id| id == self.end).map_or(ids.len(), |end| end + 1);
+        &ids[..end]
+    }
+}

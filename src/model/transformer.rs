@@ -1,0 +1,206 @@
+//! CLIP's transformer, written once for both towers and all backends.
+
+use super::config::TowerConfig;
+use super::layout::{BlockPart, Layout, LinearWeights, Tower, read_linear};
+use super::weights::Weights;
+use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
+use crate::error::{Error, Result};
+
+/// Weights on their way from the file to the device.
+pub(crate) struct Loader<'a, B> {
+    pub(crate) device: &'a B,
+    pub(crate) weights: &'a dyn Weights,
+    pub(crate) layout: Layout,
+    pub(crate) precision: Precision,
+}
+
+impl<B: Backend> Loader<'_, B> {
+    /// A matrix, or a vector as `[1, len]`, for the device to read as it is.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<B::Tensor> {
+        let data = self.weights.read(name, shape)?;
+        let cols = shape.last().copied().unwrap_or(1);
+        self.device.upload(Shape::new(data.len() / cols, cols), &data)
+    }
+
+    pub(crate) fn norm(&self, name: &str, width: usize, eps: f32) -> Result<Norm<B>> {
+        Ok(Norm {
+            gamma: self.tensor(&format!("{name}.weight"), &[width])?,
+            beta: self.tensor(&format!("{name}.bias"), &[width])?,
+            eps,
+        })
+    }
+
+    pub(crate) fn pack(&self, layer: LinearWeights, inputs: usize) -> Result<B::Linear> {
+        let shape = Shape::new(layer.weight.len() / inputs, inputs);
+        self.device.pack(shape, &layer.weight, layer.bias.as_deref(), self.precision)
+    }
+
+    fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<B::Linear> {
+        self.pack(read_linear(self.weights, name, outputs, inputs)?, inputs)
+    }
+}
+
+/// A layer norm's parameters.
+pub(crate) struct Norm<B: Backend> {
+    gamma: B::Tensor,
+    beta: B::Tensor,
+    eps: f32,
+}
+
+impl<B: Backend> Norm<B> {
+    pub(crate) fn apply(&self, device: &B, input: &B::Tensor, out: &mut B::Tensor) -> Result<()> {
+        device.reshape(out, input.shape())?;
+        device.layer_norm(input, &self.gamma, &self.beta, self.eps, out)
+    }
+}
+
+/// Attention and MLP, each behind a layer norm and beside a residual connection.
+struct Block<B: Backend> {
+    norm1: Norm<B>,
+    query: B::Linear,
+    key_value: B::Linear,
+    output: B::Linear,
+    norm2: Norm<B>,
+    up: B::Linear,
+    down: B::Linear,
+}
+
+/// A tower's blocks.
+pub(crate) struct Transformer<B: Backend> {
+    config: TowerConfig,
+    causal: bool,
+    blocks: Vec<Block<B>>,
+}
+
+/// Activations of one batch, allocated once and reused.
+pub(crate) struct Workspace<T> {
+    /// The patch matrix of the vision tower.
+    pub(crate) input: T,
+    /// The residual stream.
+    pub(crate) stream: T,
+    /// The pooled rows of the stream.
+    pub(crate) pooled: T,
+    /// The output of a layer norm.
+    pub(crate) normed: T,
+    queries: T,
+    keys_values: T,
+    attended: T,
+    /// The middle of an MLP.
+    pub(crate) hidden: T,
+}
+
+impl<T> Workspace<T> {
+    pub(crate) fn new<B: Backend<Tensor = T>>(device: &B) -> Result<Self> {
+        let empty = || device.allocate(Shape::new(0, 0));
+        Ok(Self {
+            input: empty()?,
+            stream: empty()?,
+            pooled: empty()?,
+            normed: empty()?,
+            queries: empty()?,
+            keys_values: empty()?,
+            attended: empty()?,
+            hidden: empty()?,
+        })
+    }
+}
+
+impl<B: Backend> Transformer<B> {
+    pub(crate) fn load(loader: &Loader<'_, B>, tower: Tower, config: &TowerConfig) -> Result<Self> {
+        let TowerConfig { width, layers, mlp, eps, .. } = *config;
+        let (layout, weights) = (loader.layout, loader.weights);
+        let there = layout.count_blocks(weights, tower);
+        if there != layers {
+            let expected = format!("{layers}, by the config");
+            return Err(Error::file(weights.path(), format!("{tower:?} blocks"), there.to_string(), expected));
+        }
+        let block = |index| {
+            let name = |part| layout.block_part(tower, index, part);
+            let (query, key_value) = layout.query_key_value(weights, tower, index, width)?;
+            Ok(Block {
+                norm1: loader.norm(&name(BlockPart::Norm1), width, eps)?,
+                query: loader.pack(query, width)?,
+                key_value: loader.pack(key_value, width)?,
+                output: loader.linear(&name(BlockPart::Output), width, width)?,
+                norm2: loader.norm(&name(BlockPart::Norm2), width, eps)?,
+                up: loader.linear(&name(BlockPart::Up), mlp, width)?,
+                down: loader.linear(&name(BlockPart::Down), width, mlp)?,
+            })
+        };
+        let blocks = (0..layers).map(block).collect::<Result<_>>()?;
+        Ok(Self { config: config.clone(), causal: tower == Tower::Text, blocks })
+    }
+
+    /// Rows of a batch, so that its activations stay within the device's budget.
+    pub(crate) fn batch_rows(&self, device: &B) -> usize {
+        // stream, normed, queries, attended: width each; keys and values: 2 width; the MLP's middle.
+        let row = (6 * self.config.width + self.config.mlp) * size_of::<f32>();
+        (device.activation_budget() / row).max(1)
+    }
+
+    /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`.
+    ///
+    /// Sequence `s` owns the rows `offsets[s] .. offsets[s + 1]`; `pooled` has one row of each sequence, its last
+    /// one where the attention is causal. The last block computes those rows only, once it has all keys and values.
+    pub(crate) fn forward(
+        &self,
+        device: &B,
+        space: &mut Workspace<B::Tensor>,
+        offsets: &[u32],
+        pooled: &[u32],
+    ) -> Result<()> {
+        let Workspace { stream, pooled: pooled_stream, normed, queries, keys_values, attended, hidden, .. } = space;
+        let one_each: Vec<u32> = (0..=pooled.len() as u32).collect();
+        let activate = Epilogue::Activate(self.config.activation);
+        for (i, block) in self.blocks.iter().enumerate() {
+            let last = i + 1 == self.blocks.len();
+            block.norm1.apply(device, stream, normed)?;
+            linear(device, normed, &block.key_value, Epilogue::Store, keys_values)?;
+            let (stream, query_offsets) = if last {
+                device.reshape(attended, Shape::new(pooled.len(), self.config.width))?;
+                device.gather_rows(normed, pooled, attended)?;
+                linear(device, attended, &block.query, Epilogue::Store, queries)?;
+                device.reshape(pooled_stream, attended.shape())?;
+                device.gather_rows(stream, pooled, pooled_stream)?;
+                (&mut *pooled_stream, one_each.as_slice())
+            } else {
+                linear(device, normed, &block.query, Epilogue::Store, queries)?;
+                (&mut *stream, offsets)
+            };
+            device.reshape(attended, queries.shape())?;
+            let heads = self.config.heads;
+            device.attention(queries, keys_values, query_offsets, offsets, heads, self.causal, attended)?;
+            linear(device, attended, &block.output, Epilogue::Accumulate, stream)?;
+            block.norm2.apply(device, stream, normed)?;
+            linear(device, normed, &block.up, activate, hidden)?;
+            linear(device, hidden, &block.down, Epilogue::Accumulate, stream)?;
+        }
+        Ok(())
+    }
+}
+
+/// `linear` into a tensor of whatever shape, which takes the product's; an accumulated one has it already.
+pub(crate) fn linear<B: Backend>(
+    device: &B,
+    input: &B::Tensor,
+    layer: &B::Linear,
+    epilogue: Epilogue,
+    out: &mut B::Tensor,
+) -> Result<()> {
+    if epilogue != Epilogue::Accumulate {
+        device.reshape(out, Shape::new(input.shape().rows, layer.shape().rows))?;
+    }
+    device.linear(input, layer, epilogue, out)
+}
+
+/// Norm and projection of the pooled rows: the embeddings.
+pub(crate) fn project<B: Backend>(
+    device: &B,
+    space: &mut Workspace<B::Tensor>,
+    norm: &Norm<B>,
+    projection: &B::Linear,
+) -> Result<Vec<f32>> {
+    norm.apply(device, &space.pooled, &mut space.normed)?;
+    linear(device, &space.normed, projection, Epilogue::Store, &mut space.pooled)?;
+    device.download(&space.pooled)
+}

@@ -1,0 +1,100 @@
+//! The vision tower: from views to embeddings.
+
+use super::config::Config;
+use super::layout::{LinearWeights, Part, Tower};
+use super::transformer::{Loader, Norm, Transformer, Workspace, linear, project};
+use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape};
+use crate::error::Result;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// A picture and the views to take of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewJob<'a> {
+    /// The picture.
+    pub picture: Rgb<'a>,
+    /// Its views, of the model's image size.
+    pub plan: &'a CropPlan,
+}
+
+pub(crate) struct VisionTower<B: Backend> {
+    layout: PatchLayout,
+    patches: usize,
+    width: usize,
+    embed: usize,
+    patch_embedding: B::Linear,
+    class: B::Tensor,
+    positions: B::Tensor,
+    pre_norm: Norm<B>,
+    transformer: Transformer<B>,
+    post_norm: Norm<B>,
+    projection: B::Linear,
+    space: Mutex<Workspace<B::Tensor>>,
+}
+
+impl<B: Backend> VisionTower<B> {
+    pub(crate) fn load(loader: &Loader<'_, B>, config: &Config) -> Result<Self> {
+        let (layout, weights, device) = (loader.layout, loader.weights, loader.device);
+        let (width, eps, patch) = (config.vision.width, config.vision.eps, config.patch_size as usize);
+        let name = layout.part(Part::PatchEmbedding);
+        let (bias, columns) = (format!("{name}.bias"), 3 * patch * patch);
+        let patch_embedding = LinearWeights {
+            weight: weights.read(&format!("{name}.weight"), &[width, 3, patch, patch])?,
+            bias: weights.has(&bias).then(|| weights.read(&bias, &[width])).transpose()?,
+        };
+        Ok(Self {
+            layout: PatchLayout::new(config.patch_size, config.mean, config.std)?,
+            patches: config.patches(),
+            width,
+            embed: config.embed,
+            patch_embedding: loader.pack(patch_embedding, columns)?,
+            class: loader.tensor(&layout.part(Part::ClassEmbedding), &[width])?,
+            positions: loader.tensor(&layout.part(Part::VisionPositions), &[config.patches() + 1, width])?,
+            pre_norm: loader.norm(&layout.part(Part::PreNorm), width, eps)?,
+            transformer: Transformer::load(loader, Tower::Vision, &config.vision)?,
+            post_norm: loader.norm(&layout.part(Part::VisionNorm), width, eps)?,
+            projection: loader.pack(layout.projection(weights, Tower::Vision, width, config.embed)?, width)?,
+            space: Mutex::new(Workspace::new(device)?),
+        })
+    }
+
+    /// The embeddings of all views of all jobs, in order, before normalisation: rows of the model's embedding width.
+    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>]) -> Result<Vec<f32>> {
+        let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
+        let mut embeddings = Vec::with_capacity(views * self.embed);
+        let step = (self.transformer.batch_rows(device) / (self.patches + 1)).max(1);
+        for from in (0..views).step_by(step) {
+            embeddings.extend(self.encode_batch(device, jobs, from..views.min(from + step))?);
+        }
+        Ok(embeddings)
+    }
+
+    /// The views `batch`, counted through all jobs.
+    fn encode_batch(&self, device: &B, jobs: &[ViewJob<'_>], batch: Range<usize>) -> Result<Vec<f32>> {
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let columns = 3 * (self.layout.patch() as usize).pow(2);
+        device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
+        let mut start = 0;
+        for job in jobs {
+            let end = start + job.plan.views().len();
+            let (from, to) = (batch.start.max(start), batch.end.min(end));
+            if from < to {
+                let first_row = (from - batch.start) * self.patches;
+                let output = CropOutput::Patches { layout: &self.layout, first_row, out: &mut space.input };
+                device.crop_resize(job.picture, job.plan, from - start..to - start, output)?;
+            }
+            start = end;
+        }
+
+        let tokens = self.patches + 1;
+        let Workspace { input, hidden, normed, stream, .. } = &mut *space;
+        linear(device, input, &self.patch_embedding, Epilogue::Store, hidden)?;
+        device.reshape(normed, Shape::new(batch.len() * tokens, self.width))?;
+        device.add_positions(hidden, &self.class, &self.positions, normed)?;
+        self.pre_norm.apply(device, normed, stream)?;
+
+        let offsets: Vec<u32> = (0..=batch.len()).map(|view| (view * tokens) as u32).collect();
+        self.transformer.forward(device, &mut space, &offsets, &offsets[..batch.len()])?;
+        project(device, &mut space, &self.post_norm, &self.projection)
+    }
+}

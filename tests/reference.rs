@@ -1,0 +1,141 @@
+//! Against what PyTorch, transformers and Pillow computed: the golden set in this folder, and the shared one where it
+//! lies beside the checkout (its tests are reported as ignored elsewhere).
+
+mod common;
+
+use common::{Reference, assert_close, floats, json, levels, load, names, tensor};
+use crossalign::align::{CompileOptions, Method, Score, Views};
+use crossalign::backend::{Backend, Cpu, Reference as Scalar};
+use crossalign::image::{plan_views, resampled};
+use crossalign::model::{ModelOptions, TextCleaning, ViewJob};
+use serde_json::Value;
+
+macro_rules! suite {
+    ($($name:ident),+) => {
+        mod golden {
+            $(#[test] fn $name() { super::$name(&super::Reference::golden()); })+
+        }
+        mod shared {
+            $(#[test]
+            #[cfg_attr(not(shared_reference), ignore = "../shared/reference is not there")]
+            fn $name() { super::$name(&super::Reference::shared()); })+
+        }
+    };
+}
+
+suite!(views_are_pillows_bytes, token_ids, embeddings, weights_and_scores, reference_backend);
+
+fn views_are_pillows_bytes(reference: &Reference) {
+    let file = reference.root.join("views.safetensors");
+    let mut compared = 0;
+    for (name, boxes) in reference.pictures() {
+        let picture = reference.picture(&name);
+        for key in names(&file).into_iter().filter(|key| key.starts_with(&format!("{name}."))) {
+            let (shape, expected) = tensor(&file, &key);
+            let plan = plan_views((picture.width(), picture.height()), &boxes, shape[1] as u32).unwrap();
+            let check = |backend: &dyn Fn() -> Vec<u8>, what: &str| assert!(backend() == expected, "{key}: {what}");
+            check(&|| resampled(&Scalar, picture.as_rgb(), &plan).unwrap(), "reference");
+            for level in levels() {
+                let cpu = Cpu::with_level(level, 2).unwrap();
+                check(&|| resampled(&cpu, picture.as_rgb(), &plan).unwrap(), &cpu.describe());
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 6, "{compared} sets of views");
+}
+
+fn token_ids(reference: &Reference) {
+    let rows = json(&reference.root.join("tokens.json"));
+    for (key, cleaning) in [("hf", TextCleaning::None), ("openai", TextCleaning::OpenAi)] {
+        // The first model's tokenizer is the one of tokens.json, with a context of 77.
+        let dir = reference.models().into_iter().find(|dir| context(dir) == 77).unwrap();
+        let model = load(&dir, ModelOptions { text_cleaning: cleaning, ..options("cpu") });
+        for row in rows.as_array().unwrap() {
+            let Some(expected) = row[key].as_array() else { continue };
+            let expected: Vec<u32> = expected.iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            let tokens = model.tokenizer().unwrap().encode(row["text"].as_str().unwrap()).unwrap();
+            assert_eq!(tokens.ids, expected, "{key}: {}", row["text"]);
+        }
+    }
+}
+
+fn context(dir: &std::path::Path) -> usize {
+    load(dir, options("cpu")).config().context
+}
+
+fn options(device: &str) -> ModelOptions {
+    ModelOptions { device: device.into(), threads: 2, ..Default::default() }
+}
+
+fn embeddings(reference: &Reference) {
+    for dir in reference.models() {
+        check_embeddings(reference, &dir, "cpu");
+    }
+}
+
+fn check_embeddings(reference: &Reference, dir: &std::path::Path, device: &str) {
+    let model = load(dir, options(device));
+    let expected = dir.join("expected.safetensors");
+    for (name, boxes) in reference.pictures() {
+        let picture = reference.picture(&name);
+        let plan = plan_views((picture.width(), picture.height()), &boxes, model.config().image_size).unwrap();
+        let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+        let found = model.encode_views(&[job], false).unwrap();
+        assert_close(&found.data, &floats(&expected, &format!("image_embeds.{name}")), 2e-5, &name);
+    }
+    let prompts = reference.prompts();
+    let texts: Vec<String> = prompts
+        .classes()
+        .iter()
+        .flat_map(|class| std::iter::once(format!("a photo of a {}.", class.name)).chain(class.descriptions.clone()))
+        .collect();
+    let found = model.encode_texts(&texts, false).unwrap();
+    assert_close(&found.embeddings.data, &floats(&expected, "text_embeds"), 2e-5, "texts");
+}
+
+fn weights_and_scores(reference: &Reference) {
+    for dir in reference.models() {
+        check_scores(reference, &dir, "cpu");
+    }
+}
+
+fn check_scores(reference: &Reference, dir: &std::path::Path, device: &str) {
+    let model = load(dir, options(device));
+    let expected = json(&dir.join("expected.json"));
+    let prompts = reference.prompts();
+    let ways = [
+        ("paper", Method::Wca, Score::Paper),
+        ("official", Method::Wca, Score::Official),
+        ("clip", Method::Clip, Score::Official),
+        ("cupl", Method::Cupl, Score::Official),
+    ];
+    for (key, method, score) in ways {
+        let options = CompileOptions { method, score, ..Default::default() };
+        let classifier = model.compile(&prompts, &options).unwrap();
+        for (name, boxes) in reference.pictures() {
+            let picture = reference.picture(&name);
+            let results = classifier.classify_batch(&[&picture], &Views::Boxes(boxes)).unwrap();
+            let entry = &expected["pictures"][&name];
+            let class = |class: &crossalign::align::Class| number(&entry[key][&class.name]);
+            let scores: Vec<f32> = prompts.classes().iter().map(class).collect();
+            assert_close(results[0].scores(), &scores, 2e-6, &format!("{key} of {name}"));
+            if method == Method::Wca {
+                let weights: Vec<f32> = results[0].views().iter().map(|view| view.weight).collect();
+                let expected: Vec<f32> = entry["image_weights"].as_array().unwrap().iter().map(number).collect();
+                assert_close(&weights, &expected, 2e-5, &format!("weights of {name}"));
+            }
+        }
+    }
+}
+
+fn number(value: &Value) -> f32 {
+    value.as_f64().unwrap() as f32
+}
+
+/// The reference backend runs the same model; one is enough, for it is slow.
+fn reference_backend(reference: &Reference) {
+    let dir = &reference.models()[0];
+    check_embeddings(reference, dir, "reference");
+    check_scores(reference, dir, "reference");
+}
