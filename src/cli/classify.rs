@@ -17,6 +17,7 @@ const BATCH: usize = 16;
 
 /// Score pictures against classes
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("classes").required(true).multiple(true).args(["prompts", "labels", "classifier"]))]
 pub(super) struct Args {
     /// Pictures, or folders of pictures
     #[arg(required = true, value_name = "IMG")]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// Encode all prompts once and write a classifier file
 #[derive(clap::Args)]
-#[command(mut_arg("prompts", |arg| arg.required_unless_present("labels")))]
+#[command(group = clap::ArgGroup::new("classes").required(true).multiple(true).args(["prompts", "labels"]))]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,

@@ -70,6 +70,7 @@ fn print(text: &str) -> Result<()> {
 /// Warns of texts that were longer than the model's context.
 fn warn_truncated(truncated: usize, context: usize) {
     if truncated > 0 {
-        report(&format!("warning: {truncated} texts are longer than the model's {context} tokens and were cut"));
+        let texts = if truncated == 1 { "1 text is" } else { &format!("{truncated} texts are") };
+        report(&format!("warning: {texts} longer than the model's {context} tokens and lost the end"));
     }
 }

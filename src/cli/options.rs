@@ -136,7 +136,7 @@ enum ScoreArg {
 #[derive(clap::Args)]
 pub(super) struct PromptArgs {
     /// JSON file: {"class": ["description", …]}, or a list of templates with {}
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["labels", "classifier"])]
+    #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Classes: a comma list or a JSON list file; they fill the templates, or choose from the prompts file
     #[arg(long, value_name = "A,B,C|FILE")]

@@ -46,16 +46,12 @@ impl WeightFile {
         // SAFETY: the map is read-only. Should another process truncate the file meanwhile, an access ends this
         // process; that is the price of not copying gigabytes, as for every program that maps its weights.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
-        let (header, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|error| Error::file(path, "header", error.to_string(), "a safetensors header"))?;
+        // Also checks that the tensors cover the rest of the file, no more and no less.
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            let expected = format!("a safetensors header for the file's {} bytes", map.len());
+            Error::file(path, "header", error.to_string(), expected)
+        })?;
         let data = header + 8; // the header's length comes first, as a u64
-        let end =
-            metadata.offset_keys().iter().filter_map(|name| metadata.info(name)).map(|info| info.data_offsets.1).max();
-        let expected = data + end.unwrap_or(0);
-        if map.len() != expected {
-            let found = format!("{} bytes", map.len());
-            return Err(Error::file(path, "file length", found, format!("{expected} bytes, by its header")));
-        }
         Ok(Self { path: path.to_owned(), map, metadata, data })
     }
 

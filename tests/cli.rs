@@ -1,0 +1,473 @@
+//! The command line as a user runs it.
+
+mod common;
+
+use common::{Reference, assert_close, floats, json, tensor};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn crossalign(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_crossalign")).args(args).output().unwrap()
+}
+
+/// Runs and expects success without a word on stderr but warnings; returns standard output.
+#[track_caller]
+fn succeeds(args: &[&str]) -> String {
+    let output = crossalign(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let quiet = stderr.lines().all(|line| line.starts_with("crossalign: warning: "));
+    assert!(output.status.success() && quiet, "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs and expects the exit status 1 and one line on stderr that has all of `words`.
+#[track_caller]
+fn fails(args: &[&str], words: &[&str]) {
+    let output = crossalign(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{stderr} does not say {word}");
+    }
+}
+
+/// A folder for one test's files.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_string()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    /// A copy of a golden model, to damage.
+    fn model(&self, name: &str) -> PathBuf {
+        let from = Reference::golden().root.join("models").join(name);
+        let to = self.0.path().join(name);
+        std::fs::create_dir(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+        to
+    }
+}
+
+fn golden(path: &str) -> String {
+    Reference::golden().root.join(path).to_str().unwrap().to_string()
+}
+
+fn boxes_json(reference: &Reference, picture: &str) -> String {
+    let boxes = &reference.pictures().into_iter().find(|(name, _)| name == picture).unwrap().1;
+    let lists: Vec<_> = boxes.iter().map(|b| format!("[{}, {}, {}, {}]", b.x, b.y, b.width, b.height)).collect();
+    format!("[{}]", lists.join(", "))
+}
+
+/// Options that the model without a config needs.
+fn activation(dir: &Path) -> &'static [&'static str] {
+    if dir.ends_with("openai") { &["--activation", "quick_gelu"] } else { &[] }
+}
+
+fn check_scores(reference: &Reference) {
+    let folder = Folder::new();
+    let prompts = folder.write("prompts.json", reference.prompts_json());
+    for dir in reference.models() {
+        let expected = json(&dir.join("expected.json"));
+        for (picture, _) in reference.pictures() {
+            let boxes = folder.write("boxes.json", boxes_json(reference, &picture));
+            let path = reference.picture_path(&picture);
+            for (key, method, score) in [
+                ("official", "wca", "official"),
+                ("paper", "wca", "paper"),
+                ("clip", "clip", "official"),
+                ("cupl", "cupl", "official"),
+            ] {
+                let mut args = vec!["classify", path.to_str().unwrap(), "--model", dir.to_str().unwrap()];
+                args.extend(["--prompts", &prompts, "--boxes", &boxes, "--format", "json", "--top", "all"]);
+                args.extend(["--method", method, "--score", score]);
+                args.extend(activation(&dir));
+                let line: Value = serde_json::from_str(&succeeds(&args)).unwrap();
+                let predictions = line["predictions"].as_array().unwrap();
+                let entry = expected["pictures"][&picture][key].as_object().unwrap();
+                assert_eq!(predictions.len(), entry.len());
+                for prediction in predictions {
+                    let expected = entry[prediction["class"].as_str().unwrap()].as_f64().unwrap();
+                    let found = prediction["score"].as_f64().unwrap();
+                    assert!((found - expected).abs() < 2e-5, "{picture} {key}: {found}, expected {expected}");
+                }
+                let scores: Vec<f64> = predictions.iter().map(|p| p["score"].as_f64().unwrap()).collect();
+                assert!(scores.is_sorted_by(|a, b| a >= b), "best first");
+            }
+        }
+    }
+}
+
+#[test]
+fn classify_gives_the_golden_scores() {
+    check_scores(&Reference::golden());
+}
+
+#[test]
+#[cfg_attr(not(shared_reference), ignore = "../shared/reference is not there")]
+fn classify_gives_the_shared_scores() {
+    check_scores(&Reference::shared());
+}
+
+#[test]
+fn views_and_embeddings_are_the_golden_ones() {
+    let (reference, folder) = (Reference::golden(), Folder::new());
+    for dir in reference.models() {
+        for (picture, _) in reference.pictures() {
+            let boxes = folder.write("boxes.json", boxes_json(&reference, &picture));
+            let path = reference.picture_path(&picture);
+            let (path, model) = (path.to_str().unwrap(), dir.to_str().unwrap());
+            let out = folder.path("out.safetensors");
+
+            succeeds(&["views", path, "--model", model, "--boxes", &boxes, "-o", &out]);
+            let (shape, bytes) = tensor(Path::new(&out), "views");
+            let key = format!("{picture}.{}", shape[1]);
+            assert!(bytes == tensor(&reference.root.join("views.safetensors"), &key).1, "{key}");
+
+            let mut args = vec!["embed", "--model", model, "--image", path, "--boxes", &boxes, "--raw", "-o", &out];
+            args.extend(activation(&dir));
+            succeeds(&args);
+            let expected = floats(&dir.join("expected.safetensors"), &format!("image_embeds.{picture}"));
+            assert_close(&floats(Path::new(&out), "image_embeds"), &expected, 1e-4, &picture);
+        }
+    }
+    let texts = folder.write("texts.json", r#"["a photo of a cat.", "a dog", "a photo of a cat."]"#);
+    let (out, model) = (folder.path("texts.safetensors"), golden("models/transformers"));
+    succeeds(&["embed", "--model", &model, "--texts", &texts, "-o", &out]);
+    let (shape, _) = tensor(Path::new(&out), "text_embeds");
+    let rows = floats(Path::new(&out), "text_embeds");
+    assert_eq!(shape, [3, 24]);
+    assert_eq!(rows[..24], rows[48..]);
+    assert!((rows[..24].iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_company() {
+    let folder = Folder::new();
+    let prompts = folder.write("prompts.json", Reference::golden().prompts_json());
+    let model = golden("models/open_clip");
+    let pictures = [golden("pictures/landscape.png"), golden("pictures/portrait.png"), golden("pictures/tiny.png")];
+    for method in ["wca", "clip"] {
+        let run = |pictures: &[String], threads| {
+            let mut args = vec!["classify"];
+            args.extend(pictures.iter().map(String::as_str));
+            args.extend(["--model", &model, "--prompts", &prompts, "--format", "json", "--top", "all"]);
+            args.extend(["--method", method, "--threads", threads]);
+            succeeds(&args)
+        };
+        let together = run(&pictures, "2");
+        assert_eq!(together, run(&pictures, "1"));
+        assert_eq!(together, run(&pictures, "3"));
+        let alone: String = pictures.iter().map(|picture| run(std::slice::from_ref(picture), "1")).collect();
+        assert_eq!(together, alone);
+    }
+}
+
+#[test]
+fn a_compiled_classifier_scores_the_same_and_knows_its_model() {
+    let folder = Folder::new();
+    let prompts = folder.write("prompts.json", Reference::golden().prompts_json());
+    let (picture, model) = (golden("pictures/landscape.png"), golden("models/transformers"));
+    let file = folder.path("classifier.safetensors");
+    for method in ["wca", "cupl", "clip"] {
+        let common = ["--model", &model, "--prompts", &prompts, "--method", method];
+        succeeds(&[&["compile", "-o", &file], &common[..]].concat());
+        let direct = succeeds(&[&["classify", &picture, "--format", "json"], &common[..]].concat());
+        // The text tower is not read: without its tokenizer the folder still serves.
+        let vision = Folder::new();
+        let copy = vision.model("transformers");
+        std::fs::remove_file(copy.join("tokenizer.json")).unwrap();
+        let args = ["classify", &picture, "--format", "json", "--classifier", &file, "--model", copy.to_str().unwrap()];
+        assert_eq!(succeeds(&args), direct);
+    }
+    let other = golden("models/open_clip");
+    fails(&["classify", &picture, "--classifier", &file, "--model", &other], &[&file, "model"]);
+    let bytes = std::fs::read(&file).unwrap();
+    let damaged = folder.write("damaged.safetensors", &bytes[..bytes.len() - 3]);
+    fails(&["classify", &picture, "--classifier", &damaged, "--model", &model], &["damaged.safetensors"]);
+    fails(&["compile", "--model", &model, "--prompts", &prompts, "-o", "/nowhere/x"], &["/nowhere/x"]);
+}
+
+#[test]
+fn templates_and_labels() {
+    let folder = Folder::new();
+    let (picture, model) = (golden("pictures/tiny.png"), golden("models/transformers"));
+    let templates = folder.write("templates.json", r#"["a drawing of a {}.", "the {} in the {}"]"#);
+    let labels = folder.write("labels.json", r#"["cat", "dog"]"#);
+    let run = |labels: &str, method| {
+        succeeds(&[
+            "classify",
+            &picture,
+            "--model",
+            &model,
+            "--prompts",
+            &templates,
+            "--labels",
+            labels,
+            "--method",
+            method,
+        ])
+    };
+    assert_eq!(run("cat, dog", "clip-e"), run(&labels, "clip-e"));
+    assert!(run("cat,dog", "wca").contains("dog"));
+    let clip = ["classify", &picture, "--model", &model, "--labels", "a,b,c,d,e,f", "--method", "clip"];
+    assert_eq!(succeeds(&clip).lines().count(), 6, "the picture's line and the top 5");
+    assert_eq!(succeeds(&[&clip[..], &["--top", "all"]].concat()).lines().count(), 7);
+
+    let classify = ["classify", &picture, "--model", &model, "--prompts", &templates];
+    fails(&classify, &["templates.json", "labels"]);
+    fails(&[&classify[..], &["--labels", "cat,cat"]].concat(), &["\"cat\" twice"]);
+    fails(&[&classify[..], &["--labels", "cat,,dog"]].concat(), &["class name"]);
+    fails(&[&classify[..], &["--labels", "missing.json"]].concat(), &["missing.json"]);
+    let described = folder.write("described.json", r#"{"cat": ["fur"], "dog": ["a tail"]}"#);
+    let classify = ["classify", &picture, "--model", &model, "--prompts", &described];
+    assert_eq!(succeeds(&[&classify[..], &["--labels", "dog"]].concat()).lines().count(), 2);
+    fails(&[&classify[..], &["--labels", "bird"]].concat(), &["described.json", "\"bird\""]);
+    fails(&[&classify[..], &["--method", "clip-e"]].concat(), &["templates"]);
+}
+
+#[test]
+fn long_texts_are_cut_with_one_warning() {
+    let folder = Folder::new();
+    let long = "striped ".repeat(200);
+    let prompts = folder.write("prompts.json", format!(r#"{{"a": ["{long}", "{long}", "short"]}}"#));
+    let (picture, model) = (golden("pictures/tiny.png"), golden("models/transformers"));
+    let output = crossalign(&["classify", &picture, "--model", &model, "--prompts", &prompts]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success());
+    assert!(stderr.lines().count() == 1 && stderr.contains("2 texts"), "{stderr}");
+}
+
+#[test]
+fn bad_prompts_are_named() {
+    let (folder, picture) = (Folder::new(), golden("pictures/tiny.png"));
+    let model = golden("models/transformers");
+    let cases = [
+        ("", "prompts"),
+        ("{}", "no classes"),
+        ("[]", "empty list"),
+        (r#"{"cat": []}"#, "\"cat\""),
+        (r#"{"cat": ["a", 3]}"#, "integer"),
+        (r#"{"cat": "a"}"#, "string"),
+        (r#"{"cat": ["a"], "cat": ["b"]}"#, "\"cat\" twice"),
+        (r#"{"": ["a"]}"#, "class name"),
+        ("[1]", "integer"),
+        ("7", "prompts"),
+        ("{\"cat\": [\"a\"", "EOF"),
+    ];
+    for (content, word) in cases {
+        let prompts = folder.write("prompts.json", content);
+        let args = ["classify", &picture, "--model", &model, "--prompts", &prompts, "--labels", "cat"];
+        let args = if content.starts_with('[') { &args[..] } else { &args[..6] };
+        fails(args, &["prompts.json", word]);
+    }
+    fails(&["classify", &picture, "--model", &model, "--prompts", "missing.json"], &["missing.json"]);
+    let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
+    let classify = ["classify", &picture, "--model", &model, "--prompts", &prompts];
+    for (option, value, word) in [
+        ("--template", "a photo", "template"),
+        ("--image-scale", "99", "image scale"),
+        ("--text-scale", "nan", "text scale"),
+        ("--alpha", "0", "α"),
+        ("--beta", "0.4", "β"),
+        ("--views", "0", "views"),
+        ("--device", "wgpu", "not built in"),
+        ("--device", "cuda:1", "not built in"),
+        ("--device", "gpu", "device"),
+        ("--device", "cpu:1", "device"),
+    ] {
+        fails(&[&classify[..], &[option, value]].concat(), &[word]);
+    }
+    fails(&["classify", &picture, "--model", "mini", "--prompts", &prompts], &["mini"]);
+}
+
+#[test]
+fn bad_boxes_are_named() {
+    let (folder, model) = (Folder::new(), golden("models/transformers"));
+    let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
+    let picture = golden("pictures/landscape.png"); // 101×64
+    for content in [
+        "",
+        "{}",
+        "[]",
+        "[[0, 0, 102, 1]]",
+        "[[0, 64, 1, 1]]",
+        "[[0, 0, 0, 5]]",
+        "[[0, -1, 5, 5]]",
+        "[[0, 0, 5]]",
+        "[[0.5, 0, 5, 5]]",
+        "[[0, 0, 4294967295, 1]]",
+        "[[4294967295, 0, 2, 2]]",
+    ] {
+        let boxes = folder.write("boxes.json", content);
+        let word = if content == "[]" { "views" } else { "box" };
+        fails(&["classify", &picture, "--model", &model, "--prompts", &prompts, "--boxes", &boxes], &[word]);
+    }
+}
+
+#[test]
+fn one_bad_picture_does_not_stop_the_others() {
+    let (folder, pictures) = (Folder::new(), Folder::new());
+    let (prompts, model) = (folder.write("prompts.json", r#"{"cat": ["a"]}"#), golden("models/transformers"));
+    let good = std::fs::read(golden("pictures/landscape.png")).unwrap();
+    pictures.write("a.png", &good);
+    pictures.write("b.png", &good[..good.len() / 2]);
+    pictures.write("c.png", "");
+    pictures.write("d.png", "not a picture");
+    pictures.write("e.png", &good);
+    for method in ["wca", "clip"] {
+        let dir = pictures.path("");
+        let args = ["classify", &dir, "--model", &model, "--prompts", &prompts, "--format", "json", "--method", method];
+        let output = crossalign(&args);
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stdout.lines().count(), 2, "{stdout}");
+        assert_eq!(stderr.lines().count(), 3, "{stderr}");
+        for (line, name) in stderr.lines().zip(["b.png", "c.png", "d.png"]) {
+            assert!(line.contains(name), "{line}");
+        }
+    }
+    let picture = golden("pictures/landscape.png");
+    let classify = ["classify", &picture, "--model", &model, "--prompts", &prompts];
+    fails(&[&classify[..], &["--max-pixels", "6463"]].concat(), &["landscape.png", "101×64"]);
+    succeeds(&[&classify[..], &["--max-pixels", "6464"]].concat());
+    let empty = Folder::new();
+    fails(&["classify", &empty.path(""), "--model", &model, "--prompts", &prompts], &["no files"]);
+    fails(&["classify", "missing.png", "--model", &model, "--prompts", &prompts], &["missing.png"]);
+}
+
+/// Replaces the first `from` in a safetensors header by `to` of the same length.
+fn edit_header(file: &Path, from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(file).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn bad_models_are_named() {
+    type Damage = fn(&Path);
+    let cases: [(&str, Damage, &[&str]); 12] = [
+        ("no weights", |dir| std::fs::remove_file(dir.join("model.safetensors")).unwrap(), &["model.safetensors"]),
+        ("no config", |dir| std::fs::remove_file(dir.join("config.json")).unwrap(), &["config.json"]),
+        ("no tokenizer", |dir| std::fs::remove_file(dir.join("tokenizer.json")).unwrap(), &["tokenizer.json"]),
+        ("empty weights", |dir| std::fs::write(dir.join("model.safetensors"), "").unwrap(), &["model.safetensors"]),
+        (
+            "truncated weights",
+            |dir| {
+                let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
+                std::fs::write(dir.join("model.safetensors"), &bytes[..bytes.len() - 1]).unwrap();
+            },
+            &["model.safetensors", "header"],
+        ),
+        (
+            "header larger than the file",
+            |dir| {
+                std::fs::write(dir.join("model.safetensors"), [&1_000_000u64.to_le_bytes()[..], b"{}"].concat())
+                    .unwrap()
+            },
+            &["header"],
+        ),
+        (
+            "not a number",
+            |dir| {
+                let mut bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
+                let end = bytes.len();
+                bytes[end - 2..].copy_from_slice(&[0, 0x7e]);
+                std::fs::write(dir.join("model.safetensors"), bytes).unwrap();
+            },
+            &["tensor", "NaN"],
+        ),
+        (
+            "missing tensor",
+            |dir| {
+                edit_header(
+                    &dir.join("model.safetensors"),
+                    "vision_model.post_layernorm.bias",
+                    "vision_model.post_layernorm.bios",
+                )
+            },
+            &["vision_model.post_layernorm.bias"],
+        ),
+        (
+            "config contradicts the tensors",
+            |dir| replace(&dir.join("config.json"), "\"patch_size\": 8", "\"patch_size\": 4"),
+            &["patch_embedding", "[48, 3, 8, 8]", "[48, 3, 4, 4]"],
+        ),
+        (
+            "more layers than tensors",
+            |dir| replace(&dir.join("config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"),
+            &["blocks", "2", "3"],
+        ),
+        (
+            "a vocabulary smaller than the tokenizer's",
+            |dir| replace(&dir.join("config.json"), "\"vocab_size\": 814", "\"vocab_size\": 813"),
+            &["tokenizer.json", "813"],
+        ),
+        ("config is no JSON", |dir| std::fs::write(dir.join("config.json"), "{").unwrap(), &["config.json", "EOF"]),
+    ];
+    let picture = golden("pictures/tiny.png");
+    for (case, damage, words) in cases {
+        let folder = Folder::new();
+        let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
+        let dir = folder.model("transformers");
+        damage(&dir);
+        eprintln!("{case}");
+        fails(&["classify", &picture, "--model", dir.to_str().unwrap(), "--prompts", &prompts], words);
+    }
+    let (folder, openai) = (Folder::new(), golden("models/openai"));
+    let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
+    fails(&["classify", &picture, "--model", &openai, "--prompts", &prompts], &["activation", "quick_gelu"]);
+    fails(&["classify", &picture, "--model", "nowhere", "--prompts", &prompts], &["nowhere"]);
+}
+
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from} is not in {}", file.display());
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_contact_sheet_shows_all_views() {
+    let folder = Folder::new();
+    let out = folder.path("sheet.png");
+    succeeds(&["views", &golden("pictures/landscape.png"), "--size", "16", "--views", "6", "-o", &out]);
+    let sheet = image::open(&out).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (3 * 20 + 4, 3 * 20 + 4));
+}
+
+#[test]
+fn bench_and_devices_answer() {
+    let line = succeeds(&["bench", "--arch", "ViT-B-32", "--views", "1", "--format", "json"]);
+    let line: Value = serde_json::from_str(&line).unwrap();
+    for field in ["seconds_median", "views_per_s", "gflop_per_s", "threads", "views"] {
+        assert!(line[field].as_f64().unwrap() > 0.0, "{field}");
+    }
+    fails(&["bench", "--arch", "ViT-X"], &["ViT-B-32"]);
+    let devices = succeeds(&["devices"]);
+    assert!(devices.contains("cpu") && devices.contains("not built in"), "{devices}");
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for args in
+        [&["classify"][..], &["classify", "x.png", "--model", "m"], &["views", "x.png", "-o", "y"], &["nonsense"]]
+    {
+        assert_eq!(crossalign(args).status.code(), Some(2), "{args:?}");
+    }
+}

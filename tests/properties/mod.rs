@@ -1,0 +1,355 @@
+//! The kernels' contract as properties of any backend, against the reference backend.
+//!
+//! Values are compared element by element with a bound that grows with the magnitudes that were summed; bytes, copies
+//! and everything that batching or threads must not change are compared bit by bit.
+
+use crossalign::backend::{
+    Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
+};
+use crossalign::image::{CropBox, plan_views, resampled};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// The relative error of a sum of `terms` products in f32, in whatever order, with room for approximations of a few
+/// units in the last place: `(terms + 32) · 2⁻²⁴`.
+fn rounding(terms: usize) -> f32 {
+    (terms + 32) as f32 / (1 << 24) as f32
+}
+
+/// A matrix on both backends.
+struct Pair<B: Backend> {
+    found: B::Tensor,
+    expected: <Reference as Backend>::Tensor,
+    data: Vec<f32>,
+}
+
+/// Numbers from a seed: unit scale, large, tiny, mostly zero, or all equal, as the seed says.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let kind = seed % 7;
+    let constant = uniform();
+    (0..count)
+        .map(|_| match kind {
+            0 => uniform() * 1e3,
+            1 => uniform() * 1e-4,
+            2 if uniform() > -0.8 => 0.0,
+            3 => constant,
+            _ => uniform(),
+        })
+        .collect()
+}
+
+fn pair<B: Backend>(device: &B, shape: Shape, seed: u64) -> Pair<B> {
+    with_data(device, shape, numbers(seed, shape.len()))
+}
+
+fn with_data<B: Backend>(device: &B, shape: Shape, data: Vec<f32>) -> Pair<B> {
+    let (found, expected) = (device.upload(shape, &data).unwrap(), Reference.upload(shape, &data).unwrap());
+    Pair { found, expected, data }
+}
+
+/// Fails unless each element is within its bound.
+fn close<B: Backend>(device: &B, pair: &Pair<B>, bound: impl Fn(usize) -> f32) -> Result<(), TestCaseError> {
+    let (found, expected) = (device.download(&pair.found).unwrap(), pair.expected.data());
+    prop_assert_eq!(found.len(), expected.len());
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let (difference, bound) = ((found - expected).abs(), bound(i));
+        prop_assert!(difference <= bound, "element {i}: {found}, expected {expected} within {bound}");
+    }
+    Ok(())
+}
+
+fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
+    TestRunner::new(config).run(&strategy, test).unwrap();
+}
+
+fn magnitudes(x: &[f32]) -> Vec<f32> {
+    x.iter().map(|x| x.abs()).collect()
+}
+
+fn epilogues() -> impl Strategy<Value = Epilogue> {
+    prop_oneof![
+        Just(Epilogue::Store),
+        Just(Epilogue::Accumulate),
+        Just(Epilogue::Activate(Activation::QuickGelu)),
+        Just(Epilogue::Activate(Activation::Gelu)),
+        Just(Epilogue::Activate(Activation::GeluTanh)),
+    ]
+}
+
+fn precisions() -> impl Strategy<Value = Precision> {
+    prop_oneof![Just(Precision::F32), Just(Precision::F16), Just(Precision::Bf16)]
+}
+
+/// Ragged offsets of up to `count` segments of up to `longest` rows.
+fn offsets(count: usize, longest: u32) -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(0..=longest, 1..=count).prop_map(|lengths| {
+        let mut offsets = vec![0];
+        for length in lengths {
+            offsets.push(offsets.last().unwrap() + length);
+        }
+        offsets
+    })
+}
+
+pub fn linear<B: Backend>(device: &B) {
+    let sizes = (1usize..40, prop_oneof![1usize..20, 120usize..140], prop_oneof![1usize..70, 760usize..780]);
+    let strategy = (sizes, epilogues(), precisions(), any::<bool>(), any::<u64>());
+    run(160, strategy, |((rows, outputs, inputs), epilogue, precision, biased, seed)| {
+        let input = pair(device, Shape::new(rows, inputs), seed);
+        let mut out = pair(device, Shape::new(rows, outputs), seed ^ 2);
+        let shape = Shape::new(outputs, inputs);
+        let (weight, bias) = (numbers(seed ^ 3, shape.len()), numbers(seed ^ 4, outputs));
+        let bias = biased.then_some(&bias[..]);
+
+        // The same product of magnitudes bounds the rounding.
+        let absolute = Reference.pack(shape, &magnitudes(&weight), None, Precision::F32).unwrap();
+        let mut scale = Reference.upload(Shape::new(rows, outputs), &magnitudes(&out.data)).unwrap();
+        let input_magnitudes = Reference.upload(input.expected.shape(), &magnitudes(&input.data)).unwrap();
+        Reference.linear(&input_magnitudes, &absolute, Epilogue::Accumulate, &mut scale).unwrap();
+
+        let layer = device.pack(shape, &weight, bias, precision).unwrap();
+        device.linear(&input.found, &layer, epilogue, &mut out.found).unwrap();
+        let layer = Reference.pack(shape, &weight, bias, precision).unwrap();
+        Reference.linear(&input.expected, &layer, epilogue, &mut out.expected).unwrap();
+        close(device, &out, |i| {
+            rounding(inputs) * (scale.data()[i] + bias.map_or(0.0, |bias| bias[i % outputs].abs())) + 1e-9
+        })?;
+
+        // A row alone gives the same bits as in company.
+        if epilogue != Epilogue::Accumulate {
+            let row = seed as usize % rows;
+            let alone = device.upload(Shape::new(1, inputs), &input.data[row * inputs..][..inputs]).unwrap();
+            let mut single = device.allocate(Shape::new(1, outputs)).unwrap();
+            let layer = device.pack(shape, &weight, bias, precision).unwrap();
+            device.linear(&alone, &layer, epilogue, &mut single).unwrap();
+            let together = device.download(&out.found).unwrap();
+            prop_assert_eq!(device.download(&single).unwrap(), &together[row * outputs..][..outputs]);
+        }
+        Ok(())
+    });
+}
+
+pub fn layer_norm<B: Backend>(device: &B) {
+    run(100, (1usize..80, 1usize..200, any::<u64>()), |(rows, width, seed)| {
+        let input = pair(device, Shape::new(rows, width), seed);
+        let gamma = pair(device, Shape::new(1, width), seed ^ 2 | 4);
+        let beta = pair(device, Shape::new(1, width), seed ^ 3 | 4);
+        let mut out = pair(device, Shape::new(rows, width), 5);
+        device.layer_norm(&input.found, &gamma.found, &beta.found, 1e-5, &mut out.found).unwrap();
+        Reference.layer_norm(&input.expected, &gamma.expected, &beta.expected, 1e-5, &mut out.expected).unwrap();
+        // Subtracting the mean loses what the values have in common: relative to the spread, or to eps.
+        let bound = |i: usize| {
+            let row = &input.data[i / width * width..][..width];
+            let mean = row.iter().sum::<f32>() / width as f32;
+            let spread = (row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / width as f32 + 1e-5).sqrt();
+            let largest = row.iter().fold(0f32, |max, x| max.max(x.abs()));
+            let amplified = 1.0 + largest / spread;
+            4.0 * rounding(width) * (gamma.data[i % width].abs() * amplified * amplified + beta.data[i % width].abs())
+        };
+        close(device, &out, bound)
+    });
+}
+
+pub fn attention<B: Backend>(device: &B) {
+    let heads = prop_oneof![Just((1usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
+    let lengths = prop::collection::vec((1u32..=70, 0u32..=70), 1..5);
+    run(60, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
+        let width = heads * dim;
+        let (mut query_offsets, mut key_offsets) = (vec![0u32], vec![0u32]);
+        for (keys, queries) in &lengths {
+            key_offsets.push(key_offsets.last().unwrap() + keys);
+            query_offsets.push(query_offsets.last().unwrap() + queries.min(keys));
+        }
+        let (rows, all) = (*query_offsets.last().unwrap() as usize, *key_offsets.last().unwrap() as usize);
+        let queries = pair(device, Shape::new(rows, width), seed);
+        let keys_values = pair(device, Shape::new(all, 2 * width), seed ^ 2);
+        let mut out = pair(device, Shape::new(rows, width), 3);
+        let (q, k) = (&query_offsets, &key_offsets);
+        device.attention(&queries.found, &keys_values.found, q, k, heads, causal, &mut out.found).unwrap();
+        Reference.attention(&queries.expected, &keys_values.expected, q, k, heads, causal, &mut out.expected).unwrap();
+        // A logit's rounding becomes a relative error of the weights.
+        let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
+        let logit = largest(&queries.data) * largest(&keys_values.data) * (dim as f32).sqrt();
+        let relative = 4.0 * rounding(dim) * logit + 2.0 * rounding(all);
+        close(device, &out, |_| largest(&keys_values.data) * relative.min(2.0))?;
+
+        // The last sequence alone gives the same bits as in company.
+        let s = lengths.len() - 1;
+        let part = |data: &[f32], offsets: &[u32], width: usize| {
+            data[offsets[s] as usize * width..offsets[s + 1] as usize * width].to_vec()
+        };
+        let (count, seen) = (q[s + 1] - q[s], k[s + 1] - k[s]);
+        let upload = |rows: u32, width, data: Vec<f32>| device.upload(Shape::new(rows as usize, width), &data).unwrap();
+        let queries = upload(count, width, part(&queries.data, q, width));
+        let keys_values = upload(seen, 2 * width, part(&keys_values.data, k, 2 * width));
+        let mut alone = device.allocate(Shape::new(count as usize, width)).unwrap();
+        device.attention(&queries, &keys_values, &[0, count], &[0, seen], heads, causal, &mut alone).unwrap();
+        let together = device.download(&out.found).unwrap();
+        prop_assert_eq!(device.download(&alone).unwrap(), part(&together, q, width));
+        Ok(())
+    });
+}
+
+pub fn embed<B: Backend>(device: &B) {
+    run(60, (offsets(6, 9), 1usize..50, 1usize..40, any::<u64>()), |(offsets, width, vocabulary, seed)| {
+        let tokens: Vec<u32> =
+            (0..*offsets.last().unwrap()).map(|i| (seed as u32 ^ i * 7) % vocabulary as u32).collect();
+        let table = pair(device, Shape::new(vocabulary, width), seed);
+        let positions = pair(device, Shape::new(9, width), seed ^ 2);
+        let mut out = pair(device, Shape::new(tokens.len(), width), 3);
+        device.embed_tokens(&tokens, &offsets, &table.found, &positions.found, &mut out.found).unwrap();
+        Reference.embed_tokens(&tokens, &offsets, &table.expected, &positions.expected, &mut out.expected).unwrap();
+        close(device, &out, |_| 0.0)
+    });
+    run(60, (1usize..5, 1usize..20, 1usize..50, any::<u64>()), |(views, patches, width, seed)| {
+        let rows = pair(device, Shape::new(views * patches, width), seed);
+        let class = pair(device, Shape::new(1, width), seed ^ 2);
+        let positions = pair(device, Shape::new(patches + 1, width), seed ^ 3);
+        let mut out = pair(device, Shape::new(views * (patches + 1), width), 4);
+        device.add_positions(&rows.found, &class.found, &positions.found, &mut out.found).unwrap();
+        Reference.add_positions(&rows.expected, &class.expected, &positions.expected, &mut out.expected).unwrap();
+        close(device, &out, |_| 0.0)
+    });
+}
+
+pub fn gather_rows<B: Backend>(device: &B) {
+    let rows = prop::collection::vec(any::<u32>(), 0..30);
+    run(60, (rows, 1usize..30, 1usize..50, any::<u64>()), |(rows, height, width, seed)| {
+        let rows: Vec<u32> = rows.into_iter().map(|row| row % height as u32).collect();
+        let input = pair(device, Shape::new(height, width), seed);
+        let mut out = pair(device, Shape::new(rows.len(), width), 3);
+        device.gather_rows(&input.found, &rows, &mut out.found).unwrap();
+        Reference.gather_rows(&input.expected, &rows, &mut out.expected).unwrap();
+        close(device, &out, |_| 0.0)
+    });
+}
+
+pub fn l2_normalize<B: Backend>(device: &B) {
+    run(80, (0usize..20, 1usize..200, any::<u64>()), |(rows, width, seed)| {
+        let mut rows = pair(device, Shape::new(rows, width), seed);
+        device.l2_normalize(&mut rows.found).unwrap();
+        Reference.l2_normalize(&mut rows.expected).unwrap();
+        close(device, &rows, |_| rounding(width))
+    });
+}
+
+pub fn alignment_weights<B: Backend>(device: &B) {
+    run(80, (offsets(6, 40), 1usize..100, 0f32..60.0, any::<u64>()), |(offsets, width, scale, seed)| {
+        let (count, segments) = (*offsets.last().unwrap() as usize, offsets.len() - 1);
+        let mut rows = pair(device, Shape::new(count, width), seed);
+        let mut anchors = pair(device, Shape::new(segments, width), seed ^ 2);
+        for pair in [&mut rows, &mut anchors] {
+            Reference.l2_normalize(&mut pair.expected).unwrap();
+            pair.found = device.upload(pair.expected.shape(), pair.expected.data()).unwrap();
+        }
+        let mut out = pair(device, Shape::new(1, count), 3);
+        device.alignment_weights(&rows.found, &anchors.found, &offsets, scale, &mut out.found).unwrap();
+        Reference.alignment_weights(&rows.expected, &anchors.expected, &offsets, scale, &mut out.expected).unwrap();
+        close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))
+    });
+}
+
+pub fn weighted_similarity<B: Backend>(device: &B) {
+    let reductions = prop_oneof![Just(Reduction::WeightedMean), (1usize..8).prop_map(Reduction::BestMean)];
+    let strategy = (1usize..20, offsets(40, 60), 1usize..70, reductions, any::<u64>());
+    run(80, strategy, |(count, classes, width, reduction, seed)| {
+        let texts = *classes.last().unwrap() as usize;
+        if texts == 0 {
+            return Ok(());
+        }
+        // Small whole numbers make exact sums: what counts as better does not hang on rounding, and ties are common.
+        let exact = |x: f32| if reduction == Reduction::WeightedMean { x } else { (x * 3.0).trunc() };
+        let unit =
+            |seed: u64, count| -> Vec<f32> { numbers((seed >> 3) * 7 + 5, count).into_iter().map(exact).collect() };
+        let views = with_data(device, Shape::new(count, width), unit(seed, count * width));
+        let view_weights = with_data(device, Shape::new(1, count), magnitudes(&numbers(seed ^ 2, count)));
+        // A fifth of the texts is masked out.
+        let weight = |(i, x): (usize, f32)| if i % 5 == 3 { 0.0 } else { x.abs() + 0.1 };
+        let text_weights = numbers(seed ^ 3, texts).into_iter().enumerate().map(weight).collect();
+        let text_weights = with_data(device, Shape::new(1, texts), text_weights);
+        let rows = unit(seed ^ 8, texts * width);
+        let mut out = pair(device, Shape::new(1, classes.len() - 1), 3);
+        let packed = device.pack(Shape::new(texts, width), &rows, None, Precision::F32).unwrap();
+        let (w, v) = (&view_weights, &text_weights);
+        device
+            .weighted_similarity(&views.found, &w.found, &packed, &v.found, &classes, reduction, &mut out.found)
+            .unwrap();
+        let packed = Reference.pack(Shape::new(texts, width), &rows, None, Precision::F32).unwrap();
+        let (w, v) = (&w.expected, &v.expected);
+        Reference.weighted_similarity(&views.expected, w, &packed, v, &classes, reduction, &mut out.expected).unwrap();
+        let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
+        let similarity = width as f32 * largest(&views.data) * largest(&rows);
+        let total = view_weights.data.iter().sum::<f32>() * (1.0 + text_weights.data.iter().sum::<f32>());
+        close(device, &out, |_| rounding(width + count + texts) * total * similarity)
+    });
+}
+
+pub fn crop_resize<B: Backend>(device: &B) {
+    let boxes = prop::collection::vec((0f64..1.0, 0f64..1.0, 0f64..1.0, 0f64..1.0), 0..4);
+    let sizes = (1u32..70, 1u32..70, 1u32..12, 1u32..5);
+    run(120, (sizes, boxes, any::<u64>()), |((width, height, patch, grid), boxes, seed)| {
+        let size = patch * grid;
+        let byte = |x: f32| if seed % 3 == 0 { if x > 0.0 { 255 } else { 0 } } else { (x * 127.0 + 128.0) as u8 };
+        let pixels: Vec<u8> = numbers(seed | 4, (width * height * 3) as usize).into_iter().map(byte).collect();
+        let picture = Rgb::new(width, height, &pixels).unwrap();
+        let part = |at: f64, limit: u32| (at * f64::from(limit)) as u32;
+        let boxes: Vec<CropBox> = boxes
+            .into_iter()
+            .map(|(x, y, w, h)| {
+                let (x, y) = (part(x, width), part(y, height));
+                CropBox::new(x, y, 1 + part(w, width - x), 1 + part(h, height - y))
+            })
+            .collect();
+        let plan = plan_views((width, height), &boxes, size).unwrap();
+        let expected = resampled(&Reference, picture, &plan).unwrap();
+        prop_assert_eq!(&resampled(device, picture, &plan).unwrap(), &expected);
+
+        // As patches, some views into the middle of a larger matrix: the rest of it stays.
+        let layout = PatchLayout::new(patch, [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]).unwrap();
+        let views = seed as usize % plan.views().len()..plan.views().len();
+        let (per_view, first_row) = ((grid * grid) as usize, seed as usize % 5);
+        let shape = Shape::new(first_row + views.len() * per_view + 2, 3 * (patch * patch) as usize);
+        let mut out = pair(device, shape, seed);
+        let (layout, found, expected) = (&layout, &mut out.found, &mut out.expected);
+        let output = CropOutput::Patches { layout, first_row, out: found };
+        device.crop_resize(picture, &plan, views.clone(), output).unwrap();
+        let output = CropOutput::Patches { layout, first_row, out: expected };
+        Reference.crop_resize(picture, &plan, views, output).unwrap();
+        close(device, &out, |_| 0.0)
+    });
+}
+
+/// Wrong shapes are errors that name the kernel, and change nothing.
+pub fn contract<B: Backend>(device: &B) {
+    let zeros = |rows, cols| device.allocate(Shape::new(rows, cols)).unwrap();
+    let layer = device.pack(Shape::new(3, 4), &[0.0; 12], None, Precision::F32).unwrap();
+    let mut out = device.upload(Shape::new(2, 3), &[7.0; 6]).unwrap();
+    let errors = [
+        ("pack", device.pack(Shape::new(3, 4), &[0.0; 11], None, Precision::F32).err()),
+        ("upload", device.upload(Shape::new(2, 2), &[0.0; 3]).err()),
+        ("linear", device.linear(&zeros(2, 5), &layer, Epilogue::Store, &mut out).err()),
+        ("linear", device.linear(&zeros(3, 4), &layer, Epilogue::Store, &mut out).err()),
+        ("layer_norm", device.layer_norm(&zeros(2, 3), &zeros(1, 2), &zeros(1, 3), 1e-5, &mut out).err()),
+        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 2], &[0, 2], 2, false, &mut out).err()),
+        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 3], &[0, 2], 1, false, &mut out).err()),
+        ("attention", device.attention(&zeros(2, 3), &zeros(1, 6), &[0, 2], &[0, 1], 1, false, &mut out).err()),
+        ("embed_tokens", device.embed_tokens(&[0, 9], &[0, 2], &zeros(9, 3), &zeros(5, 3), &mut out).err()),
+        ("embed_tokens", device.embed_tokens(&[0, 1], &[0, 2], &zeros(9, 3), &zeros(1, 3), &mut out).err()),
+        ("add_positions", device.add_positions(&zeros(2, 3), &zeros(1, 3), &zeros(1, 3), &mut out).err()),
+        ("gather_rows", device.gather_rows(&zeros(2, 3), &[0, 2], &mut out).err()),
+        ("alignment_weights", device.alignment_weights(&zeros(2, 3), &zeros(1, 3), &[0, 2], f32::NAN, &mut out).err()),
+    ];
+    for (kernel, error) in errors {
+        let message = error.unwrap_or_else(|| panic!("{kernel} took a wrong shape")).to_string();
+        assert!(message.starts_with(kernel), "{message}");
+    }
+    assert_eq!(device.download(&out).unwrap(), [7.0; 6]);
+}
