@@ -63,6 +63,9 @@ impl Picture {
             return Err(Error::argument("picture", "an empty file", expected));
         }
         let damaged = |error: image::ImageError| Error::argument("picture", error.to_string(), expected);
+        if bytes.starts_with(&JPEG_START) && !jpeg_has_end(bytes) {
+            return Err(Error::argument("picture", "a JPEG without its end", expected));
+        }
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
         let mut decoder =
             reader.map_err(image::ImageError::IoError).and_then(ImageReader::into_decoder).map_err(damaged)?;
@@ -98,6 +101,16 @@ impl Picture {
     pub fn as_rgb(&self) -> Rgb<'_> {
         Rgb::new(self.width, self.height, &self.pixels).expect("checked when the picture was made")
     }
+}
+
+/// JPEG's start-of-image marker and the first byte of the next one.
+const JPEG_START: [u8; 3] = [0xff, 0xd8, 0xff];
+
+/// Whether an end-of-image marker follows the last start of a scan: the decoder would fill the missing part with grey.
+/// Inside a scan the bytes of a marker cannot occur (ITU-T T.81, B.1.1.5), and a thumbnail's end comes before the scan.
+fn jpeg_has_end(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    last(0xd9) > last(0xda)
 }
 
 /// Drops alpha, spreads grey, keeps the upper byte of 16-bit channels.

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn huge_reductions_and_enlargements_stay_inside() {
-        for (input, output) in [(1, 4096), (200_000_000, 1), (1, 44_800_000_000), (3, 2)] {
+        for (input, output) in [(1, 4096), (1 << 20, 1), (1, 1 << 32), (3, 2)] {
             let taps = bicubic_taps(input, output, output - 1, 1);
             let (start, weights) = taps.get(0);
             assert!(!weights.is_empty() && start + weights.len() <= input as usize);

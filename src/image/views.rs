@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// The largest side of a view; real models stay below 1,000.
 const MAX_SIZE: u32 = 4096;
+/// The largest side of a picture; its resampling tables take some 16 bytes a pixel.
+const MAX_SIDE: u32 = 1 << 20;
 /// The most boxes of one picture.
 const MAX_BOXES: usize = 100_000;
 
@@ -148,7 +150,7 @@ fn below(random: u64, n: u32) -> u32 {
 /// When a box is not inside the picture, or `size` is not in 1 ..= 4096.
 pub fn plan_views(picture: (u32, u32), boxes: &[CropBox], size: u32) -> Result<CropPlan> {
     let mut planner = Planner::new(picture, size)?;
-    planner.global()?;
+    planner.global();
     planner.boxes(boxes)?;
     planner.finish()
 }
@@ -175,15 +177,16 @@ impl Planner {
         if !(1..=MAX_SIZE).contains(&size) {
             return Err(Error::argument("view size", size.to_string(), format!("1 to {MAX_SIZE}")));
         }
+        if !(1..=MAX_SIDE).contains(&picture.0) || !(1..=MAX_SIDE).contains(&picture.1) {
+            let found = format!("{}×{} pixels", picture.0, picture.1);
+            return Err(Error::argument("picture", found, format!("sides of 1 to {MAX_SIDE}")));
+        }
         Ok(Self { picture, size, taps: Vec::new(), by_side: HashMap::new(), views: Vec::new() })
     }
 
-    fn global(&mut self) -> Result<()> {
+    fn global(&mut self) {
         let (width, height) = self.picture;
         let shorter = width.min(height);
-        if shorter == 0 {
-            return Err(Error::argument("picture", format!("{width}×{height}"), "at least one pixel"));
-        }
         let mut axis = |side: u32| {
             let resized = u64::from(self.size) * u64::from(side) / u64::from(shorter);
             self.taps.push(bicubic_taps(side, resized, center(resized - u64::from(self.size)), self.size));
@@ -191,7 +194,6 @@ impl Planner {
         };
         let (horizontal, vertical) = (axis(width), axis(height));
         self.views.push(CropView { x: 0, y: 0, horizontal, vertical });
-        Ok(())
     }
 
     fn boxes(&mut self, boxes: &[CropBox]) -> Result<()> {
@@ -276,7 +278,8 @@ mod tests {
         assert_eq!(boxes, PINNED);
     }
 
-    const PINNED: [CropBox; 3] = [CropBox::new(0, 0, 0, 0), CropBox::new(0, 0, 0, 0), CropBox::new(0, 0, 0, 0)];
+    const PINNED: [CropBox; 3] =
+        [CropBox::new(7, 21, 103, 103), CropBox::new(74, 13, 163, 163), CropBox::new(143, 49, 146, 146)];
 
     #[test]
     fn sampling_ranges_are_checked() {

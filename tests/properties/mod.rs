@@ -201,7 +201,7 @@ pub fn attention<B: Backend>(device: &B) {
 pub fn embed<B: Backend>(device: &B) {
     run(60, (offsets(6, 9), 1usize..50, 1usize..40, any::<u64>()), |(offsets, width, vocabulary, seed)| {
         let tokens: Vec<u32> =
-            (0..*offsets.last().unwrap()).map(|i| (seed as u32 ^ i * 7) % vocabulary as u32).collect();
+            (0..*offsets.last().unwrap()).map(|i| (seed as u32 ^ (i * 7)) % vocabulary as u32).collect();
         let table = pair(device, Shape::new(vocabulary, width), seed);
         let positions = pair(device, Shape::new(9, width), seed ^ 2);
         let mut out = pair(device, Shape::new(tokens.len(), width), 3);

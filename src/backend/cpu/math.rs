@@ -10,8 +10,7 @@ use crate::backend::Activation;
 pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     const LN2_HIGH: f32 = 0.693_359_4; // 0x3f318000: few bits, so that n·LN2_HIGH is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    const POLYNOMIAL: [f32; 6] =
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.500_000_0];
+    const POLYNOMIAL: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5];
 
     let x = s.min(s.max(x, s.splat(-87.3)), s.splat(88.3));
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
@@ -55,7 +54,7 @@ fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
 /// `x/2 (1 + tanh u) = x · σ(2u)`
 #[inline(always)]
 fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
-    const DOUBLE_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const DOUBLE_SQRT_2_OVER_PI: f32 = 1.595_769;
     let cube = s.mul(s.mul(x, x), x);
     let u = s.mul_add(cube, s.splat(0.044_715), x);
     gate(s, x, s.mul(u, s.splat(DOUBLE_SQRT_2_OVER_PI)))

@@ -1,6 +1,6 @@
 //! The CPU backend: SIMD kernels over a pool of threads.
 //!
-//! Kernels are written once over [`simd::Simd`] and compiled for every [`SimdLevel`]; the level is chosen at run
+//! Kernels are written once over the trait `Simd` and compiled for every [`SimdLevel`]; the level is chosen at run
 //! time. Work is cut into tiles that one task each writes, so results do not depend on the number of threads.
 //! One file a kernel; `tile`, `panel`, `grid` and `math` are what they share.
 
