@@ -1,6 +1,7 @@
 //! A compiled classifier at work.
 
-use super::compile::{Compiled, Method, Score, length, weighted_sum};
+use super::compile::{CompileOptions, Compiled, Method, Score, length, weighted_sum};
+use super::prompts::Prompts;
 use crate::backend::{Backend, CropPlan, DeviceLinear, DeviceTensor, Precision, Reduction, Shape};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling, plan_views};
@@ -62,7 +63,8 @@ impl<'a> Classification<'a> {
     /// Classes and scores, best first; of equal scores the lower index wins.
     pub fn predictions(&self) -> Vec<Prediction<'a>> {
         let mut order: Vec<usize> = (0..self.scores.len()).collect();
-        order.sort_by(|&a, &b| self.scores[b].total_cmp(&self.scores[a])); // stable
+        // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
+        order.sort_by(|&a, &b| (self.scores[b] + 0.0).total_cmp(&(self.scores[a] + 0.0)));
         order.into_iter().map(|i| Prediction { class: &self.classes[i], score: self.scores[i] }).collect()
     }
 }
@@ -78,6 +80,14 @@ pub struct Classifier {
 }
 
 impl Model {
+    /// Compiles prompts into a classifier: [`Model::compile_texts`], then [`Model::into_classifier`].
+    ///
+    /// # Errors
+    /// As [`Model::compile_texts`].
+    pub fn compile(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Classifier> {
+        self.clone().into_classifier(self.compile_texts(prompts, options)?)
+    }
+
     /// Joins a compiled classifier with the model it was compiled with; the vision tower is enough.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! From prompts to one vector a class.
 
-use super::classifier::Classifier;
 use super::prompts::Prompts;
 use crate::backend::{Backend, Shape};
 use crate::error::{Error, Result};
@@ -99,19 +98,11 @@ pub struct Compiled {
 }
 
 impl Model {
-    /// Encodes all prompts and folds each class into one vector.
+    /// Encodes all prompts and folds each class into one vector; the text tower is enough.
     ///
     /// # Errors
     /// When an option is out of its range, the prompts do not have what the method needs, a text cannot be tokenised,
-    /// or a tower was not loaded.
-    pub fn compile(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Classifier> {
-        self.clone().into_classifier(self.compile_texts(prompts, options)?)
-    }
-
-    /// As [`Model::compile`] without the views' side: the text tower is enough.
-    ///
-    /// # Errors
-    /// As [`Model::compile`].
+    /// or the text tower was not loaded.
     pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Compiled> {
         options.check()?;
         if options.method == Method::ClipE && !prompts.from_templates() {

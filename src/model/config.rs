@@ -1,11 +1,12 @@
 //! A model's dimensions: from its config file, or from the tensors where there is none.
 
 use super::layout::{BlockPart, Layout, Part, Tower};
+use super::source::Source;
 use super::weights::Weights;
 use crate::backend::Activation;
 use crate::error::{Error, Result};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// OpenAI's normalisation, CLIP's default (`OPENAI_DATASET_MEAN` and `…_STD`).
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -108,24 +109,23 @@ impl Config {
         2.0 * (patches * patch + layers * block + width * self.embed) as f64
     }
 
-    /// Reads the config that belongs to a layout from a model's folder.
+    /// Reads the config that belongs to a layout.
     pub(crate) fn load(
-        dir: &Path,
+        source: &Source,
         layout: Layout,
         weights: &dyn Weights,
         activation: Option<Activation>,
     ) -> Result<Self> {
-        let open_clip = dir.join("open_clip_config.json");
+        let (open_clip, preprocessor) = ("open_clip_config.json", "preprocessor_config.json");
         let mut config = match layout {
-            Layout::Transformers => Self::from_transformers(&Fields::open(&dir.join("config.json"))?, activation)?,
-            Layout::Packed { .. } if open_clip.exists() => {
-                Self::from_open_clip(&Fields::open(&open_clip)?, activation)?
+            Layout::Transformers => Self::from_transformers(&Fields::read(source, "config.json")?, activation)?,
+            Layout::Packed { .. } if source.has(open_clip) => {
+                Self::from_open_clip(&Fields::read(source, open_clip)?, activation)?
             }
             Layout::Packed { .. } => Self::from_shapes(layout, weights, activation)?,
         };
-        let preprocessor = dir.join("preprocessor_config.json");
-        if preprocessor.exists() {
-            config.read_preprocessor(&Fields::open(&preprocessor)?)?;
+        if source.has(preprocessor) {
+            config.read_preprocessor(&Fields::read(source, preprocessor)?)?;
         }
         Ok(config)
     }
@@ -316,12 +316,12 @@ struct Fields {
 }
 
 impl Fields {
-    fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        match serde_json::from_str(&text) {
-            Ok(value @ Value::Object(_)) => Ok(Self { path: path.to_owned(), prefix: String::new(), value }),
-            Ok(_) => Err(Error::file(path, "config", "another JSON value", "a JSON object")),
-            Err(error) => Err(Error::file(path, "config", error.to_string(), "a JSON object")),
+    fn read(source: &Source, name: &str) -> Result<Self> {
+        let (path, bytes) = (source.path(name), source.read(name)?);
+        match serde_json::from_slice(&bytes) {
+            Ok(value @ Value::Object(_)) => Ok(Self { path, prefix: String::new(), value }),
+            Ok(_) => Err(Error::file(&path, "config", "another JSON value", "a JSON object")),
+            Err(error) => Err(Error::file(&path, "config", error.to_string(), "a JSON object")),
         }
     }
 

@@ -4,6 +4,7 @@ mod cleaning;
 mod config;
 mod layout;
 mod random;
+mod source;
 mod text;
 mod tokenizer;
 mod transformer;
@@ -14,6 +15,7 @@ use crate::backend::{Backend, Device, Precision, Shape};
 use crate::error::{Error, Result};
 use layout::Layout;
 use random::RandomWeights;
+use source::Source;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub use vision::ViewJob;
 
 /// The files that weights are looked for in, in this order.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
+
+const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Which of CLIP's towers to load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,9 +143,12 @@ impl Model {
     /// # Ok::<(), crossalign::Error>(())
     /// ```
     pub fn load(dir: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        let dir = dir.as_ref();
+        Self::from_source(&Source::Folder(dir.as_ref().to_owned()), options)
+    }
+
+    fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
         let device = Device::open(&options.device, options.threads)?;
-        let (weights, layout, config) = open_files(dir, options.activation)?;
+        let (weights, layout, config) = open_files(source, options.activation)?;
         let loader = Loader { device: &device, weights: &weights, layout, precision: options.precision };
         let vision = match options.towers {
             Towers::Text => None,
@@ -150,8 +157,9 @@ impl Model {
         let text = match options.towers {
             Towers::Vision => None,
             _ => {
-                let tokenizer = dir.join("tokenizer.json");
-                let tokenizer = Tokenizer::open(&tokenizer, options.text_cleaning, config.context, config.vocabulary)?;
+                let json = source.read(TOKENIZER_FILE)?;
+                let (path, cleaning) = (source.path(TOKENIZER_FILE), options.text_cleaning);
+                let tokenizer = Tokenizer::from_json(&json, &path, cleaning, config.context, config.vocabulary)?;
                 Some((tokenizer, TextTower::load(&loader, &config)?))
             }
         };
@@ -259,14 +267,13 @@ fn missing(tower: &str) -> Error {
 }
 
 /// A model's weights, mapped, and its config.
-fn open_files(dir: &Path, activation: Option<Activation>) -> Result<(WeightFile, Layout, Config)> {
-    let path =
-        WEIGHT_FILES.iter().map(|name| dir.join(name)).find(|path| path.exists()).ok_or_else(|| {
-            Error::file(dir, "weights", "no such file", format!("one of {}", WEIGHT_FILES.join(", ")))
-        })?;
-    let weights = WeightFile::open(&path)?;
+fn open_files(source: &Source, activation: Option<Activation>) -> Result<(WeightFile, Layout, Config)> {
+    let name = WEIGHT_FILES.into_iter().find(|name| source.has(name)).ok_or_else(|| {
+        Error::file(&source.path(""), "weights", "no such file", format!("one of {}", WEIGHT_FILES.join(", ")))
+    })?;
+    let weights = WeightFile::open(source, name)?;
     let layout = Layout::detect(&weights)?;
-    let config = Config::load(dir, layout, &weights, activation)?;
+    let config = Config::load(source, layout, &weights, activation)?;
     Ok((weights, layout, config))
 }
 
@@ -276,6 +283,6 @@ fn open_files(dir: &Path, activation: Option<Activation>) -> Result<(WeightFile,
 /// When the folder holds no CLIP model.
 pub fn view_size(dir: impl AsRef<Path>) -> Result<u32> {
     // The activation says nothing of the size: any will do where no config tells it.
-    let (_, _, config) = open_files(dir.as_ref(), Some(Activation::QuickGelu))?;
+    let (_, _, config) = open_files(&Source::Folder(dir.as_ref().to_owned()), Some(Activation::QuickGelu))?;
     Ok(config.image_size)
 }

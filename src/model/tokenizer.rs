@@ -46,13 +46,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` for a model of `context` tokens and `vocabulary` embeddings.
-    pub(crate) fn open(path: &Path, cleaning: TextCleaning, context: usize, vocabulary: usize) -> Result<Self> {
-        let json = std::fs::read(path).map_err(Error::io(path))?;
-        Self::from_json(&json, path, cleaning, context, vocabulary)
-    }
-
-    /// As [`Tokenizer::open`] from the file's content.
+    /// Reads a `tokenizer.json` for a model of `context` tokens and `vocabulary` embeddings; `path` is for messages.
     pub(crate) fn from_json(
         json: &[u8],
         path: &Path,

@@ -1,11 +1,10 @@
 //! Where a model's tensors come from: a safetensors file, memory-mapped and checked as it is read.
 
+use super::source::{Bytes, Source};
 use crate::error::{Error, Result};
 use half::{bf16, f16};
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Named tensors.
@@ -33,7 +32,7 @@ pub(crate) trait Weights {
 /// A model's weights on disk.
 pub(crate) struct WeightFile {
     path: PathBuf,
-    map: Mmap,
+    map: Bytes,
     metadata: Metadata,
     /// Where the tensors' bytes begin.
     data: usize,
@@ -41,18 +40,15 @@ pub(crate) struct WeightFile {
 
 impl WeightFile {
     /// Maps the file and reads its header.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is read-only. Should another process truncate the file meanwhile, an access ends this
-        // process; that is the price of not copying gigabytes, as for every program that maps its weights.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+    pub(crate) fn open(source: &Source, name: &str) -> Result<Self> {
+        let (path, map) = (source.path(name), source.map(name)?);
         // Also checks that the tensors cover the rest of the file, no more and no less.
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
             let expected = format!("a safetensors header for the file's {} bytes", map.len());
-            Error::file(path, "header", error.to_string(), expected)
+            Error::file(&path, "header", error.to_string(), expected)
         })?;
         let data = header + 8; // the header's length comes first, as a u64
-        Ok(Self { path: path.to_owned(), map, metadata, data })
+        Ok(Self { path, map, metadata, data })
     }
 
     /// A number that tells models apart: a hash of `config`, the header and the first bytes of every tensor. Whole

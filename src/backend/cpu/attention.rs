@@ -8,7 +8,7 @@ use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
 use super::panel::Panels;
 use super::simd::{Kernel, Simd};
-use super::tile::{Epilogue, Rows};
+use super::tile::{self, Epilogue, Rows};
 use crate::backend::{HostTensor, Shaped, contract};
 use crate::error::Result;
 use std::ops::Range;
@@ -81,7 +81,7 @@ impl Kernel for Head<'_> {
             let left = Rows::new(count, |r| &queries.row(row + r)[cols.clone()]);
             for panel in 0..padded / panel_width {
                 let column = panel * panel_width;
-                s.tile(left, key_panels.panel(panel, 0..dim), &mut Scores { s, scores, padded, column });
+                tile::tile(s, left, key_panels.panel(panel, 0..dim), &mut Scores { s, scores, padded, column });
             }
             let seen = |r: usize| keys.len() - if causal { rows.end - 1 - (row + r) } else { 0 };
             let mut norms = [0.0; 6];
@@ -93,7 +93,7 @@ impl Kernel for Head<'_> {
             let weights = Rows::new(count, |r| &scores[r * padded..][..keys.len()]);
             for panel in 0..dim.div_ceil(panel_width) {
                 let mut output = Output { s, tile: &mut tile, row, column: panel * panel_width, norms };
-                s.tile(weights, value_panels.panel(panel, 0..keys.len()), &mut output);
+                tile::tile(s, weights, value_panels.panel(panel, 0..keys.len()), &mut output);
             }
         }
     }

@@ -77,9 +77,9 @@ impl CpuLinear {
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
         match &self.panels {
-            Storage::F32(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
-            Storage::F16(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
-            Storage::Bf16(panels) => s.tile(rows, panels.panel(panel, depth), epilogue),
+            Storage::F32(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
+            Storage::F16(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
+            Storage::Bf16(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
         }
     }
 }

@@ -102,9 +102,9 @@ pub(super) trait Kernel {
 pub(super) trait Simd: Copy + Send + Sync {
     /// Elements of a vector.
     const LANES: usize;
-    /// Rows of the matrix product's register tile.
+    /// Rows of the matrix product's register tile, at most 6.
     const TILE_ROWS: usize;
-    /// Vectors a row of the register tile. Accumulators, one row of weights and a broadcast fit the registers.
+    /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
     const TILE_VECTORS: usize;
 
     type F: Copy;
@@ -126,14 +126,6 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn round(self, x: Self::F) -> Self::F;
     /// `2ⁿ` for integral `n` in −126 ..= 127.
     fn exp2_integer(self, n: Self::F) -> Self::F;
-
-    /// Register tile of the matrix product for up to `TILE_ROWS` rows; see [`super::tile`].
-    fn tile<E: super::panel::Element, I: super::tile::Epilogue<Self>>(
-        self,
-        rows: super::tile::Rows<'_>,
-        panel: &[E],
-        epilogue: &mut I,
-    );
 
     /// The first elements of a vector; the others are `fill`.
     #[inline(always)]
@@ -160,27 +152,6 @@ pub(super) trait Simd: Copy + Send + Sync {
     }
 }
 
-/// Calls the register tile for the number of rows at hand, so that a row tail wastes nothing.
-macro_rules! tile_by_rows {
-    ($vectors:literal: $($rows:literal),+) => {
-        const TILE_ROWS: usize = [$($rows),+][0];
-        const TILE_VECTORS: usize = $vectors;
-
-        #[inline(always)]
-        fn tile<E: super::panel::Element, I: super::tile::Epilogue<Self>>(
-            self,
-            rows: super::tile::Rows<'_>,
-            panel: &[E],
-            epilogue: &mut I,
-        ) {
-            match rows.count() {
-                $($rows => super::tile::tile::<Self, E, I, $rows, $vectors>(self, rows, panel, epilogue),)+
-                _ => unreachable!("a tile of more than TILE_ROWS rows"),
-            }
-        }
-    };
-}
-
 /// The level without intrinsics: 8 lanes that the compiler maps to what the target has.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -194,9 +165,9 @@ impl Portable {
 
 impl Simd for Portable {
     const LANES: usize = 8;
+    const TILE_ROWS: usize = 3;
+    const TILE_VECTORS: usize = 2;
     type F = [f32; 8];
-
-    tile_by_rows!(2: 3, 2, 1);
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {
@@ -304,9 +275,9 @@ macro_rules! operations {
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 2;
     type F = __m256;
-
-    tile_by_rows!(2: 6, 5, 4, 3, 2, 1);
 
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
@@ -331,9 +302,9 @@ impl Simd for Avx2 {
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512 {
     const LANES: usize = 16;
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 4;
     type F = __m512;
-
-    tile_by_rows!(4: 6, 5, 4, 3, 2, 1);
 
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);

@@ -38,9 +38,30 @@ pub(super) trait Epilogue<S: Simd> {
     fn finish(&mut self, row: usize, vector: usize, sum: S::F);
 }
 
-/// `epilogue.finish(epilogue.start() + rows · panel)`; called through [`Simd::tile`].
+/// `epilogue.finish(epilogue.start() + rows · panel)` for the number of rows at hand, so that a row tail wastes nothing.
 #[inline(always)]
-pub(super) fn tile<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
+pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_>, panel: &[E], epilogue: &mut impl Epilogue<S>) {
+    // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
+    match (S::TILE_VECTORS, rows.count) {
+        (4, 6) => fixed::<S, E, _, 6, 4>(s, rows, panel, epilogue),
+        (4, 5) => fixed::<S, E, _, 5, 4>(s, rows, panel, epilogue),
+        (4, 4) => fixed::<S, E, _, 4, 4>(s, rows, panel, epilogue),
+        (4, 3) => fixed::<S, E, _, 3, 4>(s, rows, panel, epilogue),
+        (4, 2) => fixed::<S, E, _, 2, 4>(s, rows, panel, epilogue),
+        (4, 1) => fixed::<S, E, _, 1, 4>(s, rows, panel, epilogue),
+        (2, 6) => fixed::<S, E, _, 6, 2>(s, rows, panel, epilogue),
+        (2, 5) => fixed::<S, E, _, 5, 2>(s, rows, panel, epilogue),
+        (2, 4) => fixed::<S, E, _, 4, 2>(s, rows, panel, epilogue),
+        (2, 3) => fixed::<S, E, _, 3, 2>(s, rows, panel, epilogue),
+        (2, 2) => fixed::<S, E, _, 2, 2>(s, rows, panel, epilogue),
+        (2, 1) => fixed::<S, E, _, 1, 2>(s, rows, panel, epilogue),
+        (vectors, rows) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+    }
+}
+
+/// The tile of `MR` rows by `NV` vectors.
+#[inline(always)]
+fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
     s: S,
     rows: Rows<'_>,
     panel: &[E],

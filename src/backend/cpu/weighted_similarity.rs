@@ -230,7 +230,8 @@ impl Kernel for Best<'_> {
 /// `Σ vⱼ sⱼ / Σ vⱼ` over the `k` largest `sⱼ` with a weight.
 fn best_mean(similarities: &[f32], weights: &[f32], k: usize) -> f32 {
     let mut best: Vec<usize> = (0..similarities.len()).filter(|&j| weights[j] != 0.0).collect();
-    let better = |&a: &usize, &b: &usize| similarities[b].total_cmp(&similarities[a]).then(a.cmp(&b));
+    let key = |j: usize| similarities[j] + 0.0; // −0 and 0 are a tie
+    let better = |&a: &usize, &b: &usize| key(b).total_cmp(&key(a)).then(a.cmp(&b));
     if k < best.len() {
         best.select_nth_unstable_by(k, better);
         best.truncate(k);

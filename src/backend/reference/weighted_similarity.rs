@@ -62,7 +62,8 @@ fn reduce(reduction: Reduction, pairs: impl Iterator<Item = (f64, f64)>) -> f64 
         Reduction::WeightedMean => pairs.map(|(weight, similarity)| weight * similarity).sum(),
         Reduction::BestMean(k) => {
             let mut best: Vec<_> = pairs.filter(|&(weight, _)| weight != 0.0).collect();
-            best.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable: ties keep the lower index first
+            // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
+            best.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)));
             best.truncate(k);
             let weights: f64 = best.iter().map(|&(weight, _)| weight).sum();
             let sum: f64 = best.iter().map(|&(weight, similarity)| weight * similarity).sum();

@@ -1,0 +1,75 @@
+//! f32 multiply-adds that never leave the registers.
+
+use crossalign::backend::SimdLevel;
+use std::hint::black_box;
+
+/// Independent chains: more than latency times units (4 × 2) on any x86-64, few enough for 16 registers.
+const CHAINS: usize = 12;
+
+/// f32 operations of [`run`].
+pub fn flops(steps: usize) -> f64 {
+    let lanes = match SimdLevel::best() {
+        SimdLevel::Portable => portable::LANES,
+        SimdLevel::Avx2 => 8,
+        SimdLevel::Avx512 => 16,
+    };
+    (2 * lanes * CHAINS * steps) as f64
+}
+
+/// `steps` multiply-adds on each chain, at the machine's best level.
+pub fn run(steps: usize) {
+    match SimdLevel::best() {
+        // SAFETY: `best` is a level that this machine's processor has.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx512 => unsafe { x86::avx512(steps) },
+        // SAFETY: `best` is a level that this machine's processor has.
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx2 => unsafe { x86::avx2(steps) },
+        _ => portable::run(steps),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{CHAINS, black_box};
+    use std::arch::x86_64::*;
+
+    /// `x ← x/2 + 1` on every chain: it converges to 2, so no operand is ever slow.
+    macro_rules! chains {
+        ($name:ident, $features:literal, $splat:ident, $mul_add:ident) => {
+            #[target_feature(enable = $features)]
+            pub fn $name(steps: usize) {
+                let (half, one) = ($splat(black_box(0.5)), $splat(black_box(1.0)));
+                let mut chains = [one; CHAINS];
+                for _ in 0..steps {
+                    for x in &mut chains {
+                        *x = $mul_add(*x, half, one);
+                    }
+                }
+                black_box(chains);
+            }
+        };
+    }
+
+    chains!(avx2, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps);
+    chains!(avx512, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps);
+}
+
+/// The same without intrinsics, for the compiler to map to what the target has.
+mod portable {
+    use super::{CHAINS, black_box};
+
+    pub const LANES: usize = 8;
+
+    pub fn run(steps: usize) {
+        let (half, one) = (black_box(0.5f32), black_box(1.0f32));
+        let mut chains = [[one; LANES]; CHAINS];
+        for _ in 0..steps {
+            for x in chains.as_flattened_mut() {
+                // Fused only where that is an instruction and not a library call.
+                *x = if cfg!(target_arch = "aarch64") { x.mul_add(half, one) } else { *x * half + one };
+            }
+        }
+        black_box(chains);
+    }
+}

@@ -1,0 +1,89 @@
+//! From a file's bytes to the scores of 1,000 classes: decode a 1024×768 PNG or JPEG, cut 61 views, encode them with
+//! ViT-B/32 on random weights, weigh and score; all threads.
+//!
+//! Operations are the vision tower's alone (8.8 GFLOP a view): what decoding takes shows as a lower share.
+
+mod ceiling;
+mod input;
+
+use ceiling::{Group, Work};
+use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::image::plan_views;
+use crossalign::model::{Config, Embeddings, ViewJob};
+use crossalign::{Classification, Classifier, CompileOptions, Compiled, DecodeOptions, Model, ModelOptions, Picture};
+use image::{ExtendedColorType, ImageEncoder, codecs};
+use std::hint::black_box;
+
+const VIEWS: usize = 61;
+const CLASSES: usize = 1000;
+
+fn bench(criterion: &mut Criterion) {
+    let mut group = Group::new(criterion, "end_to_end", 3.0);
+    let threads = input::thread_counts().last().expect("at least one");
+    let classifier = classifier(threads);
+    let work = Work::Flops(classifier.model().config().vision_flops() * VIEWS as f64);
+
+    let picture = input::picture(1024, 768);
+    let (mut png, mut jpeg) = (Vec::new(), Vec::new());
+    encode(&picture, codecs::png::PngEncoder::new(&mut png));
+    encode(&picture, codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 90));
+    assert!(decode(&png) == picture);
+    check(&classifier, &picture, &classifier.classify(&picture).expect("a valid call"));
+
+    for (format, bytes) in [("png", &png), ("jpeg", &jpeg)] {
+        let name = format!("ViT-B-32 {format} {VIEWS} views {CLASSES} classes x{threads}");
+        group.bench(&name, threads, 1, work, || {
+            black_box(classifier.classify(&decode(bytes)).expect("a valid call"));
+        });
+    }
+}
+
+/// Random class vectors joined with a random model.
+fn classifier(threads: usize) -> Classifier {
+    let config = Config::named("ViT-B-32").expect("a published architecture");
+    let options = ModelOptions { device: "cpu".into(), threads, ..Default::default() };
+    let model = Model::random(config, &options).expect("a CPU");
+    let width = model.config().embed;
+    let compiled = Compiled {
+        options: CompileOptions::default(),
+        classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
+        vectors: Embeddings { width, data: input::random(CLASSES * width, 1.0 / width as f32, 1) },
+        model: model.fingerprint().into(),
+        prompts: "random".into(),
+        truncated: 0,
+    };
+    model.into_classifier(compiled).expect("compiled with this model")
+}
+
+fn encode(picture: &Picture, encoder: impl ImageEncoder) {
+    let (width, height) = (picture.width(), picture.height());
+    encoder.write_image(picture.as_rgb().pixels(), width, height, ExtendedColorType::Rgb8).expect("memory");
+}
+
+fn decode(bytes: &[u8]) -> Picture {
+    Picture::decode(bytes, &DecodeOptions::default()).expect("a whole picture")
+}
+
+/// The official score by its formula: `unit(Σ w f) · vector`, from the weights that the classifier reports.
+fn check(classifier: &Classifier, picture: &Picture, result: &Classification<'_>) {
+    let boxes: Vec<_> = result.views().iter().map(|view| view.crop).collect();
+    let plan = plan_views((picture.width(), picture.height()), &boxes, 224).expect("boxes of this picture");
+    let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+    let views = classifier.model().encode_views(&[job], true).expect("a valid call");
+    assert_eq!(views.len(), VIEWS);
+
+    let mut mean = vec![0.0; views.width];
+    for (row, view) in views.rows().skip(1).zip(result.views()) {
+        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += view.weight * x);
+    }
+    let length = dot(&mean, &mean).sqrt();
+    let expected: Vec<f32> = classifier.compiled().vectors.rows().map(|vector| dot(&mean, vector) / length).collect();
+    input::assert_close(result.scores(), &expected);
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+criterion_group! { name = benches; config = ceiling::criterion(); targets = bench }
+criterion_main!(benches);

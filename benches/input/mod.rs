@@ -1,0 +1,73 @@
+//! What the benches share: random numbers, pictures, backends, and the comparison with the reference.
+
+#![allow(dead_code, reason = "no bench uses all of it")]
+
+use crossalign::Picture;
+use crossalign::backend::{Backend, Cpu, HostTensor, Shape, SimdLevel};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Uniform numbers with mean 0 and the given variance.
+pub fn random(count: usize, variance: f32, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let amplitude = (3.0 * variance).sqrt();
+    (0..count).map(|_| (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * amplitude).collect()
+}
+
+/// A tensor of such numbers.
+pub fn tensor(cpu: &Cpu, rows: usize, cols: usize, variance: f32, seed: u64) -> HostTensor {
+    cpu.upload(Shape::new(rows, cols), &random(rows * cols, variance, seed)).expect("data of that shape")
+}
+
+/// Offsets of `count` ragged segments of `shortest ..= longest` rows.
+pub fn ragged(count: usize, shortest: u32, longest: u32, seed: u64) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut offsets = vec![0];
+    for segment in 0..count {
+        offsets.push(offsets[segment] + shortest + rng.next_u32() % (longest - shortest + 1));
+    }
+    offsets
+}
+
+/// A picture with something everywhere: waves and a little noise.
+pub fn picture(width: u32, height: u32) -> Picture {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let wave = |i: u32, period: f32| (i as f32 / period).sin() * 60.0 + 128.0;
+    let mut pixel = |i: u32| {
+        let (x, y) = (i % width, i / width);
+        let noise = rng.next_u32().to_le_bytes();
+        let waves = [wave(x, 7.0), wave(y, 11.0), wave(x + y, 17.0)];
+        [0, 1, 2].map(|c| waves[c] as u8 + noise[c] % 16)
+    };
+    let pixels = (0..width * height).flat_map(&mut pixel).collect();
+    Picture::new(width, height, pixels).expect("a whole picture")
+}
+
+/// Every level that this machine has.
+pub fn levels() -> impl Iterator<Item = SimdLevel> {
+    SimdLevel::ALL.into_iter().filter(|level| level.is_available())
+}
+
+/// One thread, and all of them.
+pub fn thread_counts() -> impl Iterator<Item = usize> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    std::iter::once(1).chain((all > 1).then_some(all))
+}
+
+/// The backend at a level.
+pub fn cpu(level: SimdLevel, threads: usize) -> Cpu {
+    Cpu::with_level(level, threads).expect("a level of this machine")
+}
+
+/// Level and threads, as a part of a benchmark's name: `avx512 x2`.
+pub fn name(cpu: &Cpu) -> String {
+    format!("{:?} x{}", cpu.level(), cpu.threads()).to_lowercase()
+}
+
+/// Panics where two results differ by more than rounding.
+pub fn assert_close(actual: &[f32], expected: &[f32]) {
+    assert_eq!(actual.len(), expected.len());
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!((a - e).abs() <= 1e-4 * (1.0 + e.abs()), "element {i}: {a} instead of {e}");
+    }
+}
