@@ -160,8 +160,10 @@ fn horizontal_pass(
             let (start, weights) = taps.get(x);
             let pixels = &band[(start - columns.start) * 3..][..weights.len() * 3];
             let sums = weigh_pixels(pixels, weights);
-            for (out, sums) in resampled[x * 3..x * 3 + 3].iter_mut().zip(sums) {
-                *out = sums.map(clip8);
+            for c in 0..3 {
+                for i in 0..BAND {
+                    resampled[x * 3 + c][i] = clip8(sums[c][i]);
+                }
             }
         }
         transpose_out(resampled, &mut middle[first * stride..][..BAND * stride], stride);
@@ -192,7 +194,11 @@ fn weigh_rows(rows: &[u8], stride: usize, weights: &[i32]) -> [u8; BLOCK] {
             sums[i] += weight * i32::from(row[i]);
         }
     }
-    sums.map(clip8)
+    let mut bytes = [0; BLOCK];
+    for i in 0..BLOCK {
+        bytes[i] = clip8(sums[i]);
+    }
+    bytes
 }
 
 /// Transposes 16 rows of `length` bytes into one array of 16 for each column.

@@ -1,7 +1,7 @@
 //! `l2_normalize`: each row to length 1.
 
 use super::Cpu;
-use super::math::{dot, map};
+use super::math::dot;
 use super::simd::{Kernel, Simd};
 use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
@@ -21,6 +21,6 @@ impl Kernel for Row<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let length = dot(s, self.0, self.0).sqrt().max(1e-12);
-        map(s, self.0, |x| s.div(x, s.splat(length)));
+        self.0.iter_mut().for_each(|x| *x /= length);
     }
 }

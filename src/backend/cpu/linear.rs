@@ -5,7 +5,7 @@
 //! pass over it. Between blocks of depth the partial sums wait in `out`, so every element is summed in one order.
 
 use super::grid::{TileMut, cuts, for_each_tile};
-use super::math::{activate, map};
+use super::math::activate;
 use super::panel::{Element, Panels};
 use super::simd::{Kernel, Simd};
 use super::tile::{self, Rows};
@@ -164,7 +164,7 @@ impl Kernel for Block<'_> {
                         for row in row..row + count {
                             let row = tile.row(row);
                             let end = row.len().min(column + width);
-                            map(s, &mut row[column..end], |x| activate(s, activation, x));
+                            activate(s, activation, &mut row[column..end]);
                         }
                     }
                 }
@@ -198,7 +198,10 @@ impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
     #[inline(always)]
     fn start(&mut self, row: usize, vector: usize) -> S::F {
         let s = self.s;
-        let bias = self.bias.map_or(s.splat(0.0), |bias| s.load(&bias[vector * S::LANES..]));
+        let bias = match self.bias {
+            Some(bias) => s.load(&bias[vector * S::LANES..]),
+            None => s.splat(0.0),
+        };
         if !self.resume {
             return bias;
         }

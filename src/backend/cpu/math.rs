@@ -24,7 +24,11 @@ pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 /// `c₀ xⁿ + … + cₙ`
 #[inline(always)]
 fn horner<S: Simd>(s: S, x: S::F, coefficients: &[f32]) -> S::F {
-    coefficients.iter().fold(s.splat(0.0), |sum, &c| s.mul_add(sum, x, s.splat(c)))
+    let mut sum = s.splat(0.0);
+    for &c in coefficients {
+        sum = s.mul_add(sum, x, s.splat(c));
+    }
+    sum
 }
 
 /// `x · σ(y) = x / (1 + e⁻ʸ)`
@@ -60,14 +64,77 @@ fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
     gate(s, x, s.mul(u, s.splat(DOUBLE_SQRT_2_OVER_PI)))
 }
 
-/// The non-linearity of an MLP.
+/// A function of one element. A closure would not do: what is not inlined into the level's wrapper is compiled without
+/// its instructions, and closures cannot ask for it.
+pub(super) trait Elementwise<S: Simd> {
+    fn apply(&self, s: S, x: S::F) -> S::F;
+}
+
+/// `x ↦ f(x)` element by element.
 #[inline(always)]
-pub(super) fn activate<S: Simd>(s: S, activation: Activation, x: S::F) -> S::F {
-    match activation {
-        Activation::QuickGelu => gate(s, x, s.mul(x, s.splat(1.702))),
-        Activation::Gelu => gelu(s, x),
-        Activation::GeluTanh => gelu_tanh(s, x),
+pub(super) fn map<S: Simd>(s: S, x: &mut [f32], f: &impl Elementwise<S>) {
+    let mut chunks = x.chunks_exact_mut(S::LANES);
+    for chunk in &mut chunks {
+        s.store(f.apply(s, s.load(chunk)), chunk);
     }
+    let tail = chunks.into_remainder();
+    s.store_head(f.apply(s, s.load_head(tail, 0.0)), tail);
+}
+
+struct QuickGelu;
+struct Gelu;
+struct GeluTanh;
+
+impl<S: Simd> Elementwise<S> for QuickGelu {
+    #[inline(always)]
+    fn apply(&self, s: S, x: S::F) -> S::F {
+        gate(s, x, s.mul(x, s.splat(1.702)))
+    }
+}
+
+impl<S: Simd> Elementwise<S> for Gelu {
+    #[inline(always)]
+    fn apply(&self, s: S, x: S::F) -> S::F {
+        gelu(s, x)
+    }
+}
+
+impl<S: Simd> Elementwise<S> for GeluTanh {
+    #[inline(always)]
+    fn apply(&self, s: S, x: S::F) -> S::F {
+        gelu_tanh(s, x)
+    }
+}
+
+/// The non-linearity of an MLP, in place.
+#[inline(always)]
+pub(super) fn activate<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
+    match activation {
+        Activation::QuickGelu => map(s, x, &QuickGelu),
+        Activation::Gelu => map(s, x, &Gelu),
+        Activation::GeluTanh => map(s, x, &GeluTanh),
+    }
+}
+
+/// `x ↦ e^(scale·(x − max))`
+struct SoftmaxNumerator {
+    max: f32,
+    scale: f32,
+}
+
+impl<S: Simd> Elementwise<S> for SoftmaxNumerator {
+    #[inline(always)]
+    fn apply(&self, s: S, x: S::F) -> S::F {
+        exp(s, s.mul(s.sub(x, s.splat(self.max)), s.splat(self.scale)))
+    }
+}
+
+/// `x ↦ e^(scale·(x − max x))` in place; returns the sum of the results.
+#[inline(always)]
+pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f32 {
+    let max = maximum(s, x);
+    map(s, x, &SoftmaxNumerator { max, scale });
+    sum(s, x)
 }
 
 /// `Σ a·b`, lane by lane, then across the lanes.
@@ -82,29 +149,26 @@ pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     s.sum(sum)
 }
 
-/// `x ↦ f(x)` element by element.
+/// The largest element; −∞ of none.
 #[inline(always)]
-pub(super) fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::F) -> S::F) {
-    let mut chunks = x.chunks_exact_mut(S::LANES);
-    for chunk in &mut chunks {
-        s.store(f(s.load(chunk)), chunk);
+fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let chunks = x.chunks_exact(S::LANES);
+    let mut max = s.load_head(chunks.remainder(), f32::NEG_INFINITY);
+    for chunk in chunks {
+        max = s.max(max, s.load(chunk));
     }
-    let tail = chunks.into_remainder();
-    s.store_head(f(s.load_head(tail, 0.0)), tail);
-}
-
-/// `x ↦ e^(scale·(x − max x))` in place; returns the sum of the results.
-#[inline(always)]
-pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f32 {
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    map(s, x, |x| exp(s, s.mul(s.sub(x, s.splat(max)), s.splat(scale))));
-    sum(s, x)
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    s.store(max, &mut lanes);
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// `Σ x`, lane by lane, then across the lanes.
 #[inline(always)]
 pub(super) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
     let chunks = x.chunks_exact(S::LANES);
-    let tail = s.load_head(chunks.remainder(), 0.0);
-    s.sum(chunks.fold(tail, |sum, chunk| s.add(sum, s.load(chunk))))
+    let mut sum = s.load_head(chunks.remainder(), 0.0);
+    for chunk in chunks {
+        sum = s.add(sum, s.load(chunk));
+    }
+    s.sum(sum)
 }

@@ -61,6 +61,7 @@ pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_>, panel: &[E], epilo
 
 /// The tile of `MR` rows by `NV` vectors.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
 fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
     s: S,
     rows: Rows<'_>,
@@ -69,20 +70,32 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
 ) {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
-    let rows: [&[f32]; MR] = std::array::from_fn(|r| &rows.rows[r][..depth]);
-    let mut sums: [[S::F; NV]; MR] = std::array::from_fn(|r| std::array::from_fn(|v| epilogue.start(r, v)));
+    // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
+    let mut left: [&[f32]; MR] = [&[]; MR];
+    let mut sums = [[s.splat(0.0); NV]; MR];
+    for r in 0..MR {
+        left[r] = &rows.rows[r][..depth];
+        for v in 0..NV {
+            sums[r][v] = epilogue.start(r, v);
+        }
+    }
     for (k, weights) in (0..depth).zip(panel.chunks_exact(width)) {
-        let weights: [S::F; NV] = std::array::from_fn(|v| E::load(s, &weights[v * S::LANES..]));
+        let mut w = [s.splat(0.0); NV];
+        for v in 0..NV {
+            w[v] = E::load(s, &weights[v * S::LANES..]);
+        }
         for r in 0..MR {
-            let x = s.splat(rows[r][k]);
+            // SAFETY: k < depth, and each row was cut to `depth` elements above. A check that the compiler fails to
+            // remove would spill every accumulator at each step.
+            let x = s.splat(unsafe { *left[r].get_unchecked(k) });
             for v in 0..NV {
-                sums[r][v] = s.mul_add(x, weights[v], sums[r][v]);
+                sums[r][v] = s.mul_add(x, w[v], sums[r][v]);
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            epilogue.finish(r, v, sum);
+    for r in 0..MR {
+        for v in 0..NV {
+            epilogue.finish(r, v, sums[r][v]);
         }
     }
 }

@@ -119,13 +119,10 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Multiplies each tile of views by one panel of texts; `visit` gets the tile's first view and its rows.
+    /// The tile of views from `view` on.
     #[inline(always)]
-    fn for_each_view_tile<S: Simd>(&self, mut visit: impl FnMut(usize, Rows<'_>)) {
-        let count = self.views.shape().rows;
-        for view in (0..count).step_by(S::TILE_ROWS) {
-            visit(view, Rows::new(S::TILE_ROWS.min(count - view), |r| self.views.row(view + r)));
-        }
+    fn view_tile<S: Simd>(&self, view: usize) -> Rows<'_> {
+        Rows::new(S::TILE_ROWS.min(self.views.shape().rows - view), |r| self.views.row(view + r))
     }
 
     /// The panels that hold a range of texts.
@@ -151,10 +148,11 @@ impl Kernel for Mean<'_> {
         let mut class = 0;
         for panel in block.panels(block.offsets[0], block.offsets[last], width) {
             let mut sums = [0.0; 64];
-            block.for_each_view_tile::<S>(|view, rows| {
+            for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
+                let rows = block.view_tile::<S>(view);
                 let weights = &block.view_weights[view..view + rows.count()];
                 block.texts.tile(s, rows, panel, 0..depth, &mut WeighViews { s, weights, sums: &mut sums });
-            });
+            }
             for (text, sum) in (panel * width..).zip(&sums[..width]) {
                 if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
                     continue; // another task's, or padding
@@ -208,7 +206,8 @@ impl Kernel for Best<'_> {
             similarities.clear();
             similarities.resize(S::TILE_ROWS * stride, 0.0);
             let mut score = 0.0;
-            block.for_each_view_tile::<S>(|view, rows| {
+            for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
+                let rows = block.view_tile::<S>(view);
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
                     let mut sink = Similarities { s, rows: &mut similarities, stride, column };
@@ -220,7 +219,7 @@ impl Kernel for Best<'_> {
                     let weights = &block.text_weights[from as usize..to as usize];
                     score += block.view_weights[view + r] * best_mean(row, weights, k);
                 }
-            });
+            }
             block.scores[class] = score;
         }
         *block.similarities = similarities;
