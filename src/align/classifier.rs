@@ -6,7 +6,6 @@ use crate::backend::{Backend, CropPlan, DeviceLinear, DeviceTensor, Precision, R
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling, plan_views};
 use crate::model::{Embeddings, Model, ViewJob};
-use std::ops::Range;
 
 /// The local views of a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +19,16 @@ pub enum Views {
 impl Default for Views {
     fn default() -> Self {
         Self::Sampled(ViewSampling::default())
+    }
+}
+
+impl Views {
+    /// The boxes of a picture's local views.
+    pub(super) fn boxes(&self, picture: &Picture) -> Result<Vec<CropBox>> {
+        match self {
+            Self::Sampled(sampling) => sampling.boxes(picture.as_rgb()),
+            Self::Boxes(boxes) => Ok(boxes.clone()),
+        }
     }
 }
 
@@ -97,8 +106,12 @@ impl Model {
             let found = format!("one compiled with model {}", compiled.model);
             return Err(Error::argument("classifier", found, format!("model {}", self.fingerprint())));
         }
+        let (width, embed) = (compiled.vectors.width, self.config().embed);
+        if width != embed {
+            return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
+        }
         let classes = compiled.classes.len();
-        let shape = Shape::new(classes, compiled.vectors.width);
+        let shape = Shape::new(classes, width);
         let vectors = self.device().pack(shape, &compiled.vectors.data, None, Precision::F32)?;
         let ones = self.device().upload(Shape::new(1, classes), &vec![1.0; classes])?;
         Ok(Classifier { model: self, vectors, ones, offsets: (0..=classes as u32).collect(), compiled })
@@ -140,13 +153,13 @@ impl Classifier {
         let jobs: Vec<ViewJob<'_>> =
             pictures.iter().zip(&plans).map(|(picture, plan)| ViewJob { picture: picture.as_rgb(), plan }).collect();
         let embeddings = self.model.encode_views(&jobs, true)?;
-        let mut end = 0;
+        let mut rest = &embeddings.data[..];
         boxes
-            .into_iter()
+            .iter()
             .map(|boxes| {
-                let start = end;
-                end += 1 + boxes.len();
-                self.score(&embeddings, start..end, boxes)
+                let (views, others) = rest.split_at((1 + boxes.len()) * embeddings.width);
+                rest = others;
+                self.score_views(&Embeddings { width: embeddings.width, data: views.to_vec() }, boxes)
             })
             .collect()
     }
@@ -155,39 +168,40 @@ impl Classifier {
         if self.compiled.options.method != Method::Wca {
             return Ok(Vec::new());
         }
-        let boxes = match views {
-            Views::Sampled(sampling) => sampling.boxes(picture.as_rgb())?,
-            Views::Boxes(boxes) => boxes.clone(),
-        };
+        views.boxes(picture)
+    }
+
+    /// Scores a picture by its encoded views, `[1 + boxes, D]` and of unit length: row 0 is the global view, then comes
+    /// one row a box. Methods other than WCA look at the global view alone, so that one picture's views serve all.
+    ///
+    /// # Errors
+    /// When the embeddings have another width than the model's or other rows than the boxes ask for, there are no
+    /// boxes for WCA, or memory is short.
+    pub fn score_views(&self, embeddings: &Embeddings, boxes: &[CropBox]) -> Result<Classification<'_>> {
+        let (width, local) = (self.compiled.vectors.width, boxes.len());
+        if embeddings.width != width || embeddings.data.len() != (1 + local) * width {
+            let found = format!("{} numbers in rows of {}", embeddings.data.len(), embeddings.width);
+            return Err(Error::argument("embeddings", found, format!("{} rows of {width}", 1 + local)));
+        }
+        let options = &self.compiled.options;
+        let (global, views) = embeddings.data.split_at(width);
+        let rows = |data: &[f32]| Embeddings { width, data: data.to_vec() };
+        let classification = |scores, views| Classification { classes: &self.compiled.classes, scores, views };
+        if options.method != Method::Wca {
+            return Ok(classification(self.similarities(&rows(global), &[1.0])?, Vec::new()));
+        }
         if boxes.is_empty() {
             return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
         }
-        Ok(boxes)
-    }
-
-    /// Scores the picture whose views are `rows` of the embeddings, the global one first.
-    fn score(&self, embeddings: &Embeddings, rows: Range<usize>, boxes: Vec<CropBox>) -> Result<Classification<'_>> {
-        let options = &self.compiled.options;
-        let width = embeddings.width;
-        let part = |rows: Range<usize>| Embeddings {
-            width,
-            data: embeddings.data[rows.start * width..rows.end * width].to_vec(),
-        };
-        let global = part(rows.start..rows.start + 1);
-        let (views, weights) = if boxes.is_empty() {
-            (global, vec![1.0])
-        } else {
-            let views = part(rows.start + 1..rows.end);
-            let weights = self.model.weights(&views, &global, &[0, boxes.len() as u32], options.image_softmax())?;
-            (views, weights)
-        };
+        let views = rows(views);
+        let weights = self.model.weights(&views, &rows(global), &[0, local as u32], options.image_softmax())?;
         let mut scores = self.similarities(&views, &weights)?;
-        if options.method == Method::Wca && options.score == Score::Official {
-            let length = length(&weighted_sum(&views, 0..views.len(), &weights)).max(1e-12);
+        if options.score == Score::Official {
+            let length = length(&weighted_sum(&views, 0..local, &weights)).max(1e-12);
             scores.iter_mut().for_each(|score| *score /= length);
         }
-        let views = boxes.into_iter().zip(weights).map(|(crop, weight)| WeightedView { crop, weight }).collect();
-        Ok(Classification { classes: &self.compiled.classes, scores, views })
+        let weighted = boxes.iter().zip(weights).map(|(&crop, weight)| WeightedView { crop, weight });
+        Ok(classification(scores, weighted.collect()))
     }
 
     /// `Σ wᵢ fᵢ·vector` for each class.

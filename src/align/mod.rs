@@ -17,9 +17,11 @@
 
 mod classifier;
 mod compile;
+mod evaluate;
 mod file;
 mod prompts;
 
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
 pub use compile::{CompileOptions, Compiled, Method, Score};
+pub use evaluate::{Accuracy, Evaluator, Percentage, Ranks};
 pub use prompts::{Class, Prompts};

@@ -17,7 +17,6 @@ const BATCH: usize = 16;
 
 /// Score pictures against classes
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("classes").required(true).multiple(true).args(["prompts", "labels", "classifier"]))]
 pub(super) struct Args {
     /// Pictures, or folders of pictures
     #[arg(required = true, value_name = "IMG")]
@@ -93,7 +92,7 @@ impl Args {
             return self.model.load(Towers::Vision)?.into_classifier(compiled).map_err(|error| error.in_file(path));
         }
         // Bad prompts are told before a large model is read.
-        let prompts = self.prompts.prompts()?;
+        let prompts = self.model.prompts(&self.prompts)?;
         let model = self.model.load(Towers::Both)?;
         let classifier = model.compile(&prompts, &self.prompts.options())?;
         warn_truncated(classifier.compiled().truncated, model.config().context);
@@ -135,7 +134,7 @@ impl Args {
 }
 
 /// What is wrong with one picture's boxes is told with the picture's name.
-fn name_picture(error: Error, path: &Path, views: &Views) -> Error {
+pub(super) fn name_picture(error: Error, path: &Path, views: &Views) -> Error {
     match views {
         Views::Boxes(_) => error.in_file(path),
         Views::Sampled(_) => error,

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 /// Encode all prompts once and write a classifier file
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("classes").required(true).multiple(true).args(["prompts", "labels"]))]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -22,7 +21,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let prompts = self.prompts.prompts()?;
+        let prompts = self.model.prompts(&self.prompts)?;
         let model = self.model.load(Towers::Text)?;
         let compiled = model.compile_texts(&prompts, &self.prompts.options())?;
         warn_truncated(compiled.truncated, model.config().context);

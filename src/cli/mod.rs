@@ -5,6 +5,7 @@ mod classify;
 mod compile;
 mod devices;
 mod embed;
+mod evaluate;
 mod options;
 mod views;
 
@@ -27,6 +28,7 @@ enum Command {
     Classify(classify::Args),
     Compile(compile::Args),
     Embed(embed::Args),
+    Evaluate(evaluate::Args),
     Views(views::Args),
     Devices(devices::Args),
     Bench(bench::Args),
@@ -40,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Classify(args) => args.run(),
         Command::Compile(args) => args.run(),
         Command::Embed(args) => args.run(),
+        Command::Evaluate(args) => args.run(),
         Command::Views(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -30,8 +30,8 @@ pub(super) struct DeviceArgs {
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// Folder with the weights (safetensors), config and tokenizer.json
-    #[arg(long, value_name = "DIR")]
+    /// Folder with the weights (safetensors), config and tokenizer.json, or mini: the built-in model
+    #[arg(long, value_name = "DIR|mini", default_value = MINI)]
     model: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -56,17 +56,55 @@ impl DeviceArgs {
 
 impl ModelArgs {
     pub(super) fn load(&self, towers: Towers) -> Result<Model> {
-        if self.model == Path::new("mini") && !self.model.exists() {
-            return Err(Error::argument("model", "mini", "a folder: mini is not built in yet"));
-        }
         let options = ModelOptions {
             towers,
             text_cleaning: self.text_cleaning,
             activation: self.activation,
             ..self.device.options()
         };
-        Model::load(&self.model, &options)
+        if self.is_mini() { load_mini(&options) } else { Model::load(&self.model, &options) }
     }
+
+    fn is_mini(&self) -> bool {
+        self.model == Path::new(MINI)
+    }
+
+    /// The prompts that are given, or mini's own where there are none.
+    pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
+        let labels = prompts.labels.as_deref().map(read_labels).transpose()?;
+        match (&prompts.prompts, &labels) {
+            (Some(path), labels) => Prompts::open(path, labels.as_deref()),
+            (None, labels) if self.is_mini() && prompts.options().method != Method::Clip => {
+                mini_prompts(labels.as_deref())
+            }
+            (None, Some(labels)) => Prompts::from_labels(labels),
+            (None, None) if self.is_mini() => mini_prompts(None),
+            (None, None) => Err(Error::argument("prompts", "none", "--prompts or --labels")),
+        }
+    }
+}
+
+/// The built-in model's name.
+pub(super) const MINI: &str = "mini";
+
+#[cfg(feature = "mini")]
+pub(super) fn load_mini(options: &ModelOptions) -> Result<Model> {
+    Model::mini(options)
+}
+
+#[cfg(feature = "mini")]
+fn mini_prompts(labels: Option<&[String]>) -> Result<Prompts> {
+    Prompts::from_json(crate::model::MINI_PROMPTS, labels)
+}
+
+#[cfg(not(feature = "mini"))]
+pub(super) fn load_mini(_: &ModelOptions) -> Result<Model> {
+    Err(Error::argument("model", MINI, "a folder: this program was built without the feature mini"))
+}
+
+#[cfg(not(feature = "mini"))]
+fn mini_prompts(_: Option<&[String]>) -> Result<Prompts> {
+    Err(Error::argument("prompts", "none", "a prompts file: this program was built without the feature mini"))
 }
 
 #[derive(clap::Args)]
@@ -135,7 +173,7 @@ enum ScoreArg {
 
 #[derive(clap::Args)]
 pub(super) struct PromptArgs {
-    /// JSON file: {"class": ["description", …]}, or a list of templates with {}
+    /// JSON file: {"class": ["description", …]}, or a list of templates with {} [default with mini: its 100 concepts]
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Classes: a comma list or a JSON list file; they fill the templates, or choose from the prompts file
@@ -174,15 +212,6 @@ impl PromptArgs {
             image_scale: self.image_scale,
             text_scale: self.text_scale,
             template: self.template.clone(),
-        }
-    }
-
-    pub(super) fn prompts(&self) -> Result<Prompts> {
-        let labels = self.labels.as_deref().map(read_labels).transpose()?;
-        match (&self.prompts, &labels) {
-            (Some(path), labels) => Prompts::open(path, labels.as_deref()),
-            (None, Some(labels)) => Prompts::from_labels(labels),
-            (None, None) => Err(Error::argument("prompts", "none", "--prompts or --labels")),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `crossalign views`
 
-use super::options::{DecodeArgs, ViewArgs};
+use super::options::{DecodeArgs, MINI, ViewArgs, load_mini};
 use crate::align::Views;
 use crate::backend::Device;
 use crate::error::{Error, Result};
 use crate::image::{Picture, plan_views, resampled};
-use crate::model::view_size;
+use crate::model::{ModelOptions, view_size};
 use crate::output::write_whole;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(value_name = "IMG")]
     image: PathBuf,
     /// Take the size of this model's views
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|mini")]
     model: Option<PathBuf>,
     /// Side of a view in pixels
     #[arg(long)]
@@ -45,6 +45,7 @@ const GAP: usize = 4;
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let size = match (&self.model, self.size) {
+            (Some(dir), _) if dir == Path::new(MINI) => load_mini(&ModelOptions::default())?.config().image_size,
             (Some(dir), _) => view_size(dir)?,
             (None, size) => size.unwrap_or_default(),
         };

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// OpenAI's normalisation, CLIP's default (`OPENAI_DATASET_MEAN` and `…_STD`).
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// What a mean and a standard deviation of values in 0 ..= 1 can be, generously.
+const MEANS: std::ops::Range<f64> = -1e3..1e3;
+const STDS: std::ops::Range<f64> = 1e-6..1e3;
 /// Width of a head in OpenAI's models, whose files do not tell it.
 const OPENAI_HEAD: usize = 64;
 /// Bounds on what a config may ask for; far above any published CLIP.
@@ -197,8 +200,8 @@ impl Config {
             vision: tower(&vision, 768, None)?,
             image_size: vision.count("image_size", 224)? as u32,
             patch_size: vision.count("patch_size", 16)? as u32,
-            mean: preprocess.triple("mean", OPENAI_MEAN)?,
-            std: preprocess.triple("std", OPENAI_STD)?,
+            mean: preprocess.triple("mean", OPENAI_MEAN, MEANS)?,
+            std: preprocess.triple("std", OPENAI_STD, STDS)?,
             text: tower(&text, 512, Some(8))?,
             vocabulary: text.count("vocab_size", 49_408)?,
             context: text.count("context_length", 77)?,
@@ -261,8 +264,8 @@ impl Config {
 
     /// `preprocessor_config.json`: mean and std; anything that is not CLIP's way of resizing is refused.
     fn read_preprocessor(&mut self, fields: &Fields) -> Result<()> {
-        self.mean = fields.triple("image_mean", self.mean)?;
-        self.std = fields.triple("image_std", self.std)?;
+        self.mean = fields.triple("image_mean", self.mean, MEANS)?;
+        self.std = fields.triple("image_std", self.std, STDS)?;
         let bicubic = 3; // Pillow's BICUBIC
         let resample = fields.count("resample", bicubic)?;
         if resample != bicubic {
@@ -362,14 +365,14 @@ impl Fields {
         }
     }
 
-    /// Three numbers, one a channel.
-    fn triple(&self, name: &str, default: [f32; 3]) -> Result<[f32; 3]> {
+    /// Three numbers, one a channel, of a size that means and standard deviations have.
+    fn triple(&self, name: &str, default: [f32; 3], range: std::ops::Range<f64>) -> Result<[f32; 3]> {
         let Some(value) = self.get(name) else { return Ok(default) };
-        let numbers: Option<Vec<f32>> =
-            value.as_array().and_then(|list| list.iter().map(|n| n.as_f64().map(|n| n as f32)).collect());
+        let number = |n: &Value| n.as_f64().filter(|n| range.contains(n)).map(|n| n as f32);
+        let numbers: Option<Vec<f32>> = value.as_array().and_then(|list| list.iter().map(number).collect());
         numbers
             .and_then(|numbers| <[f32; 3]>::try_from(numbers).ok())
-            .ok_or_else(|| self.error(name, value.to_string(), "three numbers"))
+            .ok_or_else(|| self.error(name, value.to_string(), format!("three numbers in {range:?}")))
     }
 
     fn activation(&self, name: &str, default: Activation) -> Result<Activation> {

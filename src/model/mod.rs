@@ -3,6 +3,8 @@
 mod cleaning;
 mod config;
 mod layout;
+#[cfg(feature = "mini")]
+mod mini;
 mod random;
 mod source;
 mod text;
@@ -26,6 +28,8 @@ use weights::WeightFile;
 
 pub use crate::backend::Activation;
 pub use config::{Config, TowerConfig};
+#[cfg(feature = "mini")]
+pub use mini::MINI_PROMPTS;
 pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
 pub use vision::ViewJob;
 

@@ -12,6 +12,7 @@ pub(crate) enum Source {
     /// A folder.
     Folder(PathBuf),
     /// Compiled into the program: the model's name, its files' names and contents.
+    #[cfg_attr(not(feature = "mini"), expect(dead_code, reason = "no model is built in"))]
     BuiltIn(&'static str, &'static [(&'static str, &'static [u8])]),
 }
 

@@ -2,6 +2,7 @@
 
 use super::cleaning::clean_openai;
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What is done to a text before `tokenizer.json` sees it.
@@ -55,11 +56,14 @@ impl Tokenizer {
         vocabulary: usize,
     ) -> Result<Self> {
         let error = |found: String, expected: &str| Error::file(path, "tokenizer", found, expected);
-        let mut inner = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|e| error(e.to_string(), "a tokenizer.json of the tokenizers library"))?;
+        let expected = "a tokenizer.json of the tokenizers library";
+        if let Some(token) = undefined_special_token(json) {
+            return Err(error(format!("special token {token:?} without an entry"), expected));
+        }
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json)).map_err(|e| error(e, expected))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| error(e.to_string(), "no truncation"))?;
-        let empty = inner.encode("", true).map_err(|e| error(e.to_string(), "ids for an empty text"))?;
+        let empty = guarded(|| inner.encode("", true)).map_err(|e| error(e, "ids for an empty text"))?;
         let &[_, end] = empty.get_ids() else {
             return Err(error(format!("{} tokens for an empty text", empty.len()), "a start and an end token"));
         };
@@ -86,7 +90,7 @@ impl Tokenizer {
         let error =
             |found: String, expected: String| Error::file(&self.path, format!("text {text:?}"), found, expected);
         let encoding =
-            self.inner.encode(text, true).map_err(|e| error(e.to_string(), "a text that can be encoded".into()))?;
+            guarded(|| self.inner.encode(text, true)).map_err(|e| error(e, "a text that can be encoded".into()))?;
         let mut ids = encoding.get_ids().to_vec();
         let truncated = ids.len() > self.context;
         if truncated {
@@ -104,4 +108,26 @@ impl Tokenizer {
         let end = ids.iter().position(|&id| id == self.end).map_or(ids.len(), |end| end + 1);
         &ids[..end]
     }
+}
+
+/// Calls the tokenizers library. It panics on some damaged files; that is an error like the others here.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("a file that the library stumbles over".into()),
+    }
+}
+
+/// A special token that a template of the post-processor names but does not define: the library would panic on it.
+fn undefined_special_token(json: &[u8]) -> Option<String> {
+    fn search(value: &Value) -> Option<String> {
+        if let Some(processors) = value.get("processors").and_then(Value::as_array) {
+            return processors.iter().find_map(search);
+        }
+        let defined = value.get("special_tokens")?;
+        let pieces = value.get("single")?.as_array()?.iter();
+        let mut names = pieces.filter_map(|piece| piece.get("SpecialToken")?.get("id")?.as_str());
+        names.find(|name| defined.get(name).is_none()).map(str::to_string)
+    }
+    search(serde_json::from_slice::<Value>(json).ok()?.get("post_processor")?)
 }

@@ -59,6 +59,8 @@ struct Scratch {
     resampled: Vec<[u8; BAND]>,
     /// All rows after the horizontal pass, each padded to whole blocks.
     middle: Vec<u8>,
+    /// One row of the view.
+    row: Vec<u8>,
 }
 
 /// Where one view's rows go.
@@ -88,37 +90,33 @@ impl Kernel for OneView<'_> {
         let (horizontal, vertical) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
         let rows = vertical.span();
         horizontal_pass(picture, view, horizontal, rows.clone(), stride, scratch);
+        let Scratch { middle, row, .. } = scratch;
+        row.resize(stride, 0);
         for y in 0..size {
             let (start, weights) = vertical.get(y);
-            let rows = &scratch.middle[(start - rows.start) * stride..][..weights.len() * stride];
-            for column in (0..stride).step_by(BLOCK) {
-                let bytes = weigh_rows(&rows[column..], stride, weights);
-                let count = BLOCK.min(size * 3 - column);
-                store.put(size, y, column, &bytes[..count]);
+            let taps = &middle[(start - rows.start) * stride..][..weights.len() * stride];
+            for (column, block) in (0..stride).step_by(BLOCK).zip(row.as_chunks_mut().0) {
+                *block = weigh_rows(&taps[column..], stride, weights);
             }
+            store.row(size, y, &row[..size * 3]);
         }
     }
 }
 
 impl Store<'_> {
-    /// Stores bytes of row `y` from byte column `column` on.
+    /// Stores row `y` of a view of `size × size`.
     #[inline(always)]
-    fn put(&mut self, size: usize, y: usize, column: usize, bytes: &[u8]) {
+    fn row(&mut self, size: usize, y: usize, row: &[u8]) {
         match self {
-            Self::Bytes(out) => out[y * size * 3 + column..][..bytes.len()].copy_from_slice(bytes),
+            Self::Bytes(out) => out[y * row.len()..][..row.len()].copy_from_slice(row),
             Self::Patches { layout, out } => {
                 let patch = layout.patch() as usize;
                 let first = (y / patch) * (size / patch) * 3 * patch * patch + (y % patch) * patch;
-                let (mut x, mut c) = (column / 3, column % 3);
-                let (mut block, mut inside) = (x / patch, x % patch);
-                for &byte in bytes {
-                    out[first + (block * 3 + c) * patch * patch + inside] = layout.table()[c][byte as usize];
-                    c += 1;
-                    if c == 3 {
-                        (c, x) = (0, x + 1);
-                        inside += 1;
-                        if inside == patch {
-                            (inside, block) = (0, block + 1);
+                for (block, pixels) in row.chunks_exact(patch * 3).enumerate() {
+                    for (c, table) in layout.table().iter().enumerate() {
+                        let out = &mut out[first + (block * 3 + c) * patch * patch..][..patch];
+                        for (out, pixel) in out.iter_mut().zip(pixels.chunks_exact(3)) {
+                            *out = table[usize::from(pixel[c])];
                         }
                     }
                 }
@@ -145,7 +143,7 @@ fn horizontal_pass(
     stride: usize,
     scratch: &mut Scratch,
 ) {
-    let Scratch { band, resampled, middle } = scratch;
+    let Scratch { band, resampled, middle, .. } = scratch;
     let columns = taps.span();
     middle.resize(rows.len().next_multiple_of(BAND) * stride, 0);
     resampled.resize(stride, [0; BAND]);

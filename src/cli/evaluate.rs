@@ -1,0 +1,206 @@
+//! `crossalign evaluate`
+
+mod dataset;
+mod journal;
+
+use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
+use super::{print, report, warn_truncated};
+use crate::align::{Accuracy, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
+use crate::error::{Error, Result};
+use crate::image::{Picture, ViewSampling};
+use crate::model::Towers;
+use dataset::Sample;
+use indicatif::{ProgressBar, ProgressStyle};
+use journal::{Journal, Record};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+/// Measure the accuracy of all methods on labelled pictures
+///
+/// A picture's views are encoded once, for clip, cupl, wca and, with --templates, clip-e. wca runs once a seed: the mean
+/// and the standard deviation (of the sample) of these runs are given.
+#[derive(clap::Args)]
+#[command(mut_args(refuse_choices))]
+pub(super) struct Args {
+    /// A folder of class folders (DATA/CLASS/PICTURE), or a CSV list of path,class lines
+    ///
+    /// Classes are named as in the prompts; _ may stand for a space. Paths are relative to the list.
+    data: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    /// JSON list of templates with {}: evaluates clip-e too
+    #[arg(long, value_name = "FILE")]
+    templates: Option<PathBuf>,
+    #[command(flatten)]
+    views: ViewArgs,
+    /// Runs of wca, each with a seed of its own: --seed, --seed + 1, …
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000), value_name = "N")]
+    seeds: u64,
+    #[command(flatten)]
+    decode: DecodeArgs,
+    /// Keep each picture's result in this file, and go on from what is in it already
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// All methods run, on random crops: the shared options that choose have no place.
+fn refuse_choices(arg: clap::Arg) -> clap::Arg {
+    if ["method", "boxes"].contains(&arg.get_id().as_str()) { arg.hide(true).conflicts_with("data") } else { arg }
+}
+
+impl Args {
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        let samplings = self.samplings()?;
+        // Bad prompts and lists are told before a large model is read.
+        let prompts = self.model.prompts(&self.prompts)?;
+        let templates = self.templates(&prompts)?;
+        let samples = dataset::list(&self.data, prompts.classes())?;
+        let model = self.model.load(Towers::Both)?;
+        let evaluator = Evaluator::new(&model, &prompts, templates.as_ref(), &self.prompts.options(), &samplings)?;
+        let compiled: Vec<&Compiled> = evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
+        let truncated = compiled.iter().map(|compiled| compiled.truncated).max();
+        warn_truncated(truncated.unwrap_or_default(), model.config().context);
+        let parameters = self.parameters(&compiled, &samplings);
+        let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
+
+        let (mut ranks, mut skipped, mut resumed) = (Vec::new(), 0, 0);
+        let bar = progress(samples.len());
+        for sample in &samples {
+            match self.rank(&evaluator, sample, journal.as_ref()) {
+                Ok(Outcome::Known(known)) => {
+                    resumed += 1;
+                    ranks.push(known);
+                }
+                Ok(Outcome::New(record)) => {
+                    journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
+                    ranks.push(record.ranks);
+                }
+                Err(error) => {
+                    skipped += 1;
+                    bar.suspend(|| report(&error.to_string()));
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if ranks.is_empty() {
+            return Err(Error::file(&self.data, "data", "no picture that can be read", "at least one"));
+        }
+        let accuracies = Accuracy::of(&ranks)?;
+        let classes = prompts.classes().len();
+        print(&match self.format {
+            Format::Json => {
+                let line = json!({
+                    "data": self.data.to_string_lossy(), "classes": classes, "pictures": ranks.len(),
+                    "skipped": skipped, "resumed": resumed, "methods": accuracies, "parameters": parameters,
+                });
+                format!("{line}\n")
+            }
+            Format::Text => {
+                let (runs, views) = (samplings.len(), samplings[0].count);
+                format!(
+                    "{} pictures of {classes} classes, {skipped} skipped; wca: {views} views, {runs} seeds\n\n{}",
+                    ranks.len(),
+                    table(&accuracies)
+                )
+            }
+        })?;
+        Ok(if skipped > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// One sampling a seed.
+    fn samplings(&self) -> Result<Vec<ViewSampling>> {
+        match self.views.views()? {
+            Views::Sampled(first) => {
+                let nth = |i| ViewSampling { seed: first.seed.wrapping_add(i), ..first };
+                Ok((0..self.seeds).map(nth).collect())
+            }
+            Views::Boxes(_) => Err(Error::argument("views", "boxes", "random crops")),
+        }
+    }
+
+    /// The templates, filled with the classes of the prompts.
+    fn templates(&self, prompts: &Prompts) -> Result<Option<Prompts>> {
+        let Some(path) = &self.templates else { return Ok(None) };
+        let labels: Vec<String> = prompts.classes().iter().map(|class| class.name.clone()).collect();
+        let templates = Prompts::open(path, Some(&labels))?;
+        if !templates.from_templates() {
+            return Err(Error::file(path, "templates", "descriptions", "a JSON list of texts with {}"));
+        }
+        Ok(Some(templates))
+    }
+
+    /// All that the figures depend on beside the pictures.
+    fn parameters(&self, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Value {
+        let options = self.prompts.options();
+        let decode = self.decode.options();
+        // The vectors also depend on the tokenizer, the cleaning of texts, the precision and the device.
+        let mut vectors = Xxh3::new();
+        compiled.iter().for_each(|compiled| vectors.update(bytemuck::cast_slice(&compiled.vectors.data)));
+        let prompts = |method| {
+            let compiled = compiled.iter().find(|compiled| compiled.options.method == method);
+            compiled.map(|compiled| &compiled.prompts)
+        };
+        json!({
+            "model": compiled[0].model, "class_vectors": format!("{:032x}", vectors.digest128()),
+            "prompts": prompts(Method::Cupl), "templates": prompts(Method::ClipE),
+            "score": options.score, "image_scale": options.image_scale, "text_scale": options.text_scale,
+            "template": options.template,
+            "views": samplings[0].count, "alpha": samplings[0].alpha, "beta": samplings[0].beta,
+            "seeds": samplings.iter().map(|sampling| sampling.seed).collect::<Vec<_>>(),
+            "exif_rotation": decode.exif_rotation, "max_pixels": decode.max_pixels,
+        })
+    }
+
+    fn rank(&self, evaluator: &Evaluator, sample: &Sample<'_>, journal: Option<&Journal>) -> Result<Outcome> {
+        let bytes = std::fs::read(&sample.path).map_err(Error::io(&sample.path))?;
+        let content = format!("{:032x}", xxh3_128(&bytes));
+        if let Some(known) = journal.and_then(|journal| journal.known(&content, sample.class)) {
+            return Ok(Outcome::Known(known.clone()));
+        }
+        let picture = Picture::decode(&bytes, &self.decode.options());
+        let ranks = picture
+            .and_then(|picture| evaluator.rank(&picture, sample.class))
+            .map_err(|error| error.in_file(&sample.path))?;
+        let (image, class) = (sample.path.to_string_lossy().into(), sample.class.into());
+        Ok(Outcome::New(Record { image, content, class, ranks }))
+    }
+}
+
+/// Where a picture's ranks come from.
+enum Outcome {
+    Known(Vec<Ranks>),
+    New(Record),
+}
+
+/// A bar on stderr, on a terminal only.
+fn progress(pictures: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {eta} left");
+    ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// The methods' names and figures, one a line.
+fn table(accuracies: &[Accuracy]) -> String {
+    let figure = |percentage: &Percentage| {
+        let deviation = percentage.standard_deviation.map(|deviation| format!(" ± {deviation:.2}"));
+        format!("{:6.2}{}", percentage.mean, deviation.unwrap_or_default())
+    };
+    let line = |method: &str, top1: &str, top5: &str| format!("{method:<8}{top1:<16}{top5}\n");
+    let lines = accuracies.iter().map(|a| line(&name(a.method), &figure(&a.top1), &figure(&a.top5)));
+    std::iter::once(line("method", "top-1 %", "top-5 %")).chain(lines).collect()
+}
+
+/// A method's name on the command line.
+fn name(method: Method) -> String {
+    json!(method).as_str().unwrap_or_default().to_string()
+}

@@ -1,0 +1,100 @@
+//! The file of `--resume`: a header line with the parameters, then one line a picture, all JSON.
+
+use crate::align::Ranks;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const FORMAT: &str = "crossalign-evaluation-1";
+
+/// What one picture gave. Its content and class are the key: a file may move, and a changed one counts as new.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record {
+    /// For the reader.
+    pub(super) image: String,
+    /// A hash of the file's bytes.
+    pub(super) content: String,
+    pub(super) class: String,
+    pub(super) ranks: Vec<Ranks>,
+}
+
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Ranks by content and class.
+    known: HashMap<(String, String), Vec<Ranks>>,
+}
+
+impl Journal {
+    /// Opens the file of an earlier run with the same parameters, or begins one.
+    pub(super) fn open(path: &Path, parameters: &Value) -> Result<Self> {
+        let options = File::options().create(true).truncate(false).read(true).write(true).open(path);
+        let mut file = options.map_err(Error::io(path))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Error::file(path, "resume file", "another run that writes it", "one run at a time"));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(Error::io(path))?;
+        // An interrupted run may leave half a line at the end: it is cut off.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let header = json!({"format": FORMAT, "parameters": parameters}).to_string() + "\n";
+        let known = if header.as_bytes().starts_with(&bytes[..]) {
+            HashMap::new()
+        } else {
+            read(&bytes[..whole], &header).map_err(|error| error.in_file(path))?
+        };
+        let mut begin = || {
+            file.set_len(whole as u64)?;
+            file.seek(SeekFrom::End(0))?;
+            if whole == 0 { file.write_all(header.as_bytes()) } else { Ok(()) }
+        };
+        begin().map_err(Error::io(path))?;
+        Ok(Self { path: path.to_owned(), file, known })
+    }
+
+    /// What the picture gave in an earlier run.
+    pub(super) fn known(&self, content: &str, class: &str) -> Option<&Vec<Ranks>> {
+        self.known.get(&(content.to_string(), class.to_string()))
+    }
+
+    /// Keeps a record at once: in one write, so that an interruption costs this line at most.
+    pub(super) fn add(&mut self, record: &Record) -> Result<()> {
+        let line = json!(record).to_string() + "\n";
+        self.file.write_all(line.as_bytes()).map_err(Error::io(&self.path))
+    }
+}
+
+/// Reads whole lines.
+fn read(bytes: &[u8], header: &str) -> Result<HashMap<(String, String), Vec<Ranks>>> {
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    check_header(lines.next().unwrap_or_default(), header)?;
+    let parse = |(i, line): (usize, &[u8])| {
+        let record: Record = serde_json::from_slice(line)
+            .map_err(|error| Error::argument(format!("line {}", i + 2), error.to_string(), "a picture's ranks"))?;
+        Ok(((record.content, record.class), record.ranks))
+    };
+    lines.enumerate().map(parse).collect()
+}
+
+fn check_header(found: &[u8], expected: &str) -> Result<()> {
+    let stranger = |what: String| Error::argument("resume file", what, format!("a file of format {FORMAT}"));
+    let parse = |line: &[u8]| serde_json::from_slice::<Value>(line);
+    let found = parse(found).map_err(|error| stranger(error.to_string()))?;
+    if found["format"] != FORMAT {
+        return Err(stranger(format!("format {}", found["format"])));
+    }
+    // Both went through JSON: numbers compare as they are written.
+    let expected = parse(expected.as_bytes()).map_err(|error| stranger(error.to_string()))?;
+    let (found, expected) = (&found["parameters"], &expected["parameters"]);
+    let names = expected.as_object().into_iter().flat_map(|fields| fields.keys());
+    let other: Vec<&String> = names.filter(|&name| found[name] != expected[name]).collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    let list = |of: &Value| other.iter().map(|&name| format!("{name} {}", of[name])).collect::<Vec<_>>().join(", ");
+    Err(Error::argument("parameters", list(found), list(expected)))
+}

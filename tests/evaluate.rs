@@ -1,0 +1,289 @@
+//! `crossalign evaluate`: its figures against those of `crossalign classify`, its lists and its resume file.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use common::Reference;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Pictures and classes that the methods disagree on; the model's weights are random.
+const PICTURES: [(&str, &str); 3] = [("landscape", "striped flag"), ("portrait", "circle"), ("tiny", "circle")];
+const TEMPLATES: &str = r#"["a photo of a {}.", "art of the {}."]"#;
+const VIEWS: &str = "6";
+
+/// A folder with the prompts, the templates and a data set of class folders.
+struct Fixture {
+    folder: tempfile::TempDir,
+    model: String,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let reference = Reference::golden();
+        let model = reference.root.join("models/transformers").to_str().unwrap().to_string();
+        let fixture = Self { folder: tempfile::tempdir().unwrap(), model };
+        fixture.write("prompts.json", reference.prompts_json());
+        fixture.write("templates.json", TEMPLATES);
+        for (picture, class) in PICTURES {
+            let file = format!("data/{}/{picture}.png", class.replace(' ', "_"));
+            fixture.write(&file, std::fs::read(reference.picture_path(picture)).unwrap());
+        }
+        std::fs::create_dir(fixture.path("data/gradient")).unwrap(); // a class without pictures
+        fixture
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_string()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Runs a subcommand with the model, the prompts and the number of views.
+    fn run(&self, command: &str, args: &[&str]) -> Output {
+        let prompts = self.path("prompts.json");
+        let mut run = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+        run.args([command, "--model", &self.model, "--prompts", &prompts, "--views", VIEWS]).args(args);
+        run.output().unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, command: &str, args: &[&str]) -> Value {
+        let output = self.run(command, &[args, &["--format", "json"]].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {stderr}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Evaluates the class folders, all methods.
+    #[track_caller]
+    fn evaluate(&self, args: &[&str]) -> Value {
+        let (data, templates) = (self.path("data"), self.path("templates.json"));
+        self.json("evaluate", &[&[&data, "--templates", &templates], args].concat())
+    }
+
+    /// Expects the exit status 1 and one line on stderr that has all of `words`.
+    #[track_caller]
+    fn fails(&self, args: &[&str], words: &[&str]) {
+        let output = self.run("evaluate", args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{stderr} does not say {word}");
+        }
+    }
+
+    /// The true class's place in what `classify` prints, from 1.
+    fn rank(&self, picture: &str, class: &str, args: &[&str]) -> usize {
+        let path = Reference::golden().picture_path(picture);
+        let line = self.json("classify", &[&[path.to_str().unwrap(), "--top", "all"], args].concat());
+        1 + line["predictions"].as_array().unwrap().iter().position(|p| p["class"] == class).unwrap()
+    }
+}
+
+fn accuracy<'a>(result: &'a Value, method: &str) -> &'a Value {
+    result["methods"].as_array().unwrap().iter().find(|entry| entry["method"] == method).unwrap()
+}
+
+#[test]
+fn figures_count_what_classify_ranks() {
+    let fixture = Fixture::new();
+    let templates = fixture.path("templates.json");
+    let labels = "circle,checkerboard,night sky,striped flag,gradient";
+    // Four seeds: among them are runs with and without a right answer.
+    let runs: [(&str, &[&[&str]]); 4] = [
+        ("clip", &[&["--method", "clip"]]),
+        ("cupl", &[&["--method", "cupl"]]),
+        ("wca", &[&["--seed", "0"], &["--seed", "1"], &["--seed", "2"], &["--seed", "3"]]),
+        ("paper", &[&["--score", "paper", "--seed", "0"]]),
+    ];
+    let official = fixture.evaluate(&["--seeds", "4"]);
+    let paper = fixture.evaluate(&["--seeds", "1", "--score", "paper"]);
+    for (method, runs) in runs {
+        let entry = if method == "paper" { accuracy(&paper, "wca") } else { accuracy(&official, method) };
+        let right = |args: &&[&str], top| {
+            PICTURES.iter().filter(|(picture, class)| fixture.rank(picture, class, args) <= top).count()
+        };
+        for (key, top) in [("top1", 1), ("top5", 5)] {
+            let expected: Vec<f64> = runs.iter().map(|args| 100.0 * right(args, top) as f64 / 3.0).collect();
+            let found: Vec<f64> = entry[key]["runs"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+            assert_eq!(found.len(), expected.len());
+            assert!(
+                found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9),
+                "{method}: {found:?}, {expected:?}"
+            );
+            let mean = expected.iter().sum::<f64>() / expected.len() as f64;
+            assert!((entry[key]["mean"].as_f64().unwrap() - mean).abs() < 1e-9, "{method}");
+            assert_eq!(entry[key]["standard_deviation"].is_null(), runs.len() == 1, "{method}");
+        }
+    }
+
+    // clip-e, whose templates take the place of the prompts.
+    let rank = |picture: &str, class: &str| {
+        let path = Reference::golden().picture_path(picture);
+        let args = ["classify", path.to_str().unwrap(), "--model", &fixture.model, "--prompts", &templates];
+        let more = ["--labels", labels, "--method", "clip-e", "--top", "all", "--format", "json"];
+        let output = Command::new(env!("CARGO_BIN_EXE_crossalign")).args(args).args(more).output().unwrap();
+        let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+        line["predictions"].as_array().unwrap().iter().position(|p| p["class"] == class).unwrap()
+    };
+    let right = PICTURES.iter().filter(|(picture, class)| rank(picture, class) == 0).count();
+    let found = accuracy(&official, "clip-e")["top1"]["mean"].as_f64().unwrap();
+    assert!((found - 100.0 * right as f64 / 3.0).abs() < 1e-9);
+}
+
+#[test]
+fn results_say_what_was_measured() {
+    let fixture = Fixture::new();
+    let result = fixture.evaluate(&["--seed", "7", "--seeds", "2", "--alpha", "0.3"]);
+    for (field, value) in [("classes", 5), ("pictures", 3), ("skipped", 0), ("resumed", 0)] {
+        assert_eq!(result[field], value, "{field}");
+    }
+    let methods: Vec<&Value> = result["methods"].as_array().unwrap().iter().map(|entry| &entry["method"]).collect();
+    assert_eq!(methods, ["clip", "clip-e", "cupl", "wca"]);
+    let parameters = &result["parameters"];
+    assert_eq!((&parameters["views"], &parameters["alpha"]), (&6.into(), &0.3.into()));
+    assert_eq!(parameters["seeds"], serde_json::json!([7, 8]));
+    assert_eq!(parameters["score"], "official");
+    // The same on one thread.
+    assert_eq!(fixture.evaluate(&["--seed", "7", "--seeds", "2", "--alpha", "0.3", "--threads", "1"]), result);
+
+    let output = fixture.run("evaluate", &[&fixture.path("data"), "--seeds", "2"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(first, ["3", "", "method", "clip", "cupl", "wca"], "{text}");
+    assert_eq!(text.matches('±').count(), 2, "{text}");
+}
+
+#[test]
+fn a_list_gives_what_the_folders_give() {
+    let fixture = Fixture::new();
+    let lines = "data/striped_flag/landscape.png,striped_flag\n\n data/circle/tiny.png , circle \n\"data/circle/portrait.png\",circle\r\n";
+    let from_folders = fixture.evaluate(&[]);
+    for list in [lines.to_string(), format!("path,class\n{lines}"), format!("\u{feff}path,class\r\n{lines}")] {
+        let list = fixture.write("list.csv", list);
+        let from_list = fixture.json("evaluate", &[&list, "--templates", &fixture.path("templates.json")]);
+        assert_eq!(from_list["methods"], from_folders["methods"]);
+        assert_eq!(from_list["pictures"], 3);
+    }
+}
+
+#[test]
+fn bad_data_is_named() {
+    let fixture = Fixture::new();
+    for (list, words) in [
+        ("data/circle/tiny.png,circle\na.png,square\n", &["list.csv", "line 2", "\"square\""][..]),
+        ("data/circle/tiny.png\n", &["list.csv", "line 1", "1 fields"]),
+        ("a,b,c\n", &["list.csv", "line 1", "3 fields"]),
+        ("path,class\n", &["list.csv", "no pictures"]),
+        ("", &["list.csv", "no pictures"]),
+    ] {
+        fixture.fails(&[&fixture.write("list.csv", list)], words);
+    }
+    fixture.fails(&[&fixture.write("list.csv", b"a.png,\xff\n")], &["list.csv", "UTF-8"]);
+    fixture.fails(&["nowhere"], &["nowhere"]);
+    fixture.write("data/square/a.png", "");
+    fixture.fails(&[&fixture.path("data")], &["data/square", "\"square\""]);
+    std::fs::remove_dir_all(fixture.path("data/square")).unwrap();
+    fixture.fails(&[&fixture.path("data/gradient")], &["gradient", "no pictures"]);
+    fixture.fails(
+        &[&fixture.path("data"), "--templates", &fixture.path("prompts.json")],
+        &["prompts.json", "descriptions"],
+    );
+    fixture.fails(&[&fixture.path("data"), "--alpha", "2"], &["crop sides"]);
+}
+
+#[test]
+fn a_bad_picture_is_skipped() {
+    let fixture = Fixture::new();
+    let expected = fixture.evaluate(&[]);
+    fixture.write("data/circle/a.png", "not a picture");
+    fixture.write("data/gradient/.hidden", "not a picture");
+    fixture.write("data/readme.txt", "beside the class folders");
+    let args = [&fixture.path("data"), "--templates", &fixture.path("templates.json"), "--format", "json"];
+    let output = fixture.run("evaluate", &args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.lines().count() == 1 && stderr.contains("a.png"), "{stderr}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["methods"], &found["skipped"]), (&expected["methods"], &1.into()));
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_interrupted() {
+    let fixture = Fixture::new();
+    let resume = fixture.path("resume.jsonl");
+    let evaluate = || fixture.evaluate(&["--resume", &resume]);
+    let methods = fixture.evaluate(&[])["methods"].clone();
+    let whole = evaluate();
+    assert_eq!((&whole["methods"], &whole["resumed"]), (&methods, &0.into()));
+    let bytes = std::fs::read(&resume).unwrap();
+    let ends: Vec<usize> = (0..bytes.len()).filter(|&i| bytes[i] == b'\n').map(|i| i + 1).collect();
+    assert_eq!(ends.len(), 4);
+
+    // Killed anywhere: in the header, at the end of a line, within one, before a line's end.
+    for (length, resumed) in [(0, 0), (20, 0), (ends[0], 0), (ends[1], 1), (ends[1] + 30, 1), (ends[3] - 1, 2)] {
+        std::fs::write(&resume, &bytes[..length]).unwrap();
+        let result = evaluate();
+        assert_eq!((&result["methods"], &result["resumed"]), (&methods, &resumed.into()), "{length} bytes");
+        assert!(std::fs::read(&resume).unwrap() == bytes, "{length} bytes");
+    }
+
+    // What is in the file is not computed again: other ranks there are other figures.
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &mut lines[1..] {
+        line["ranks"][0]["ranks"] = serde_json::json!([1]);
+    }
+    std::fs::write(&resume, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let result = evaluate();
+    assert_eq!((&accuracy(&result, "clip")["top1"]["mean"], &result["resumed"]), (&100.0.into(), &3.into()));
+
+    // A moved picture is known by its content, a changed one is new, one that is gone does not count.
+    std::fs::write(&resume, &bytes).unwrap();
+    std::fs::rename(fixture.path("data/circle/tiny.png"), fixture.path("data/circle/moved.png")).unwrap();
+    assert_eq!(evaluate()["resumed"], 3);
+    std::fs::copy(fixture.path("data/circle/moved.png"), fixture.path("data/circle/portrait.png")).unwrap();
+    std::fs::remove_file(fixture.path("data/striped_flag/landscape.png")).unwrap();
+    let result = evaluate();
+    assert_eq!((&result["pictures"], &result["resumed"]), (&2.into(), &2.into()));
+}
+
+#[test]
+fn a_resume_file_of_another_run_is_refused() {
+    let fixture = Fixture::new();
+    let (data, resume) = (fixture.path("data"), fixture.path("resume.jsonl"));
+    let args = [&data[..], "--resume", &resume, "--seeds", "1"];
+    fixture.json("evaluate", &args);
+    let bytes = std::fs::read(&resume).unwrap();
+    fixture
+        .fails(&[&args[..], &["--alpha", "0.4"]].concat(), &["resume.jsonl", "found alpha 0.5", "expected alpha 0.4"]);
+    fixture.fails(&[&args[..3], &["--seeds", "2"]].concat(), &["resume.jsonl", "seeds [0]", "seeds [0,1]"]);
+    fixture.fails(&[&args[..], &["--precision", "bf16"]].concat(), &["resume.jsonl", "class_vectors"]);
+    fixture.fails(&[&args[..], &["--templates", &fixture.path("templates.json")]].concat(), &["templates"]);
+    assert!(std::fs::read(&resume).unwrap() == bytes, "a refused file is left as it is");
+
+    for content in ["a letter", "{}\n", "{\"format\":\"other\"}\n{}\n"] {
+        std::fs::write(&resume, content).unwrap();
+        fixture.fails(&args, &["resume.jsonl", "crossalign-evaluation-1"]);
+        assert_eq!(std::fs::read_to_string(&resume).unwrap(), content);
+    }
+    std::fs::write(&resume, [&bytes[..], b"{}\n"].concat()).unwrap();
+    fixture.fails(&args, &["resume.jsonl", "line 5"]);
+}
+
+#[test]
+fn options_that_choose_are_wrong_usage() {
+    let fixture = Fixture::new();
+    let data = fixture.path("data");
+    for args in [["--method", "clip"], ["--boxes", "b.json"], ["--seeds", "0"]] {
+        assert_eq!(fixture.run("evaluate", &[&args[..], &[&data]].concat()).status.code(), Some(2), "{args:?}");
+    }
+}
