@@ -18,10 +18,12 @@
 mod classifier;
 mod compile;
 mod evaluate;
+mod explain;
 mod file;
 mod prompts;
 
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
 pub use compile::{CompileOptions, Compiled, Method, Score};
 pub use evaluate::{Accuracy, Evaluator, Percentage, Ranks};
+pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};

@@ -6,6 +6,8 @@ mod compile;
 mod devices;
 mod embed;
 mod evaluate;
+mod explain;
+mod heat;
 mod options;
 mod views;
 
@@ -29,6 +31,7 @@ enum Command {
     Compile(compile::Args),
     Embed(embed::Args),
     Evaluate(evaluate::Args),
+    Explain(explain::Args),
     Views(views::Args),
     Devices(devices::Args),
     Bench(bench::Args),
@@ -43,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Compile(args) => args.run(),
         Command::Embed(args) => args.run(),
         Command::Evaluate(args) => args.run(),
+        Command::Explain(args) => args.run(),
         Command::Views(args) => args.run(),
         Command::Devices(args) => args.run(),
         Command::Bench(args) => args.run(),

@@ -1,0 +1,160 @@
+//! `crossalign explain`
+
+use super::classify::name_picture;
+use super::heat::{self, OUTLINES};
+use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
+use super::{print, warn_truncated};
+use crate::align::{Class, Explanation};
+use crate::error::{Error, Result};
+use crate::image::{CropBox, Picture};
+use crate::model::Towers;
+use crate::output::write_whole;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Show which views and descriptions carried the WCA score of a class
+///
+/// Prints the paper's score Σ w v s, and the views, descriptions and pairs that added the most to it: w is the weight of
+/// a view, v of a description, s their cosine. The official score is the same sum at another scale.
+///
+/// The PNG has the picture under a heat map. Each view spreads how much better than the mean view it fits the class,
+/// fading towards its box's edges; the sum is stretched from the least (dark) to the most (bright), as the bar below
+/// shows, so that colours of two pictures do not compare. It is as coarse as the views: smaller ones (--alpha 0.25 --beta
+/// 0.5 --views 200) show more. The three views that added the most are outlined: cyan, white, green.
+#[derive(clap::Args)]
+#[command(mut_args(wca_only))]
+pub(super) struct Args {
+    /// The picture
+    #[arg(value_name = "IMG")]
+    image: PathBuf,
+    /// The class to explain: one of the prompts or labels
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
+    decode: DecodeArgs,
+    /// How many views, descriptions and pairs to print; JSON has all views and descriptions
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    top: usize,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// The heat map to write
+    #[arg(short, long, value_name = "PNG")]
+    output: PathBuf,
+}
+
+/// Only WCA has views and descriptions to weigh, in one form: the shared options that choose are refused.
+fn wca_only(arg: clap::Arg) -> clap::Arg {
+    match arg.get_id().as_str() {
+        "method" | "score" => arg.hide(true).conflicts_with("image"),
+        _ => arg,
+    }
+}
+
+impl Args {
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        let views = self.views.views()?;
+        // Bad prompts and pictures are told before a large model is read.
+        let class = self.class()?;
+        let picture = Picture::open(&self.image, &self.decode.options())?;
+        let model = self.model.load(Towers::Both)?;
+        let explanation = model
+            .explain(&picture, &class, &views, &self.prompts.options())
+            .map_err(|error| name_picture(error, &self.image, &views))?;
+        warn_truncated(explanation.truncated(), model.config().context);
+        let explanation = explanation.merged();
+        let mut png = std::io::Cursor::new(Vec::new());
+        heat::draw(&picture, &explanation)
+            .write_to(&mut png, image::ImageFormat::Png)
+            .map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?;
+        write_whole(&self.output, png.get_ref())?;
+        print(&match self.format {
+            Format::Text => self.text(&explanation),
+            Format::Json => format!("{}\n", self.json(&explanation)),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn class(&self) -> Result<Class> {
+        let prompts = self.model.prompts(&self.prompts)?;
+        let class = prompts.classes().iter().find(|class| class.name == self.class).cloned();
+        class.ok_or_else(|| Error::argument("class", format!("{:?}", self.class), "a class of the prompts"))
+    }
+
+    fn text(&self, explanation: &Explanation) -> String {
+        let description = |text: usize| {
+            let text = &explanation.texts()[text];
+            if text.count > 1 { format!("{} (×{})", text.text, text.count) } else { text.text.clone() }
+        };
+        let view = |view: usize| format!("{view:2}: {}", place(explanation.views()[view].crop));
+        let mut out = format!("{}: {}: {:.4}\n", self.image.display(), self.class, explanation.score());
+
+        out += "\ncontribution  weight  similarity  view\n";
+        for (rank, i) in explanation.best_views(self.top).into_iter().enumerate() {
+            let outline = OUTLINES.get(rank).map(|outline| format!(", {} outline", outline.name));
+            let (weight, similarity) = (explanation.views()[i].weight, explanation.view_similarity(i));
+            let what = view(i) + &outline.unwrap_or_default();
+            out += &format!("{:12.4}  {weight:6.4}  {similarity:10.4}  {what}\n", explanation.view_contribution(i));
+        }
+        out += "\ncontribution  weight  similarity  description\n";
+        for j in explanation.best_texts(self.top) {
+            let (weight, similarity) = (explanation.texts()[j].weight, explanation.text_similarity(j));
+            let what = description(j);
+            out += &format!("{:12.4}  {weight:6.4}  {similarity:10.4}  {what}\n", explanation.text_contribution(j));
+        }
+        out += "\ncontribution  similarity  view and description\n";
+        for pair in explanation.best(self.top) {
+            let similarity = explanation.similarity(pair.view, pair.text);
+            let what = format!("{}: {}", view(pair.view), description(pair.text));
+            out += &format!("{:12.4}  {similarity:10.4}  {what}\n", pair.contribution);
+        }
+        out
+    }
+
+    fn json(&self, explanation: &Explanation) -> Value {
+        let view = |i: usize| {
+            let CropBox { x, y, width, height } = explanation.views()[i].crop;
+            json!({
+                "box": [x, y, width, height],
+                "weight": explanation.views()[i].weight,
+                "similarity": explanation.view_similarity(i),
+                "contribution": explanation.view_contribution(i),
+            })
+        };
+        let description = |j: usize| {
+            json!({
+                "text": explanation.texts()[j].text,
+                "count": explanation.texts()[j].count,
+                "weight": explanation.texts()[j].weight,
+                "similarity": explanation.text_similarity(j),
+                "contribution": explanation.text_contribution(j),
+            })
+        };
+        let pairs = explanation.best(self.top).into_iter().map(|pair| {
+            json!({
+                "view": pair.view,
+                "description": pair.text,
+                "similarity": explanation.similarity(pair.view, pair.text),
+                "contribution": pair.contribution,
+            })
+        });
+        json!({
+            "image": self.image.to_string_lossy(),
+            "class": self.class,
+            "score": explanation.score(),
+            "views": (0..explanation.views().len()).map(view).collect::<Vec<_>>(),
+            "descriptions": (0..explanation.texts().len()).map(description).collect::<Vec<_>>(),
+            "pairs": pairs.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn place(CropBox { x, y, width, height }: CropBox) -> String {
+    format!("{width}×{height} at {x},{y}")
+}
