@@ -1,4 +1,5 @@
-//! Tells the tests what this machine has, so that what it lacks is reported as ignored, not as passed.
+//! Validates the WGSL kernels and generates their table, and tells the tests what this machine has, so that what it
+//! lacks is reported as ignored, not as passed.
 
 use std::path::Path;
 
@@ -17,11 +18,120 @@ fn main() {
     let (avx2, avx512) = (false, false);
     flag("host_avx2", avx2);
     flag("host_avx512", avx512);
+
+    // A Vulkan driver, where the loader looks for them; the tests then fail unless it gives an adapter.
+    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    drivers.iter().for_each(|folder| println!("cargo::rerun-if-changed={folder}"));
+    flag("host_vulkan", drivers.iter().any(|folder| std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some())));
+
+    #[cfg(feature = "wgpu")]
+    wgsl::generate(Path::new("kernels/wgsl"));
 }
 
 fn flag(name: &str, set: bool) {
     println!("cargo::rustc-check-cfg=cfg({name})");
     if set {
         println!("cargo::rustc-cfg={name}");
+    }
+}
+
+/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides and
+/// constants, as the module itself declares them: the host writes none of these numbers again.
+#[cfg(feature = "wgpu")]
+mod wgsl {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::{AddressSpace, Expression, Literal, Module, StorageAccess};
+    use std::fmt::Write;
+    use std::path::{Path, PathBuf};
+
+    pub fn generate(folder: &Path) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(folder).expect("kernels/wgsl").map(|f| f.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
+        files.sort();
+        let (mut table, mut wrong) = (String::new(), false);
+        for path in files {
+            match entry(&path) {
+                Ok(entry) => table += &entry,
+                Err(message) => {
+                    wrong = true;
+                    message.lines().for_each(|line| println!("cargo::error={line}"));
+                }
+            }
+        }
+        let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+        std::fs::write(Path::new(&out).join("wgsl.rs"), table).expect("OUT_DIR can be written");
+        if wrong {
+            std::process::exit(1);
+        }
+    }
+
+    /// A module with the files that it imports behind it, so that its own lines keep their numbers.
+    fn compose(path: &Path) -> String {
+        let own = std::fs::read_to_string(path).expect("a kernel can be read");
+        let imports = own.lines().filter_map(|line| line.strip_prefix("//! import "));
+        let read = |name| std::fs::read_to_string(path.with_file_name("").join(name)).expect("an import can be read");
+        let imported: Vec<String> = imports.map(read).collect();
+        std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n")
+    }
+
+    fn entry(path: &Path) -> Result<String, String> {
+        let (source, file) = (compose(path), path.display().to_string());
+        let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string_with_path(&source, &file))?;
+        Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+            .validate(&module)
+            .map_err(|e| e.emit_to_string_with_path(&source, &file))?;
+        let name = path.file_stem().unwrap().to_string_lossy();
+        if module.entry_points.len() != 1 || module.entry_points[0].name != name {
+            return Err(format!("{file}: one entry point, named {name}, is expected"));
+        }
+        let mut overrides: Vec<&str> =
+            module.overrides.iter().filter_map(|(_, constant)| constant.name.as_deref()).collect();
+        overrides.sort_unstable();
+        let mut out = String::new();
+        let (bindings, constants) = (bindings(&module), constants(&module));
+        writeln!(
+            out,
+            "/// `kernels/wgsl/{name}.wgsl`\n\
+             pub mod {name} {{\n{constants}\
+             pub const KERNEL: super::Kernel = super::Kernel {{\n\
+             name: {name:?}, bindings: &[{bindings}], overrides: &{overrides:?},\n\
+             source: {source:?},\n}};\n}}"
+        )
+        .unwrap();
+        Ok(out)
+    }
+
+    /// `Binding::…` of each binding, by number.
+    fn bindings(module: &Module) -> String {
+        let mut bindings: Vec<(u32, &str)> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, variable)| {
+                let kind = match variable.space {
+                    AddressSpace::Uniform => "Uniform",
+                    AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => "ReadWrite",
+                    AddressSpace::Storage { .. } => "Read",
+                    _ => return None,
+                };
+                Some((variable.binding.as_ref()?.binding, kind))
+            })
+            .collect();
+        bindings.sort_unstable();
+        bindings.iter().map(|(_, kind)| format!("super::Binding::{kind}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The module's named u32 constants.
+    fn constants(module: &Module) -> String {
+        let value = |init| match module.global_expressions[init] {
+            Expression::Literal(Literal::U32(value)) => Some(value),
+            _ => None,
+        };
+        let line = |(_, constant): (_, &naga::Constant)| {
+            let (name, value) = (constant.name.as_deref()?, value(constant.init)?);
+            Some(format!("#[allow(dead_code)]\npub const {name}: u32 = {value};\n"))
+        };
+        module.constants.iter().filter_map(line).collect()
     }
 }

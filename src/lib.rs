@@ -24,7 +24,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`image`] | decoding, crop sampling, Pillow's resampling tables |
-//! | [`backend`] | the kernels: one trait, a reference and a SIMD implementation |
+//! | [`backend`] | the kernels: one trait; reference, SIMD and WebGPU implementations |
 //! | [`model`] | CLIP: weights, tokenizer, forward passes |
 //! | [`align`] | prompts, weights, scores, the compiled classifier |
 //!

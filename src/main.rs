@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Mesa's device-selection layer looks for a display, and complains on stderr where there is none; adapters are
+    // ordered here anyway.
+    // SAFETY: the first statement of the process: no other thread reads the environment yet.
+    unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     crossalign::cli::run()
 }

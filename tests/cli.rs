@@ -285,7 +285,7 @@ fn bad_prompts_are_named() {
         ("--alpha", "0", "α"),
         ("--beta", "0.4", "β"),
         ("--views", "0", "views"),
-        ("--device", "wgpu", "not built in"),
+        ("--device", "wgpu:99", "wgpu:99"),
         ("--device", "cuda:1", "not built in"),
         ("--device", "gpu", "device"),
         ("--device", "cpu:1", "device"),

@@ -25,7 +25,30 @@ macro_rules! suite {
 
 suite!(views_are_pillows_bytes, token_ids, embeddings, weights_and_scores, reference_backend);
 
+/// On the first adapter, which on a machine without a GPU is a software driver.
+#[cfg(feature = "wgpu")]
+mod wgpu {
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn golden() {
+        super::wgpu_backend(&super::Reference::golden());
+    }
+
+    #[test]
+    #[cfg_attr(not(all(host_vulkan, shared_reference)), ignore = "no Vulkan driver, or no ../shared/reference")]
+    fn shared() {
+        super::wgpu_backend(&super::Reference::shared());
+    }
+}
+
 fn views_are_pillows_bytes(reference: &Reference) {
+    compare_views(reference, &Scalar);
+    for level in levels() {
+        compare_views(reference, &Cpu::with_level(level, 2).unwrap());
+    }
+}
+
+fn compare_views(reference: &Reference, device: &impl Backend) {
     let file = reference.root.join("views.safetensors");
     let mut compared = 0;
     for (name, boxes) in reference.pictures() {
@@ -33,12 +56,8 @@ fn views_are_pillows_bytes(reference: &Reference) {
         for key in names(&file).into_iter().filter(|key| key.starts_with(&format!("{name}."))) {
             let (shape, expected) = tensor(&file, &key);
             let plan = plan_views((picture.width(), picture.height()), &boxes, shape[1] as u32).unwrap();
-            let check = |backend: &dyn Fn() -> Vec<u8>, what: &str| assert!(backend() == expected, "{key}: {what}");
-            check(&|| resampled(&Scalar, picture.as_rgb(), &plan).unwrap(), "reference");
-            for level in levels() {
-                let cpu = Cpu::with_level(level, 2).unwrap();
-                check(&|| resampled(&cpu, picture.as_rgb(), &plan).unwrap(), &cpu.describe());
-            }
+            let found = resampled(device, picture.as_rgb(), &plan).unwrap();
+            assert!(found == expected, "{key}: {}", device.describe());
             compared += 1;
         }
     }
@@ -131,6 +150,17 @@ fn check_scores(reference: &Reference, dir: &std::path::Path, device: &str) {
 
 fn number(value: &Value) -> f32 {
     value.as_f64().unwrap() as f32
+}
+
+/// The WebGPU backend runs all models and gives Pillow's bytes.
+#[cfg(feature = "wgpu")]
+fn wgpu_backend(reference: &Reference) {
+    let device = crossalign::backend::Wgpu::new(Some(0)).unwrap();
+    compare_views(reference, &device);
+    for dir in reference.models() {
+        check_embeddings(reference, &dir, "wgpu:0");
+        check_scores(reference, &dir, "wgpu:0");
+    }
 }
 
 /// The reference backend runs the same model; one is enough, for it is slow.

@@ -4,6 +4,8 @@ use super::{
     Backend, Cpu, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Reduction, Reference, Rgb, Shape, Shaped,
     cpu::CpuLinear, reference::ReferenceLinear,
 };
+#[cfg(feature = "wgpu")]
+use super::{Wgpu, WgpuTensor, wgpu::WgpuLinear};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -21,6 +23,9 @@ pub enum Device {
     Reference(Reference),
     /// SIMD and threads.
     Cpu(Cpu),
+    /// Any GPU.
+    #[cfg(feature = "wgpu")]
+    Wgpu(Box<Wgpu>),
 }
 
 /// A tensor of a [`Device`].
@@ -28,6 +33,9 @@ pub enum Device {
 pub enum DeviceTensor {
     /// In the process's memory: the reference and the CPU backend.
     Host(HostTensor),
+    /// In the memory of a GPU that wgpu drives.
+    #[cfg(feature = "wgpu")]
+    Wgpu(WgpuTensor),
 }
 
 /// A packed linear layer of a [`Device`].
@@ -37,32 +45,52 @@ pub enum DeviceLinear {
     Reference(ReferenceLinear),
     /// Packed by the CPU backend.
     Cpu(CpuLinear),
+    /// Packed by the WebGPU backend.
+    #[cfg(feature = "wgpu")]
+    Wgpu(WgpuLinear),
 }
 
 impl Device {
     /// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N]` or `cuda[:N]`; `threads` is for the CPU
-    /// (0: as many as the machine runs at once).
+    /// (0: as many as the machine runs at once). `auto` is a GPU where there is one, else the CPU.
     ///
     /// # Errors
     /// When the name is none of these, or the device is not built in or not there. `auto` always finds one.
     pub fn open(name: &str, threads: usize) -> Result<Self> {
         let (kind, index) = name.split_once(':').map_or((name, None), |(kind, index)| (kind, Some(index)));
-        if index.is_some_and(|index| !matches!(kind, "wgpu" | "cuda") || index.parse::<usize>().is_err()) {
-            return Err(Error::argument("device", format!("{name:?}"), "a number after wgpu: or cuda: only"));
-        }
+        let number = index.map(str::parse::<usize>).transpose();
+        let number = match (kind, number) {
+            ("wgpu" | "cuda", Ok(number)) | (_, Ok(number @ None)) => number,
+            _ => return Err(Error::argument("device", format!("{name:?}"), "a number after wgpu: or cuda: only")),
+        };
         match kind {
-            "auto" | "cpu" => Cpu::new(threads).map(Self::Cpu),
+            "auto" => open_wgpu(name, None).or_else(|_| Cpu::new(threads).map(Self::Cpu)),
+            "cpu" => Cpu::new(threads).map(Self::Cpu),
             "reference" => Ok(Self::Reference(Reference)),
-            "wgpu" | "cuda" => Err(Error::device(name, "not built in: this version has the CPU backend only")),
+            "wgpu" => open_wgpu(name, number),
+            "cuda" => Err(Error::device(name, "not built in: this version has no CUDA backend")),
             _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N] or reference")),
         }
     }
 }
 
+#[cfg(feature = "wgpu")]
+fn open_wgpu(_: &str, index: Option<usize>) -> Result<Device> {
+    Wgpu::new(index).map(|wgpu| Device::Wgpu(Box::new(wgpu)))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_wgpu(name: &str, _: Option<usize>) -> Result<Device> {
+    Err(Error::device(name, "not built in: this program was built without the feature wgpu"))
+}
+
 impl Shaped for DeviceTensor {
     fn shape(&self) -> Shape {
-        let Self::Host(tensor) = self;
-        tensor.shape()
+        match self {
+            Self::Host(tensor) => tensor.shape(),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(tensor) => tensor.shape(),
+        }
     }
 }
 
@@ -71,6 +99,8 @@ impl Shaped for DeviceLinear {
         match self {
             Self::Reference(layer) => layer.shape(),
             Self::Cpu(layer) => layer.shape(),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(layer) => layer.shape(),
         }
     }
 }
@@ -88,12 +118,18 @@ macro_rules! member {
     ($backend:ty, $tensor:ident, $layer:ident) => {
         impl Member for $backend {
             fn tensor<'a>(&self, tensor: &'a DeviceTensor) -> Result<&'a Self::Tensor> {
-                let DeviceTensor::$tensor(tensor) = tensor;
-                Ok(tensor)
+                match tensor {
+                    DeviceTensor::$tensor(tensor) => Ok(tensor),
+                    #[cfg(feature = "wgpu")]
+                    _ => Err(Error::argument("tensor", "one of another device", self.describe())),
+                }
             }
             fn tensor_mut<'a>(&self, tensor: &'a mut DeviceTensor) -> Result<&'a mut Self::Tensor> {
-                let DeviceTensor::$tensor(tensor) = tensor;
-                Ok(tensor)
+                match tensor {
+                    DeviceTensor::$tensor(tensor) => Ok(tensor),
+                    #[cfg(feature = "wgpu")]
+                    _ => Err(Error::argument("tensor", "one of another device", self.describe())),
+                }
             }
             fn layer<'a>(&self, layer: &'a DeviceLinear) -> Result<&'a Self::Linear> {
                 match layer {
@@ -113,6 +149,8 @@ macro_rules! member {
 
 member!(Reference, Host, Reference);
 member!(Cpu, Host, Cpu);
+#[cfg(feature = "wgpu")]
+member!(Wgpu, Wgpu, Wgpu);
 
 /// Evaluates an expression with the backend that a device holds.
 macro_rules! on {
@@ -120,6 +158,11 @@ macro_rules! on {
         match $device {
             Device::Reference($backend) => $body,
             Device::Cpu($backend) => $body,
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu($backend) => {
+                let $backend = &**$backend;
+                $body
+            }
         }
     };
 }

@@ -9,6 +9,8 @@
 
 pub mod cpu;
 pub mod reference;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 mod contract;
 mod crop;
@@ -23,6 +25,8 @@ pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 pub use device::{Device, DeviceLinear, DeviceTensor};
 pub use host::HostTensor;
 pub use reference::Reference;
+#[cfg(feature = "wgpu")]
+pub use wgpu::{Wgpu, WgpuTensor};
 
 /// Rows and columns of a row-major matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

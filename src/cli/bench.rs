@@ -57,7 +57,8 @@ impl Args {
         let median = seconds[seconds.len() / 2];
         let threads = match model.device() {
             Device::Cpu(cpu) => cpu.threads(),
-            Device::Reference(_) => 1,
+            // One thread computes, or feeds the GPU.
+            _ => 1,
         };
         let (rate, speed) = (self.views as f64 / median, gflop / median);
         print(&match self.format {

@@ -19,6 +19,10 @@ impl Args {
             };
             lines += &format!("{name:10} {line}\n");
         }
+        #[cfg(feature = "wgpu")]
+        for adapter in crate::backend::Wgpu::adapters() {
+            lines += &format!("{:10} {adapter}\n", format!("wgpu:{}", adapter.index));
+        }
         let levels: Vec<String> =
             SimdLevel::ALL.into_iter().filter(|level| level.is_available()).map(|level| format!("{level:?}")).collect();
         print(&format!("{lines}SIMD levels of this processor: {}\n", levels.join(", ")))?;

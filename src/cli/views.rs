@@ -28,7 +28,7 @@ pub(super) struct Args {
     views: ViewArgs,
     #[command(flatten)]
     decode: DecodeArgs,
-    /// auto, cpu or reference
+    /// auto, cpu, wgpu[:N] or reference
     #[arg(long, default_value = "auto")]
     device: String,
     /// Threads of the CPU backend [default: all]

@@ -1,0 +1,29 @@
+// Packed weights: f32, or two f16 or bf16 in a word, the lower half first. No optional feature is needed.
+
+const F32: u32 = 0;
+const F16: u32 = 1;
+const BF16: u32 = 2;
+
+// How weights are stored: F32, F16 or BF16.
+override STORAGE: u32 = F32;
+
+// The word that holds element `i`.
+fn word_of(i: u32) -> u32 {
+    return select(i / 2, i, STORAGE == F32);
+}
+
+// Element `i` of its word, widened to f32.
+fn widen(word: u32, i: u32) -> f32 {
+    switch STORAGE {
+        case F16: {
+            let halves = unpack2x16float(word);
+            return select(halves.x, halves.y, i % 2 == 1);
+        }
+        case BF16: {
+            return bitcast<f32>(select(word << 16, word & 0xffff0000, i % 2 == 1));
+        }
+        default: {
+            return bitcast<f32>(word);
+        }
+    }
+}

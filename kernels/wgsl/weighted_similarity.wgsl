@@ -1,0 +1,156 @@
+// weighted_similarity: out[c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ), sᵢⱼ = views[i]·texts[j].
+//
+// views [V, width], view_weights [V], texts [T, stride] packed, text_weights [T], classes [C + 1], out [C]; f32 sums.
+// Workgroup: one class; one view an invocation, 64 at a time, against tiles of 8 texts.
+// Workgroup memory: 32 columns of 8 texts and 64 partial sums, 1.3 KiB. The matrix of similarities is never stored.
+// The best k are found 8 at a time: each round takes up where the last one ended.
+//! import shared/reduce.wgsl
+//! import shared/weights.wgsl
+
+const TEXTS: u32 = 8;
+const PIECE: u32 = 32;
+const BEST: u32 = 8;
+
+struct Params {
+    views: u32,
+    width: u32,
+    // Elements from one text to the next.
+    stride: u32,
+    // How many of a class's texts count: 0 for all of them, as a weighted sum.
+    best: u32,
+    // The dispatch's first class, their number, and the first text in the binding of texts.
+    first_class: u32,
+    classes: u32,
+    first_text: u32,
+    // Where that text begins in its binding, in elements.
+    texts_base: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> views: array<f32>;
+@group(0) @binding(2) var<storage, read> view_weights: array<f32>;
+@group(0) @binding(3) var<storage, read> texts: array<u32>;
+@group(0) @binding(4) var<storage, read> text_weights: array<f32>;
+@group(0) @binding(5) var<storage, read> classes: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+
+var<workgroup> text_piece: array<f32, TEXTS * PIECE>;
+
+@compute @workgroup_size(LANES)
+fn weighted_similarity(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group.x + group.y * groups.x;
+    if index >= params.classes {
+        return;
+    }
+    let class_index = params.first_class + index;
+    let begin = classes[class_index];
+    let end = classes[class_index + 1];
+    let wanted = min(params.best, end - begin);
+
+    var score = 0.0;
+    for (var view0 = 0u; view0 < params.views; view0 += LANES) {
+        let view = view0 + lane;
+        var weighted = 0.0; // Σ v·s
+        var weights = 0.0; // Σ v
+        // The last text that was taken: the next ones are worse, or as good and further on.
+        var last = 3.4e38;
+        var last_text = 0u;
+        for (var taken = 0u; taken < max(wanted, 1); taken += BEST) {
+            var best = array<f32, BEST>();
+            var best_text = array<u32, BEST>();
+            var found = 0u;
+            for (var text0 = begin; text0 < end; text0 += TEXTS) {
+                let similarities = similarity_tile(lane, view, text0, end);
+                for (var j = 0u; j < TEXTS; j++) {
+                    let text = text0 + j;
+                    // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
+                    if text >= end || view >= params.views {
+                        continue;
+                    }
+                    let weight = text_weights[text];
+                    let similarity = similarities[j];
+                    if params.best == 0 {
+                        weighted += weight * similarity;
+                        continue;
+                    }
+                    let after = similarity < last || (similarity == last && text > last_text);
+                    if weight == 0 || (taken > 0 && !after) {
+                        continue;
+                    }
+                    // Into the sorted list, behind its equals: they have the lower index.
+                    var place = min(found, BEST);
+                    while place > 0 && similarity > best[place - 1] {
+                        if place < BEST {
+                            best[place] = best[place - 1];
+                            best_text[place] = best_text[place - 1];
+                        }
+                        place--;
+                    }
+                    if place < BEST {
+                        best[place] = similarity;
+                        best_text[place] = text;
+                        found = min(found + 1, BEST);
+                    }
+                }
+            }
+            let count = min(found, wanted - min(taken, wanted));
+            for (var i = 0u; i < count; i++) {
+                let weight = text_weights[best_text[i]];
+                weighted += weight * best[i];
+                weights += weight;
+                last = best[i];
+                last_text = best_text[i];
+            }
+            // Fewer than a round holds: there are no more.
+            if found < BEST {
+                last = -3.4e38;
+                last_text = 0xffffffff;
+            }
+        }
+        var reduced = weighted;
+        if params.best > 0 {
+            reduced = select(weighted / weights, 0, weights == 0);
+        }
+        var share = 0.0;
+        if view < params.views {
+            share = view_weights[view] * reduced;
+        }
+        score += sum_of_lanes(lane, share);
+    }
+    if lane == 0 {
+        out[class_index] = score;
+    }
+}
+
+// The similarities of this invocation's view to 8 texts, summed over the columns first to last.
+fn similarity_tile(lane: u32, view: u32, text0: u32, end: u32) -> array<f32, TEXTS> {
+    var sums = array<f32, TEXTS>();
+    for (var k0 = 0u; k0 < params.width; k0 += PIECE) {
+        workgroupBarrier();
+        for (var i = lane; i < TEXTS * PIECE; i += LANES) {
+            let text = text0 + i / PIECE;
+            let k = k0 + i % PIECE;
+            var value = 0.0;
+            if text < end && k < params.width {
+                let at = params.texts_base + (text - params.first_text) * params.stride + k;
+                value = widen(texts[word_of(at)], at);
+            }
+            text_piece[i] = value;
+        }
+        workgroupBarrier();
+        if view < params.views {
+            let count = min(PIECE, params.width - k0);
+            for (var k = 0u; k < count; k++) {
+                let f = views[view * params.width + k0 + k];
+                for (var j = 0u; j < TEXTS; j++) {
+                    sums[j] += f * text_piece[j * PIECE + k];
+                }
+            }
+        }
+    }
+    return sums;
+}

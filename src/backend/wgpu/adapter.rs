@@ -1,0 +1,98 @@
+//! Which adapters there are, and which one to take.
+
+use crate::error::{Error, Result};
+
+/// An adapter of this machine, as `crossalign devices` shows it.
+#[derive(Clone, Debug)]
+pub struct WgpuAdapter {
+    /// Its number: `wgpu:N`.
+    pub index: usize,
+    /// Name by the driver.
+    pub name: String,
+    /// Vulkan, Metal or Dx12.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Whether it is a program on the CPU, such as llvmpipe or SwiftShader.
+    pub software: bool,
+    /// Whether shaders may compute in f16.
+    pub f16: bool,
+    /// Smallest and largest subgroup.
+    pub subgroup: (u32, u32),
+    /// Whether it offers cooperative matrices.
+    pub cooperative_matrix: bool,
+    /// Bytes of the largest storage binding.
+    pub binding: u64,
+}
+
+impl std::fmt::Display for WgpuAdapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let yes = |flag, name| if flag { name } else { "" };
+        let (min, max) = self.subgroup;
+        let subgroup = if min == max { min.to_string() } else { format!("{min}–{max}") };
+        write!(
+            f,
+            "{}, {}, {}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
+            self.name,
+            self.backend,
+            self.driver,
+            self.binding >> 20,
+            yes(self.f16, ", f16"),
+            yes(self.cooperative_matrix, ", cooperative matrix"),
+            yes(self.software, ", software"),
+        )
+    }
+}
+
+impl WgpuAdapter {
+    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let (info, features) = (adapter.get_info(), adapter.features());
+        Self {
+            index,
+            name: info.name,
+            backend: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroup: (info.subgroup_min_size, info.subgroup_max_size),
+            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            binding: adapter.limits().max_storage_buffer_binding_size,
+        }
+    }
+}
+
+/// All adapters that can compute, real GPUs first, the more capable kind before the other.
+pub(super) fn enumerate() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters
+        .retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters.into_iter().enumerate().map(|(index, adapter)| (WgpuAdapter::new(index, &adapter), adapter)).collect()
+}
+
+/// The adapter of this number, or the best real GPU.
+pub(super) fn choose(index: Option<usize>) -> Result<(WgpuAdapter, wgpu::Adapter)> {
+    let name = index.map_or_else(|| "wgpu".to_string(), |index| format!("wgpu:{index}"));
+    let mut adapters = enumerate();
+    if adapters.is_empty() {
+        return Err(Error::device(name, "no adapter: there is no Vulkan, Metal or Direct3D 12 driver on this machine"));
+    }
+    match index {
+        Some(index) if index < adapters.len() => Ok(adapters.swap_remove(index)),
+        Some(_) => Err(Error::device(name, format!("there are {} adapters, counted from 0", adapters.len()))),
+        None if adapters[0].0.software => {
+            let reason = format!("no GPU, only software ({}): ask for it as wgpu:0", adapters[0].0.name);
+            Err(Error::device(name, reason))
+        }
+        None => Ok(adapters.swap_remove(0)),
+    }
+}

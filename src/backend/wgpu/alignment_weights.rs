@@ -1,0 +1,50 @@
+//! `alignment_weights`: the softmax of each segment's cosines to its anchor.
+
+use super::pipeline::kernels::alignment_weights::KERNEL;
+use super::queue::{Queue, Slice};
+use super::tensor::{WgpuTensor, rows_at_once};
+use super::weighted_similarity::segment_batches;
+use crate::backend::{Shaped, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    width: u32,
+    scale: f32,
+    first_segment: u32,
+    segments: u32,
+    first_row: u32,
+    rows_base: u32,
+}
+
+pub(super) fn run(
+    queue: &Queue,
+    rows: &WgpuTensor,
+    anchors: &WgpuTensor,
+    offsets: &[u32],
+    scale: f32,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+    let width = rows.shape().cols;
+    let anchors = anchors.whole(queue, "alignment_weights anchors")?;
+    let out = out.whole(queue, "alignment_weights output")?;
+    let uploaded = queue.upload(offsets)?;
+    let bounds = Slice { buffer: &uploaded, offset: 0, size: uploaded.size() };
+    for segments in segment_batches(offsets, rows_at_once(queue, &[width])) {
+        let first_row = offsets[segments.start];
+        let rows = rows.window(queue, "alignment_weights rows", first_row as usize..offsets[segments.end] as usize)?;
+        let params = Params {
+            width: width as u32,
+            scale,
+            first_segment: segments.start as u32,
+            segments: segments.len() as u32,
+            first_row,
+            rows_base: rows.base,
+        };
+        let bindings = [rows.slice, anchors, bounds, out];
+        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()))?;
+    }
+    Ok(())
+}

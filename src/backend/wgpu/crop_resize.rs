@@ -1,0 +1,137 @@
+//! `crop_resize`: cut, resample, normalise and patchify, all views of a picture in one dispatch.
+
+use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
+use super::queue::{MAX_GROUPS, Queue, Slice};
+use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use crate::backend::{CropOutput, CropPlan, CropView, Rgb, Shape, Taps, contract};
+use crate::error::{Error, Result};
+use std::ops::Range;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    width: u32,
+    size: u32,
+    patch_side: u32,
+    first_row: u32,
+    end_row: u32,
+    picture_base: u32,
+    out_base: u32,
+    is_first: u32,
+    is_last: u32,
+}
+
+pub(super) fn run(
+    queue: &Queue,
+    picture: Rgb<'_>,
+    plan: &CropPlan,
+    views: Range<usize>,
+    output: CropOutput<'_, WgpuTensor>,
+) -> Result<()> {
+    contract::crop_resize(picture, plan, &views, &output)?;
+    match output {
+        CropOutput::Patches { layout, first_row, out } => {
+            let table: Vec<f32> = layout.table().as_flattened().to_vec();
+            patches(queue, picture, plan, views, layout.patch(), &table, first_row, out)
+        }
+        // Bytes are patches of one pixel, each byte as the number that it is.
+        CropOutput::Bytes(bytes) => {
+            let table: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
+            let mut out = WgpuTensor::allocate(queue, Shape::new(bytes.len() / 3, 3))?;
+            patches(queue, picture, plan, views, 1, &table, 0, &mut out)?;
+            bytes.iter_mut().zip(out.download(queue)?).for_each(|(byte, x)| *byte = x as u8);
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two outputs in one form")]
+fn patches(
+    queue: &Queue,
+    picture: Rgb<'_>,
+    plan: &CropPlan,
+    views: Range<usize>,
+    patch_side: u32,
+    table: &[f32],
+    first_row: usize,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    let size = plan.size();
+    let per_view = ((size / patch_side) as usize).pow(2);
+    let columns = 3 * (patch_side as usize).pow(2);
+    let tables = Tables::upload(queue, plan, table)?;
+    // As many rows of the picture as a binding holds.
+    let row_bytes = picture.width() as usize * 3;
+    let most_rows = queue.max_binding as usize / row_bytes;
+    if most_rows == 0 {
+        let expected = format!("at most {} bytes", queue.max_binding);
+        return Err(Error::argument("crop_resize picture", format!("{row_bytes} bytes a row"), expected));
+    }
+    let whole = picture.height() as usize <= most_rows;
+    // The views of a larger picture go one by one, each with the rows that it needs.
+    let step = if whole { rows_at_once(queue, &[per_view * columns]).min(MAX_GROUPS as usize) } else { 1 };
+    let uploaded = if whole { Some(queue.upload(picture.pixels())?) } else { None };
+    let start = views.start;
+    for batch in chunks(views.len(), step) {
+        let batch_views = &plan.views()[start + batch.start..start + batch.end];
+        let rows = first_row + batch.start * per_view..first_row + batch.end * per_view;
+        let window = out.window(queue, "crop_resize output", rows)?;
+        let boxes: Vec<[u32; 4]> = batch_views.iter().map(packed).collect();
+        let boxes = queue.upload(&boxes)?;
+        let dispatch = |picture_rows: Range<u32>, pixels: &wgpu::Buffer, partial: &wgpu::Buffer, ends: [bool; 2]| {
+            let params = Params {
+                width: picture.width(),
+                size,
+                patch_side,
+                first_row: picture_rows.start,
+                end_row: picture_rows.end,
+                picture_base: 0,
+                out_base: window.base,
+                is_first: u32::from(ends[0]),
+                is_last: u32::from(ends[1]),
+            };
+            let all = |buffer| Slice { buffer, offset: 0, size: wgpu::Buffer::size(buffer) };
+            let Tables { taps, weights, table } = &tables;
+            let bindings = [all(pixels), all(&boxes), all(taps), all(weights), all(table), all(partial), window.slice];
+            let tiles = size.div_ceil(TILE);
+            queue.record(&KERNEL, &[], &params, &bindings, [tiles, tiles, batch.len() as u32])
+        };
+        if let Some(pixels) = &uploaded {
+            dispatch(0..picture.height(), pixels, &queue.buffer(4)?, [true, true])?;
+            continue;
+        }
+        let view = &batch_views[0];
+        let span = plan.taps()[view.vertical].span();
+        let (top, bottom) = (view.y as usize + span.start, view.y as usize + span.end);
+        let partial = queue.buffer(u64::from(size) * u64::from(size) * 3 * 4)?;
+        for rows in chunks(bottom - top, most_rows) {
+            let rows = top + rows.start..top + rows.end;
+            let pixels = queue.upload(&picture.pixels()[rows.start * row_bytes..rows.end * row_bytes])?;
+            let ends = [rows.start == top, rows.end == bottom];
+            dispatch(rows.start as u32..rows.end as u32, &pixels, &partial, ends)?;
+        }
+    }
+    Ok(())
+}
+
+fn packed(view: &CropView) -> [u32; 4] {
+    [view.x, view.y, view.horizontal as u32, view.vertical as u32]
+}
+
+/// The plan's taps, flat, and the normalised values.
+struct Tables {
+    taps: wgpu::Buffer,
+    weights: wgpu::Buffer,
+    table: wgpu::Buffer,
+}
+
+impl Tables {
+    fn upload(queue: &Queue, plan: &CropPlan, table: &[f32]) -> Result<Self> {
+        let (mut taps, mut weights) = (Vec::new(), Vec::new());
+        for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
+            taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
+            weights.extend_from_slice(its_weights);
+        }
+        Ok(Self { taps: queue.upload(&taps)?, weights: queue.upload(&weights)?, table: queue.upload(table)? })
+    }
+}

@@ -1,0 +1,92 @@
+//! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
+
+use super::pipeline::kernels::{add_positions, embed_tokens};
+use super::queue::{Queue, Slice};
+use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use crate::backend::{Shaped, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct TokensParams {
+    rows: u32,
+    width: u32,
+    first: u32,
+    end: u32,
+    table_base: u32,
+    out_base: u32,
+}
+
+pub(super) fn tokens(
+    queue: &Queue,
+    tokens: &[u32],
+    offsets: &[u32],
+    table: &WgpuTensor,
+    positions: &WgpuTensor,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+    let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
+    let placed: Vec<[u32; 2]> = tokens.iter().zip(places).map(|(&token, place)| [token, place]).collect();
+    let positions = positions.whole(queue, "embed_tokens positions")?;
+    let width = table.shape().cols;
+    let step = rows_at_once(queue, &[width, 2]);
+    for rows in chunks(tokens.len(), step) {
+        let tokens = queue.upload(&placed[rows.clone()])?;
+        let tokens = Slice { buffer: &tokens, offset: 0, size: tokens.size() };
+        let out = out.window(queue, "embed_tokens output", rows.clone())?;
+        for part in chunks(table.shape().rows, step) {
+            let table = table.window(queue, "embed_tokens table", part.clone())?;
+            let params = TokensParams {
+                rows: rows.len() as u32,
+                width: width as u32,
+                first: part.start as u32,
+                end: part.end as u32,
+                table_base: table.base,
+                out_base: out.base,
+            };
+            let bindings = [tokens, table.slice, positions, out.slice];
+            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, Queue::groups(rows.len()))?;
+        }
+    }
+    Ok(())
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct PositionsParams {
+    rows: u32,
+    width: u32,
+    tokens: u32,
+    patches_base: u32,
+    out_base: u32,
+}
+
+pub(super) fn add_positions(
+    queue: &Queue,
+    patches: &WgpuTensor,
+    class: &WgpuTensor,
+    positions: &WgpuTensor,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    let views = contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+    let (tokens, width) = (positions.shape().rows, patches.shape().cols);
+    let class = class.whole(queue, "add_positions class")?;
+    let positions = positions.whole(queue, "add_positions positions")?;
+    for views in chunks(views, rows_at_once(queue, &[tokens * width])) {
+        let (first, end) = (views.start, views.end);
+        let patches = patches.window(queue, "add_positions patches", first * (tokens - 1)..end * (tokens - 1))?;
+        let out = out.window(queue, "add_positions output", first * tokens..end * tokens)?;
+        let rows = views.len() * tokens;
+        let params = PositionsParams {
+            rows: rows as u32,
+            width: width as u32,
+            tokens: tokens as u32,
+            patches_base: patches.base,
+            out_base: out.base,
+        };
+        let bindings = [patches.slice, class, positions, out.slice];
+        queue.record(&add_positions::KERNEL, &[], &params, &bindings, Queue::groups(rows))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `gather_rows`: a copy of chosen rows.
+
+use super::pipeline::kernels::gather_rows::KERNEL;
+use super::queue::{Queue, Slice};
+use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use crate::backend::{Shaped, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    count: u32,
+    width: u32,
+    first: u32,
+    end: u32,
+    input_base: u32,
+    out_base: u32,
+}
+
+pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut WgpuTensor) -> Result<()> {
+    contract::gather_rows(input.shape(), rows, out.shape())?;
+    let width = input.shape().cols;
+    let step = rows_at_once(queue, &[width]);
+    for range in chunks(rows.len(), step) {
+        let indices = queue.upload(&rows[range.clone()])?;
+        let indices = Slice { buffer: &indices, offset: 0, size: indices.size() };
+        let out = out.window(queue, "gather_rows output", range.clone())?;
+        for source in chunks(input.shape().rows, step) {
+            let input = input.window(queue, "gather_rows input", source.clone())?;
+            let params = Params {
+                count: range.len() as u32,
+                width: width as u32,
+                first: source.start as u32,
+                end: source.end as u32,
+                input_base: input.base,
+                out_base: out.base,
+            };
+            queue.record(&KERNEL, &[], &params, &[input.slice, indices, out.slice], Queue::groups(range.len()))?;
+        }
+    }
+    Ok(())
+}

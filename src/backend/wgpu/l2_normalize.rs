@@ -1,0 +1,25 @@
+//! `l2_normalize`: each row to length 1.
+
+use super::pipeline::kernels::l2_normalize::KERNEL;
+use super::queue::Queue;
+use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use crate::backend::Shaped;
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    width: u32,
+    base: u32,
+}
+
+pub(super) fn run(queue: &Queue, tensor: &mut WgpuTensor) -> Result<()> {
+    let width = tensor.shape().cols;
+    for rows in chunks(tensor.shape().rows, rows_at_once(queue, &[width])) {
+        let window = tensor.window(queue, "l2_normalize tensor", rows.clone())?;
+        let params = Params { rows: rows.len() as u32, width: width as u32, base: window.base };
+        queue.record(&KERNEL, &[], &params, &[window.slice], Queue::groups(rows.len()))?;
+    }
+    Ok(())
+}

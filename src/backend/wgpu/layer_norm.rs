@@ -1,0 +1,38 @@
+//! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
+
+use super::pipeline::kernels::layer_norm::KERNEL;
+use super::queue::Queue;
+use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use crate::backend::{Shaped, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    width: u32,
+    eps: f32,
+    input_base: u32,
+    out_base: u32,
+}
+
+pub(super) fn run(
+    queue: &Queue,
+    input: &WgpuTensor,
+    gamma: &WgpuTensor,
+    beta: &WgpuTensor,
+    eps: f32,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+    let (gamma, beta) = (gamma.whole(queue, "layer_norm gamma")?, beta.whole(queue, "layer_norm beta")?);
+    let width = input.shape().cols;
+    for rows in chunks(input.shape().rows, rows_at_once(queue, &[width])) {
+        let input = input.window(queue, "layer_norm input", rows.clone())?;
+        let out = out.window(queue, "layer_norm output", rows.clone())?;
+        let params =
+            Params { rows: rows.len() as u32, width: width as u32, eps, input_base: input.base, out_base: out.base };
+        queue.record(&KERNEL, &[], &params, &[input.slice, gamma, beta, out.slice], Queue::groups(rows.len()))?;
+    }
+    Ok(())
+}

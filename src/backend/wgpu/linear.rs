@@ -1,0 +1,148 @@
+//! `linear`: matrix product with an epilogue.
+
+use super::pipeline::kernels::linear::{
+    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, QUICK_GELU, STORE, TILE,
+};
+use super::queue::{MAX_GROUPS, Queue, Slice};
+use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, contract};
+use crate::error::Result;
+use half::{bf16, f16};
+
+/// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
+/// [`Wgpu`](super::Wgpu) backend.
+#[derive(Debug)]
+pub struct WgpuLinear {
+    shape: Shape,
+    storage: Precision,
+    weight: wgpu::Buffer,
+    bias: wgpu::Buffer,
+}
+
+impl WgpuLinear {
+    pub(super) fn new(
+        queue: &Queue,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        storage: Precision,
+    ) -> Result<Self> {
+        contract::pack(shape, weight, bias)?;
+        let stride = shape.cols.next_multiple_of(DEPTH as usize);
+        let mut padded = vec![0.0; shape.rows * stride];
+        for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
+            row[..shape.cols].copy_from_slice(weights);
+        }
+        let weight = match storage {
+            Precision::F32 => queue.upload(&padded)?,
+            Precision::F16 => {
+                queue.upload(&padded.iter().map(|&w| f16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
+            }
+            Precision::Bf16 => {
+                queue.upload(&padded.iter().map(|&w| bf16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
+            }
+        };
+        let bias = queue.upload(&bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec))?;
+        Ok(Self { shape, storage, weight, bias })
+    }
+
+    /// Elements from one row to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.shape.cols.next_multiple_of(DEPTH as usize)
+    }
+
+    /// Words of a row.
+    pub(super) fn words(&self) -> usize {
+        if self.storage == Precision::F32 { self.stride() } else { self.stride() / 2 }
+    }
+
+    /// The kernels' constant STORAGE.
+    pub(super) fn storage(&self) -> u32 {
+        match self.storage {
+            Precision::F32 => F32,
+            Precision::F16 => F16,
+            Precision::Bf16 => BF16,
+        }
+    }
+
+    /// Some rows, with their start counted in elements.
+    pub(super) fn window(&self, queue: &Queue, name: &str, rows: std::ops::Range<usize>) -> Result<Window<'_>> {
+        let mut found = window(queue, name, &self.weight, self.words(), rows)?;
+        if self.storage != Precision::F32 {
+            found.base *= 2;
+        }
+        Ok(found)
+    }
+}
+
+impl Shaped for WgpuLinear {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    outputs: u32,
+    first_output: u32,
+    out_width: u32,
+    inputs: u32,
+    stride: u32,
+    input_base: u32,
+    weight_base: u32,
+    out_base: u32,
+}
+
+pub(super) fn run(
+    queue: &Queue,
+    input: &WgpuTensor,
+    layer: &WgpuLinear,
+    epilogue: Epilogue,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    contract::linear(input.shape(), layer.shape, out.shape())?;
+    let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
+    let constant = match epilogue {
+        Epilogue::Store => STORE,
+        Epilogue::Accumulate => ACCUMULATE,
+        Epilogue::Activate(Activation::QuickGelu) => QUICK_GELU,
+        Epilogue::Activate(Activation::Gelu) => GELU,
+        Epilogue::Activate(Activation::GeluTanh) => GELU_TANH,
+    };
+    let bias = Slice { buffer: &layer.bias, offset: 0, size: layer.bias.size() };
+    let row_step = rows_at_once(queue, &[inputs, outputs]);
+    let output_step = rows_at_once(queue, &[layer.words()]).min(MAX_GROUPS as usize * TILE as usize);
+    for row_range in chunks(rows, row_step) {
+        let input = input.window(queue, "linear input", row_range.clone())?;
+        let out = out.window(queue, "linear output", row_range.clone())?;
+        for output_range in chunks(outputs, output_step) {
+            let weight = layer.window(queue, "linear weight", output_range.clone())?;
+            let params = Params {
+                rows: row_range.len() as u32,
+                outputs: output_range.len() as u32,
+                first_output: output_range.start as u32,
+                out_width: outputs as u32,
+                inputs: inputs as u32,
+                stride: layer.stride() as u32,
+                input_base: input.base,
+                weight_base: weight.base,
+                out_base: out.base,
+            };
+            // The kernel counts its rows through y, then z.
+            let tiles = |n: usize| n.div_ceil(TILE as usize) as u32;
+            let down = tiles(row_range.len());
+            let groups = [tiles(output_range.len()), down.min(MAX_GROUPS), down.div_ceil(MAX_GROUPS)];
+            let constants = constants(layer.storage(), constant);
+            queue.record(&KERNEL, &constants, &params, &[input.slice, weight.slice, bias, out.slice], groups)?;
+        }
+    }
+    Ok(())
+}
+
+/// In the order of the kernel's overrides, which is the alphabet's.
+fn constants(storage: u32, epilogue: u32) -> [u32; 2] {
+    debug_assert_eq!(KERNEL.overrides, ["EPILOGUE", "STORAGE"]);
+    [epilogue, storage]
+}

@@ -1,0 +1,95 @@
+//! The kernels' table, and their pipelines.
+
+use crate::error::Result;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A WGSL module with one entry point of its name.
+pub(super) struct Kernel {
+    pub(super) name: &'static str,
+    /// By number, all in group 0; the first are the parameters.
+    pub(super) bindings: &'static [Binding],
+    /// The names of the pipeline constants.
+    pub(super) overrides: &'static [&'static str],
+    pub(super) source: &'static str,
+}
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    Uniform,
+    Read,
+    ReadWrite,
+}
+
+/// What `build.rs` read off kernels/wgsl: a module a kernel, with its constants.
+pub(super) mod kernels {
+    use super::{Binding, Kernel};
+    include!(concat!(env!("OUT_DIR"), "/wgsl.rs"));
+}
+
+/// Pipelines by kernel and constants, made when first used.
+#[derive(Default)]
+pub(super) struct Pipelines(Mutex<HashMap<(&'static str, Vec<u32>), wgpu::ComputePipeline>>);
+
+impl Pipelines {
+    /// `constants` are in the order of [`Kernel::overrides`].
+    pub(super) fn get(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &[u32],
+    ) -> Result<wgpu::ComputePipeline> {
+        let mut pipelines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kernel.name, constants.to_vec());
+        if let Some(pipeline) = pipelines.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = create(device, kernel, constants);
+        pipelines.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::ComputePipeline {
+    let label = Some(kernel.name);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label,
+        source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+    });
+    let entry = |(number, binding): (usize, &Binding)| wgpu::BindGroupLayoutEntry {
+        binding: number as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: match binding {
+                Binding::Uniform => wgpu::BufferBindingType::Uniform,
+                Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                Binding::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+            },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel.bindings.iter().enumerate().map(entry).collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &[Some(&layout)],
+        ..Default::default()
+    });
+    let values: Vec<(&str, f64)> =
+        kernel.overrides.iter().zip(constants).map(|(&name, &value)| (name, f64::from(value))).collect();
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some(kernel.name),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &values,
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
+}

@@ -1,0 +1,101 @@
+//! Tensors in the GPU's memory, and the windows that a binding shows of them.
+
+use super::queue::{Queue, Slice};
+use crate::backend::{Shape, Shaped};
+use crate::error::{Error, Result};
+use std::ops::Range;
+
+/// A row-major f32 matrix in the GPU's memory: the tensor of the [`Wgpu`](super::Wgpu) backend.
+#[derive(Debug)]
+pub struct WgpuTensor {
+    shape: Shape,
+    pub(super) buffer: wgpu::Buffer,
+}
+
+/// Some rows of a buffer as one binding: it starts where the device allows, at or before the first of them.
+pub(super) struct Window<'a> {
+    pub(super) slice: Slice<'a>,
+    /// Where the rows begin in the binding, in elements.
+    pub(super) base: u32,
+}
+
+impl WgpuTensor {
+    pub(super) fn allocate(queue: &Queue, shape: Shape) -> Result<Self> {
+        Ok(Self { shape, buffer: queue.buffer(bytes(shape)?)? })
+    }
+
+    pub(super) fn upload(queue: &Queue, shape: Shape, data: &[f32]) -> Result<Self> {
+        if data.len() != shape.len() {
+            return Err(Error::argument("upload data", format!("{} elements", data.len()), format!("{shape}")));
+        }
+        bytes(shape)?;
+        Ok(Self { shape, buffer: queue.upload(data)? })
+    }
+
+    pub(super) fn download(&self, queue: &Queue) -> Result<Vec<f32>> {
+        Ok(bytemuck::pod_collect_to_vec(&queue.read(&self.buffer, bytes(self.shape)?)?))
+    }
+
+    pub(super) fn reshape(&mut self, queue: &Queue, shape: Shape) -> Result<()> {
+        if bytes(shape)? > self.buffer.size() {
+            self.buffer = queue.buffer(bytes(shape)?)?;
+        }
+        self.shape = shape;
+        Ok(())
+    }
+
+    /// These rows; an error names the tensor where they are too many for a binding.
+    pub(super) fn window(&self, queue: &Queue, name: &str, rows: Range<usize>) -> Result<Window<'_>> {
+        window(queue, name, &self.buffer, self.shape.cols, rows)
+    }
+
+    /// All rows.
+    pub(super) fn whole(&self, queue: &Queue, name: &str) -> Result<Slice<'_>> {
+        Ok(self.window(queue, name, 0..self.shape.rows)?.slice)
+    }
+}
+
+impl Shaped for WgpuTensor {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// Rows of `width` words as one binding.
+pub(super) fn window<'a>(
+    queue: &Queue,
+    name: &str,
+    buffer: &'a wgpu::Buffer,
+    width: usize,
+    rows: Range<usize>,
+) -> Result<Window<'a>> {
+    let (start, end) = ((rows.start * width * 4) as u64, (rows.end * width * 4) as u64);
+    let offset = start / queue.alignment * queue.alignment;
+    let size = (end - offset).max(4);
+    if size > queue.max_binding {
+        let found = format!("{} rows of {width}, {size} bytes", rows.len());
+        return Err(Error::argument(name, found, format!("at most {} bytes at a time", queue.max_binding)));
+    }
+    Ok(Window { slice: Slice { buffer, offset, size }, base: ((start - offset) / 4) as u32 })
+}
+
+/// How many rows a dispatch may take when each of them has `widths` words in the bindings of its operands; at least 1.
+pub(super) fn rows_at_once(queue: &Queue, widths: &[usize]) -> usize {
+    let widest = widths.iter().copied().max().unwrap_or(0).max(1);
+    // Up to one alignment unit goes to the binding's start.
+    let room = queue.max_binding.saturating_sub(queue.alignment) / 4;
+    (room as usize / widest).clamp(1, u32::MAX as usize / widest)
+}
+
+/// The ranges of up to `step` that make up `0 .. total`.
+pub(super) fn chunks(total: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..total).step_by(step).map(move |start| start..total.min(start + step))
+}
+
+fn bytes(shape: Shape) -> Result<u64> {
+    // An absurd shape must fail here, not wrap.
+    match shape.len().checked_mul(4) {
+        Some(bytes) if shape.len() < usize::MAX => Ok(bytes as u64),
+        _ => Err(Error::argument("tensor", format!("shape {shape}"), "one that fits in memory")),
+    }
+}

@@ -1,0 +1,79 @@
+//! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, one class a workgroup.
+
+use super::linear::WgpuLinear;
+use super::pipeline::kernels::weighted_similarity::KERNEL;
+use super::queue::{Queue, Slice};
+use super::tensor::{WgpuTensor, rows_at_once};
+use crate::backend::{Reduction, Shaped, contract};
+use crate::error::Result;
+use std::ops::Range;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    views: u32,
+    width: u32,
+    stride: u32,
+    best: u32,
+    first_class: u32,
+    classes: u32,
+    first_text: u32,
+    texts_base: u32,
+}
+
+#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the queue")]
+pub(super) fn run(
+    queue: &Queue,
+    views: &WgpuTensor,
+    view_weights: &WgpuTensor,
+    texts: &WgpuLinear,
+    text_weights: &WgpuTensor,
+    classes: &[u32],
+    reduction: Reduction,
+    out: &mut WgpuTensor,
+) -> Result<()> {
+    let (v, t) = (views.shape(), texts.shape());
+    let (view_shape, text_shape) = (view_weights.shape(), text_weights.shape());
+    contract::weighted_similarity(v, view_shape, t, text_shape, classes, reduction, out.shape())?;
+    let best = match reduction {
+        Reduction::WeightedMean => 0,
+        // More than a class has is all of it.
+        Reduction::BestMean(k) => u32::try_from(k).unwrap_or(u32::MAX),
+    };
+    let views = views.whole(queue, "weighted_similarity views")?;
+    let view_weights = view_weights.whole(queue, "weighted_similarity view weights")?;
+    let text_weights = text_weights.whole(queue, "weighted_similarity text weights")?;
+    let out = out.whole(queue, "weighted_similarity output")?;
+    let uploaded = queue.upload(classes)?;
+    let bounds = Slice { buffer: &uploaded, offset: 0, size: uploaded.size() };
+    for batch in segment_batches(classes, rows_at_once(queue, &[texts.words()])) {
+        let first_text = classes[batch.start];
+        let rows = first_text as usize..classes[batch.end] as usize;
+        let window = texts.window(queue, "weighted_similarity texts", rows)?;
+        let params = Params {
+            views: v.rows as u32,
+            width: v.cols as u32,
+            stride: texts.stride() as u32,
+            best,
+            first_class: batch.start as u32,
+            classes: batch.len() as u32,
+            first_text,
+            texts_base: window.base,
+        };
+        let bindings = [views, view_weights, window.slice, text_weights, bounds, out];
+        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()))?;
+    }
+    Ok(())
+}
+
+/// Ranges of segments of up to `most` rows in all; a longer segment is alone.
+pub(super) fn segment_batches(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    for segment in 0..offsets.len() - 1 {
+        match batches.last_mut() {
+            Some(batch) if (offsets[segment + 1] - offsets[batch.start]) as usize <= most => batch.end = segment + 1,
+            _ => batches.push(segment..segment + 1),
+        }
+    }
+    batches
+}

@@ -1,0 +1,105 @@
+//! Every kernel of the WebGPU backend against the reference backend, and the reference set end to end, on the first
+//! adapter, which on a machine without a GPU is a software driver.
+//!
+//! Where there is no Vulkan driver the tests are reported as ignored; where there is one and it gives no adapter they
+//! fail.
+#![cfg(feature = "wgpu")]
+
+mod common;
+mod properties;
+
+use crossalign::Model;
+use crossalign::backend::{Backend, Reference, Rgb, Wgpu};
+use crossalign::image::{CropBox, plan_views, resampled};
+use crossalign::model::{Config, ModelOptions, ViewJob};
+
+/// Each kernel with the bindings that the adapter gives, and with ones so small (in KiB) that it must split its work.
+macro_rules! kernels {
+    ($($kernel:ident: $binding:literal),+ $(,)?) => {
+        mod whole {
+            $(#[test]
+            #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+            fn $kernel() {
+                crate::properties::$kernel(&super::first());
+            })+
+        }
+        mod split {
+            $(#[test]
+            #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+            fn $kernel() {
+                crate::properties::$kernel(&super::first().with_max_binding($binding << 10).unwrap());
+            })+
+        }
+    };
+}
+
+kernels! {
+    linear: 16,
+    layer_norm: 8,
+    attention: 128,
+    embed: 4,
+    gather_rows: 4,
+    l2_normalize: 4,
+    alignment_weights: 32,
+    weighted_similarity: 32,
+    crop_resize: 32,
+    contract: 4,
+}
+
+fn first() -> Wgpu {
+    Wgpu::new(Some(0)).unwrap()
+}
+
+/// A picture of many bindings, for one view after the other.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn a_large_picture_goes_in_parts() {
+    let pixels = common::noise(301, 199, 5);
+    let picture = Rgb::new(301, 199, &pixels).unwrap();
+    let boxes = [CropBox::new(0, 0, 301, 199), CropBox::new(7, 100, 90, 90), CropBox::new(300, 198, 1, 1)];
+    let plan = plan_views((301, 199), &boxes, 30).unwrap();
+    let expected = resampled(&Reference, picture, &plan).unwrap();
+    assert!(resampled(&first(), picture, &plan).unwrap() == expected);
+    let device = first().with_max_binding(12 << 10).unwrap();
+    assert!(resampled(&device, picture, &plan).unwrap() == expected);
+    let error =
+        resampled(&device, Rgb::new(5000, 1, &pixels[..15000]).unwrap(), &plan_views((5000, 1), &[], 3).unwrap());
+    assert!(error.unwrap_err().to_string().contains("15000 bytes a row"));
+}
+
+/// A real architecture, on random weights, is the same on the GPU and on the CPU.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn vit_b_32_agrees_with_the_cpu() {
+    let pixels = common::noise(320, 240, 9);
+    let picture = Rgb::new(320, 240, &pixels).unwrap();
+    let boxes = [CropBox::new(0, 0, 120, 120), CropBox::new(60, 50, 180, 180), CropBox::new(10, 20, 200, 200)];
+    let plan = plan_views((320, 240), &boxes, 224).unwrap();
+    let encode = |device: &str| {
+        let options = ModelOptions { device: device.into(), ..Default::default() };
+        let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
+        model.encode_views(&[ViewJob { picture, plan: &plan }], true).unwrap()
+    };
+    let (found, expected) = (encode("wgpu:0"), encode("cpu"));
+    for (found, expected) in found.rows().zip(expected.rows()) {
+        let cosine: f32 = found.iter().zip(expected).map(|(a, b)| a * b).sum();
+        assert!(cosine >= 0.9999, "cosine {cosine}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn adapters_are_numbered() {
+    let adapters = Wgpu::adapters();
+    assert!(!adapters.is_empty(), "a Vulkan driver is installed, and no adapter is found");
+    assert!(adapters.iter().enumerate().all(|(i, adapter)| adapter.index == i));
+    assert!(adapters.is_sorted_by_key(|adapter| adapter.software), "real GPUs come first");
+    let error = Wgpu::new(Some(adapters.len())).unwrap_err().to_string();
+    assert!(error.contains(&format!("wgpu:{}", adapters.len())), "{error}");
+    assert!(Wgpu::new(Some(0)).unwrap().describe().starts_with("wgpu:0: "));
+    // Software is never taken unasked.
+    if adapters[0].software {
+        let error = Wgpu::new(None).unwrap_err().to_string();
+        assert!(error.contains("software"), "{error}");
+    }
+}
