@@ -131,7 +131,7 @@ fn the_heat_map_is_drawn() {
     // 101×64 enlarged to 512 on the longer side, a gap and the bar below.
     let heat = image::open(folder.path("heat.png")).unwrap().into_rgb8();
     assert_eq!(heat.dimensions(), (512, 324 + 16));
-    let row = heat.rows().last().unwrap().copied().collect::<Vec<_>>();
+    let row = heat.rows().next_back().unwrap().copied().collect::<Vec<_>>();
     assert!(row[0].0.iter().all(|&c| c < 10) && row[511].0[0] > 240, "the bar goes from dark to bright");
     assert!(heat.pixels().any(|pixel| pixel.0 == [0, 229, 255]), "the best view is outlined");
 
