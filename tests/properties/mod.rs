@@ -258,7 +258,7 @@ pub fn alignment_weights<B: Backend>(device: &B) {
 }
 
 pub fn weighted_similarity<B: Backend>(device: &B) {
-    let reductions = prop_oneof![Just(Reduction::WeightedMean), (1usize..8).prop_map(Reduction::BestMean)];
+    let reductions = prop_oneof![Just(Reduction::WeightedMean), (1usize..20).prop_map(Reduction::BestMean)];
     let strategy = (1usize..20, offsets(40, 60), 1usize..70, reductions, any::<u64>());
     run(80, strategy, |(count, classes, width, reduction, seed)| {
         let texts = *classes.last().unwrap() as usize;

