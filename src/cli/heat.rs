@@ -2,8 +2,8 @@
 //!
 //! A view of similarity `tᵢ` to the class spreads `max(tᵢ − mean t, 0)` over its box, as `sin²` from edge to edge; the sum
 //! over the views is stretched to 0 ..= 1. The weights `wᵢ` stay out: they say how like the whole picture a view is, not
-//! how like the class. On 200 scenes made as mini's test set is, the peak of this map lay on the object in 80 %; that of
-//! summed contributions `wᵢ tᵢ` in 50 %, less than where most boxes overlap (57 %); that of flat boxes in 63 %.
+//! how like the class. On 100 scenes made as mini's test set is, the peak of this map lay on the object in 83 %; that of
+//! summed contributions `wᵢ tᵢ` in 59 %, about as often as where most boxes overlap (57 %); that of flat boxes in 69 %.
 
 use crate::align::Explanation;
 use crate::image::{CropBox, Picture};
