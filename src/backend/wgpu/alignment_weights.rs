@@ -2,8 +2,7 @@
 
 use super::pipeline::kernels::alignment_weights::KERNEL;
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once};
-use super::weighted_similarity::segment_batches;
+use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
 use crate::backend::{Shaped, contract};
 use crate::error::Result;
 
@@ -31,8 +30,8 @@ pub(super) fn run(
     let anchors = anchors.whole(queue, "alignment_weights anchors")?;
     let out = out.whole(queue, "alignment_weights output")?;
     let uploaded = queue.upload(offsets)?;
-    let bounds = Slice { buffer: &uploaded, offset: 0, size: uploaded.size() };
-    for segments in segment_batches(offsets, rows_at_once(queue, &[width])) {
+    let bounds = Slice::all(&uploaded);
+    for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]))]) {
         let first_row = offsets[segments.start];
         let rows = rows.window(queue, "alignment_weights rows", first_row as usize..offsets[segments.end] as usize)?;
         let params = Params {

@@ -2,10 +2,9 @@
 
 use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once};
+use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
 use crate::backend::{Shaped, contract};
 use crate::error::Result;
-use std::ops::Range;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::NoUninit)]
@@ -34,7 +33,8 @@ pub(super) fn run(
     contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
     let width = queries.shape().cols;
     let head_dim = width / heads;
-    for sequences in batches(queue, width, query_offsets, key_offsets) {
+    let (most_queries, most_keys) = (rows_at_once(queue, &[width]), rows_at_once(queue, &[2 * width]));
+    for sequences in segment_batches(&[(query_offsets, most_queries), (key_offsets, most_keys)]) {
         let span = |offsets: &[u32]| offsets[sequences.start] as usize..offsets[sequences.end] as usize;
         let (rows, keys) = (span(query_offsets), span(key_offsets));
         let items = items(
@@ -46,7 +46,7 @@ pub(super) fn run(
             continue;
         }
         let uploaded = queue.upload(&items)?;
-        let list = Slice { buffer: &uploaded, offset: 0, size: uploaded.size() };
+        let list = Slice::all(&uploaded);
         let queries = queries.window(queue, "attention queries", rows.clone())?;
         let keys_values = keys_values.window(queue, "attention keys and values", keys)?;
         let out = out.window(queue, "attention output", rows)?;
@@ -67,24 +67,6 @@ pub(super) fn run(
         queue.record(&KERNEL, &[], &params, &bindings, groups)?;
     }
     Ok(())
-}
-
-/// Ranges of sequences whose rows fit in the bindings.
-fn batches(queue: &Queue, width: usize, query_offsets: &[u32], key_offsets: &[u32]) -> Vec<Range<usize>> {
-    let (most_queries, most_keys) = (rows_at_once(queue, &[width]), rows_at_once(queue, &[2 * width]));
-    let mut batches: Vec<Range<usize>> = Vec::new();
-    for sequence in 0..query_offsets.len() - 1 {
-        match batches.last_mut() {
-            Some(batch)
-                if (query_offsets[sequence + 1] - query_offsets[batch.start]) as usize <= most_queries
-                    && (key_offsets[sequence + 1] - key_offsets[batch.start]) as usize <= most_keys =>
-            {
-                batch.end = sequence + 1;
-            }
-            _ => batches.push(sequence..sequence + 1),
-        }
-    }
-    batches
 }
 
 /// A workgroup's queries: their first row and number, the first key's row, and how many keys the first query sees.

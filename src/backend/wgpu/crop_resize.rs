@@ -90,7 +90,7 @@ fn patches(
                 is_first: u32::from(ends[0]),
                 is_last: u32::from(ends[1]),
             };
-            let all = |buffer| Slice { buffer, offset: 0, size: wgpu::Buffer::size(buffer) };
+            let all = Slice::all;
             let Tables { taps, weights, table } = &tables;
             let bindings = [all(pixels), all(&boxes), all(taps), all(weights), all(table), all(partial), window.slice];
             let tiles = size.div_ceil(TILE);

@@ -33,7 +33,7 @@ pub(super) fn tokens(
     let step = rows_at_once(queue, &[width, 2]);
     for rows in chunks(tokens.len(), step) {
         let tokens = queue.upload(&placed[rows.clone()])?;
-        let tokens = Slice { buffer: &tokens, offset: 0, size: tokens.size() };
+        let tokens = Slice::all(&tokens);
         let out = out.window(queue, "embed_tokens output", rows.clone())?;
         for part in chunks(table.shape().rows, step) {
             let table = table.window(queue, "embed_tokens table", part.clone())?;

@@ -23,7 +23,7 @@ pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut Wgp
     let step = rows_at_once(queue, &[width]);
     for range in chunks(rows.len(), step) {
         let indices = queue.upload(&rows[range.clone()])?;
-        let indices = Slice { buffer: &indices, offset: 0, size: indices.size() };
+        let indices = Slice::all(&indices);
         let out = out.window(queue, "gather_rows output", range.clone())?;
         for source in chunks(input.shape().rows, step) {
             let input = input.window(queue, "gather_rows input", source.clone())?;

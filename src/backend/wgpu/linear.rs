@@ -111,7 +111,7 @@ pub(super) fn run(
         Epilogue::Activate(Activation::Gelu) => GELU,
         Epilogue::Activate(Activation::GeluTanh) => GELU_TANH,
     };
-    let bias = Slice { buffer: &layer.bias, offset: 0, size: layer.bias.size() };
+    let bias = Slice::all(&layer.bias);
     let row_step = rows_at_once(queue, &[inputs, outputs]);
     let output_step = rows_at_once(queue, &[layer.words()]).min(MAX_GROUPS as usize * TILE as usize);
     for row_range in chunks(rows, row_step) {

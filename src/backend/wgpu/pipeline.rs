@@ -1,6 +1,5 @@
 //! The kernels' table, and their pipelines.
 
-use crate::error::Result;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -39,15 +38,15 @@ impl Pipelines {
         device: &wgpu::Device,
         kernel: &'static Kernel,
         constants: &[u32],
-    ) -> Result<wgpu::ComputePipeline> {
+    ) -> wgpu::ComputePipeline {
         let mut pipelines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (kernel.name, constants.to_vec());
         if let Some(pipeline) = pipelines.get(&key) {
-            return Ok(pipeline.clone());
+            return pipeline.clone();
         }
         let pipeline = create(device, kernel, constants);
         pipelines.insert(key, pipeline.clone());
-        Ok(pipeline)
+        pipeline
     }
 }
 

@@ -34,6 +34,13 @@ pub(super) struct Slice<'a> {
     pub(super) size: u64,
 }
 
+impl<'a> Slice<'a> {
+    /// All of a buffer.
+    pub(super) fn all(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset: 0, size: buffer.size() }
+    }
+}
+
 impl Queue {
     pub(super) fn open(index: Option<usize>) -> Result<Self> {
         let (about, adapter) = adapter::choose(index)?;
@@ -119,7 +126,7 @@ impl Queue {
         if groups.contains(&0) {
             return Ok(());
         }
-        let pipeline = self.pipelines.get(&self.device, kernel, constants)?;
+        let pipeline = self.pipelines.get(&self.device, kernel, constants);
         let params = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some(kernel.name),
             contents: bytemuck::bytes_of(params),

@@ -3,10 +3,9 @@
 use super::linear::WgpuLinear;
 use super::pipeline::kernels::weighted_similarity::KERNEL;
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once};
+use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
 use crate::backend::{Reduction, Shaped, contract};
 use crate::error::Result;
-use std::ops::Range;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::NoUninit)]
@@ -45,8 +44,8 @@ pub(super) fn run(
     let text_weights = text_weights.whole(queue, "weighted_similarity text weights")?;
     let out = out.whole(queue, "weighted_similarity output")?;
     let uploaded = queue.upload(classes)?;
-    let bounds = Slice { buffer: &uploaded, offset: 0, size: uploaded.size() };
-    for batch in segment_batches(classes, rows_at_once(queue, &[texts.words()])) {
+    let bounds = Slice::all(&uploaded);
+    for batch in segment_batches(&[(classes, rows_at_once(queue, &[texts.words()]))]) {
         let first_text = classes[batch.start];
         let rows = first_text as usize..classes[batch.end] as usize;
         let window = texts.window(queue, "weighted_similarity texts", rows)?;
@@ -64,16 +63,4 @@ pub(super) fn run(
         queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()))?;
     }
     Ok(())
-}
-
-/// Ranges of segments of up to `most` rows in all; a longer segment is alone.
-pub(super) fn segment_batches(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
-    let mut batches: Vec<Range<usize>> = Vec::new();
-    for segment in 0..offsets.len() - 1 {
-        match batches.last_mut() {
-            Some(batch) if (offsets[segment + 1] - offsets[batch.start]) as usize <= most => batch.end = segment + 1,
-            _ => batches.push(segment..segment + 1),
-        }
-    }
-    batches
 }
