@@ -79,7 +79,9 @@ mod wgsl {
     fn entry(path: &Path) -> Result<String, String> {
         let (source, file) = (compose(path), path.display().to_string());
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string_with_path(&source, &file))?;
-        Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        // What a module asks for beyond core WGSL, by its `enable` lines, the host offers where the adapter has it.
+        let optional = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
+        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional)
             .validate(&module)
             .map_err(|e| e.emit_to_string_with_path(&source, &file))?;
         let name = path.file_stem().unwrap().to_string_lossy();

@@ -16,10 +16,9 @@ struct Params {
     width: u32,
     size: u32,
     patch_side: u32,
-    // The picture's rows in the binding, and the byte that they begin at.
+    // The picture's rows in the binding.
     first_row: u32,
     end_row: u32,
-    picture_base: u32,
     // Where the rows of the dispatch's first view begin in the binding of out, in elements.
     out_base: u32,
     // Whether these are the first and the last rows of the views.
@@ -104,7 +103,7 @@ fn crop_resize(
 // One pixel of the horizontal pass, its bytes in a word.
 fn horizontal(x0: u32, y: u32, tap: vec4<u32>) -> u32 {
     var sum = vec3<i32>(1 << (PRECISION_BITS - 1));
-    let start = params.picture_base + ((y - params.first_row) * params.width + x0 + tap.x) * 3;
+    let start = ((y - params.first_row) * params.width + x0 + tap.x) * 3;
     for (var i = 0u; i < tap.z; i++) {
         sum += weights[tap.y + i] * unpack(pixel(start + i * 3));
     }

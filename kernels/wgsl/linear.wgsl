@@ -1,50 +1,23 @@
 // linear: out = epilogue(input · Wᵀ + b).
 //
 // input [rows, inputs], weight [outputs, stride] packed, bias [outputs], out [rows, width of out]; f32 sums.
-// Workgroup: one 64×64 tile of out; 16×16 invocations of 4×4 elements.
+// Workgroup: one 64×64 tile of out; 16×8 invocations of 8×4 elements.
 // Workgroup memory: a slab of 16 inputs of both operands, 8 KiB.
 // Each element is summed over the inputs first to last: the same bits in any company.
+//! import shared/operands.wgsl
 //! import shared/weights.wgsl
+//! import shared/epilogue.wgsl
 
 const TILE: u32 = 64;
-const DEPTH: u32 = 16;
-const SIDE: u32 = 4;
+// An invocation's part of the tile.
+const DOWN: u32 = 8;
+const ACROSS: u32 = 4;
 
-const STORE: u32 = 0;
-const ACCUMULATE: u32 = 1;
-const QUICK_GELU: u32 = 2;
-const GELU: u32 = 3;
-const GELU_TANH: u32 = 4;
+// Slabs, DEPTH first: [DEPTH, TILE], four elements of the tile's side together.
+var<workgroup> a_slab: array<vec4<f32>, DEPTH * TILE / 4>;
+var<workgroup> b_slab: array<vec4<f32>, DEPTH * TILE / 4>;
 
-// What is done with a product before it is stored.
-override EPILOGUE: u32 = STORE;
-
-struct Params {
-    rows: u32,
-    // Outputs of this dispatch, the first of them, and the width of out.
-    outputs: u32,
-    first_output: u32,
-    out_width: u32,
-    inputs: u32,
-    // Elements from one row of weights to the next: a multiple of DEPTH.
-    stride: u32,
-    // Where the operands' rows begin in their bindings, in elements.
-    input_base: u32,
-    weight_base: u32,
-    out_base: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<u32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-
-// Slabs, DEPTH first: [DEPTH, TILE].
-var<workgroup> a_slab: array<f32, DEPTH * TILE>;
-var<workgroup> b_slab: array<f32, DEPTH * TILE>;
-
-@compute @workgroup_size(TILE / SIDE, TILE / SIDE)
+@compute @workgroup_size(TILE / ACROSS, TILE / DOWN)
 fn linear(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
@@ -52,43 +25,46 @@ fn linear(
 ) {
     let row0 = (group.y + group.z * 65535) * TILE;
     let output0 = group.x * TILE;
-    var sums = array<vec4<f32>, SIDE>();
+    var sums = array<vec4<f32>, DOWN>();
 
-    // Each invocation loads four inputs of one row of either operand.
-    let load_row = lane / 4;
-    let load_depth = (lane % 4) * 4;
+    // Half of the invocations load a 4×4 block of the input each, the others one of the weights.
+    let block = (lane % 16) * 4;
+    let depth = lane / 16 % 4 * 4;
+    let slab_at = depth * (TILE / 4) + block / 4;
     for (var k0 = 0u; k0 < params.stride; k0 += DEPTH) {
-        for (var i = 0u; i < 4; i++) {
-            let k = k0 + load_depth + i;
-            let row = row0 + load_row;
-            var a = 0.0;
-            if row < params.rows && k < params.inputs {
-                a = input[params.input_base + row * params.inputs + k];
+        if lane < 64 {
+            let rows = transpose(input_block(row0 + block, k0 + depth));
+            for (var i = 0u; i < 4; i++) {
+                a_slab[slab_at + i * (TILE / 4)] = rows[i];
             }
-            a_slab[(load_depth + i) * TILE + load_row] = a;
-            let output = output0 + load_row;
-            var b = 0.0;
-            if output < params.outputs {
-                let at = params.weight_base + output * params.stride + k;
-                b = widen(weight[word_of(at)], at);
+        } else {
+            let rows = transpose(weight_block(output0 + block, k0 + depth));
+            for (var i = 0u; i < 4; i++) {
+                b_slab[slab_at + i * (TILE / 4)] = rows[i];
             }
-            b_slab[(load_depth + i) * TILE + load_row] = b;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
-            let b_at = k * TILE + local.x * SIDE;
-            let b = vec4(b_slab[b_at], b_slab[b_at + 1], b_slab[b_at + 2], b_slab[b_at + 3]);
-            for (var i = 0u; i < SIDE; i++) {
-                sums[i] += a_slab[k * TILE + local.y * SIDE + i] * b;
-            }
+            let at = k * (TILE / 4);
+            let upper = a_slab[at + local.y * 2];
+            let lower = a_slab[at + local.y * 2 + 1];
+            let b = b_slab[at + local.x];
+            sums[0] += upper.x * b;
+            sums[1] += upper.y * b;
+            sums[2] += upper.z * b;
+            sums[3] += upper.w * b;
+            sums[4] += lower.x * b;
+            sums[5] += lower.y * b;
+            sums[6] += lower.z * b;
+            sums[7] += lower.w * b;
         }
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < SIDE; i++) {
-        let row = row0 + local.y * SIDE + i;
-        for (var j = 0u; j < SIDE; j++) {
-            let output = output0 + local.x * SIDE + j;
+    for (var i = 0u; i < DOWN; i++) {
+        let row = row0 + local.y * DOWN + i;
+        for (var j = 0u; j < ACROSS; j++) {
+            let output = output0 + local.x * ACROSS + j;
             if row < params.rows && output < params.outputs {
                 let column = params.first_output + output;
                 store(params.out_base + row * params.out_width + column, sums[i][j] + bias[column]);
@@ -97,32 +73,25 @@ fn linear(
     }
 }
 
-fn store(at: u32, product: f32) {
-    switch EPILOGUE {
-        case ACCUMULATE: { out[at] += product; }
-        case QUICK_GELU: { out[at] = quick_gelu(product); }
-        case GELU: { out[at] = gelu(product); }
-        case GELU_TANH: { out[at] = gelu_tanh(product); }
-        default: { out[at] = product; }
+// Four rows of four inputs.
+fn input_block(row: u32, k: u32) -> mat4x4<f32> {
+    return mat4x4(inputs_at(row, k), inputs_at(row + 1, k), inputs_at(row + 2, k), inputs_at(row + 3, k));
+}
+
+// Four rows of four weights.
+fn weight_block(output: u32, k: u32) -> mat4x4<f32> {
+    return mat4x4(weights_at(output, k), weights_at(output + 1, k), weights_at(output + 2, k), weights_at(output + 3, k));
+}
+
+// Four weights of one output, zero beyond the matrix.
+fn weights_at(output: u32, k: u32) -> vec4<f32> {
+    if output >= params.outputs {
+        return vec4<f32>();
     }
-}
-
-// x · σ(1.702 x); past the bound e^x would overflow, which WGSL leaves open.
-fn quick_gelu(x: f32) -> f32 {
-    return x / (1 + exp(min(-1.702 * x, 88)));
-}
-
-// x · Φ(x), with erf by Abramowitz and Stegun 7.1.26: |error| ≤ 1.5e-7.
-fn gelu(x: f32) -> f32 {
-    let z = min(abs(x) * 0.70710678, 6);
-    let t = 1 / (1 + 0.3275911 * z);
-    let tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
-        * exp(-z * z);
-    // 1 + erf is `tail` left of 0: no difference of near values.
-    return 0.5 * x * select(tail, 2 - tail, x > 0);
-}
-
-// x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))); beyond ±10 tanh is ±1.
-fn gelu_tanh(x: f32) -> f32 {
-    return 0.5 * x * (1 + tanh(clamp(0.7978845608 * (x + 0.044715 * x * x * x), -10, 10)));
+    let at = params.weight_base + output * params.stride + k;
+    if STORAGE == F32 {
+        return bitcast<vec4<f32>>(vec4(weight[at / 2], weight[at / 2 + 1]));
+    }
+    let words = weight[at / 4];
+    return vec4(widen_pair(words.x), widen_pair(words.y));
 }

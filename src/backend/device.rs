@@ -1,8 +1,8 @@
 //! The device that a user chose: one type over all backends.
 
 use super::{
-    Backend, Cpu, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Reduction, Reference, Rgb, Shape, Shaped,
-    cpu::CpuLinear, reference::ReferenceLinear,
+    Backend, Cpu, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Profile, Reduction, Reference, Rgb, Shape,
+    Shaped, cpu::CpuLinear, reference::ReferenceLinear,
 };
 #[cfg(feature = "wgpu")]
 use super::{Wgpu, WgpuTensor, wgpu::WgpuLinear};
@@ -70,6 +70,18 @@ impl Device {
             "wgpu" => open_wgpu(name, number),
             "cuda" => Err(Error::device(name, "not built in: this version has no CUDA backend")),
             _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N] or reference")),
+        }
+    }
+
+    /// Runs `work` and tells what it submitted to a GPU; `None` where this is none.
+    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Profile>) {
+        match self {
+            Self::Reference(_) | Self::Cpu(_) => (work(), None),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(wgpu) => {
+                let (result, profile) = wgpu.profile(work);
+                (result, Some(profile))
+            }
         }
     }
 }

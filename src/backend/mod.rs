@@ -16,6 +16,7 @@ mod contract;
 mod crop;
 mod device;
 mod host;
+mod profile;
 
 use crate::error::Result;
 
@@ -24,6 +25,7 @@ pub(crate) use crop::PRECISION_BITS;
 pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 pub use device::{Device, DeviceLinear, DeviceTensor};
 pub use host::HostTensor;
+pub use profile::{Dispatch, Profile, Work};
 pub use reference::Reference;
 #[cfg(feature = "wgpu")]
 pub use wgpu::{Wgpu, WgpuTensor};
@@ -78,7 +80,7 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// IEEE half precision, widened to f32 as it is read.
+    /// IEEE half precision, widened to f32 as it is read, or multiplied as it is by a GPU's matrix units.
     F16,
     /// The upper half of an f32, widened to f32 as it is read.
     Bf16,
@@ -199,7 +201,8 @@ pub trait Backend: Send + Sync {
         output: CropOutput<'_, Self::Tensor>,
     ) -> Result<()>;
 
-    /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32.
+    /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32; a
+    /// device with matrix units may round the input to f16 where the weights are stored in it.
     fn linear(
         &self,
         input: &Self::Tensor,

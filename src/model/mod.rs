@@ -13,7 +13,7 @@ mod transformer;
 mod vision;
 mod weights;
 
-use crate::backend::{Backend, Device, Precision, Shape};
+use crate::backend::{Device, Precision};
 use crate::error::{Error, Result};
 use layout::Layout;
 use random::RandomWeights;
@@ -217,7 +217,7 @@ impl Model {
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        self.embeddings(vision.encode(&self.0.device, jobs)?, normalize)
+        Ok(Embeddings { width: self.0.config.embed, data: vision.encode(&self.0.device, jobs, normalize)? })
     }
 
     /// Encodes texts, in order: as projected, or of unit length with `normalize`. Texts with equal tokens are
@@ -241,24 +241,14 @@ impl Model {
             }));
         }
         let unique: Vec<&[u32]> = unique.iter().map(Vec::as_slice).collect();
-        let encoded = self.embeddings(tower.encode(&self.0.device, &unique)?, normalize)?;
+        let width = self.0.config.embed;
+        let encoded = Embeddings { width, data: tower.encode(&self.0.device, &unique, normalize)? };
         let data = rows.into_iter().flat_map(|row| encoded.row(row)).copied().collect();
-        Ok(TextEmbeddings { embeddings: Embeddings { width: encoded.width, data }, truncated })
+        Ok(TextEmbeddings { embeddings: Embeddings { width, data }, truncated })
     }
 
     fn text(&self) -> Result<&(Tokenizer, TextTower<Device>)> {
         self.0.text.as_ref().ok_or_else(|| missing("text"))
-    }
-
-    fn embeddings(&self, data: Vec<f32>, normalize: bool) -> Result<Embeddings> {
-        let width = self.0.config.embed;
-        if !normalize {
-            return Ok(Embeddings { width, data });
-        }
-        let device = self.device();
-        let mut rows = device.upload(Shape::new(data.len() / width, width), &data)?;
-        device.l2_normalize(&mut rows)?;
-        Ok(Embeddings { width, data: device.download(&rows)? })
     }
 }
 

@@ -35,11 +35,11 @@ impl<B: Backend> TextTower<B> {
         })
     }
 
-    /// The embedding of each text, before normalisation: rows of the model's embedding width.
+    /// The embedding of each text, of unit length with `normalize`: rows of the model's embedding width.
     ///
     /// `texts` end with their end token, where the tower pools. They are packed one after the other without padding:
     /// attention is causal and within each text, so company changes nothing.
-    pub(crate) fn encode(&self, device: &B, texts: &[&[u32]]) -> Result<Vec<f32>> {
+    pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let limit = self.transformer.batch_rows(device);
         let mut embeddings = Vec::with_capacity(texts.len() * self.embed);
         let mut rest = texts;
@@ -51,13 +51,13 @@ impl<B: Backend> TextTower<B> {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (batch, after) = rest.split_at(count);
-            embeddings.extend(self.encode_batch(device, batch)?);
+            embeddings.extend(self.encode_batch(device, batch, normalize)?);
             rest = after;
         }
         Ok(embeddings)
     }
 
-    fn encode_batch(&self, device: &B, texts: &[&[u32]]) -> Result<Vec<f32>> {
+    fn encode_batch(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let tokens = texts.concat();
         let mut offsets = vec![0];
@@ -69,6 +69,6 @@ impl<B: Backend> TextTower<B> {
         device.reshape(&mut space.stream, Shape::new(tokens.len(), self.width))?;
         device.embed_tokens(&tokens, &offsets, &self.table, &self.positions, &mut space.stream)?;
         self.transformer.forward(device, &mut space, &offsets, &pooled)?;
-        project(device, &mut space, &self.final_norm, &self.projection)
+        project(device, &mut space, &self.final_norm, &self.projection, normalize)
     }
 }

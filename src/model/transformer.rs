@@ -193,14 +193,18 @@ pub(crate) fn linear<B: Backend>(
     device.linear(input, layer, epilogue, out)
 }
 
-/// Norm and projection of the pooled rows: the embeddings.
+/// Norm and projection of the pooled rows: the embeddings, of unit length with `normalize`.
 pub(crate) fn project<B: Backend>(
     device: &B,
     space: &mut Workspace<B::Tensor>,
     norm: &Norm<B>,
     projection: &B::Linear,
+    normalize: bool,
 ) -> Result<Vec<f32>> {
     norm.apply(device, &space.pooled, &mut space.normed)?;
     linear(device, &space.normed, projection, Epilogue::Store, &mut space.pooled)?;
+    if normalize {
+        device.l2_normalize(&mut space.pooled)?;
+    }
     device.download(&space.pooled)
 }

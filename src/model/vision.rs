@@ -58,19 +58,20 @@ impl<B: Backend> VisionTower<B> {
         })
     }
 
-    /// The embeddings of all views of all jobs, in order, before normalisation: rows of the model's embedding width.
-    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>]) -> Result<Vec<f32>> {
+    /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: rows of the
+    /// model's embedding width.
+    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
         let mut embeddings = Vec::with_capacity(views * self.embed);
         let step = (self.transformer.batch_rows(device) / (self.patches + 1)).max(1);
         for from in (0..views).step_by(step) {
-            embeddings.extend(self.encode_batch(device, jobs, from..views.min(from + step))?);
+            embeddings.extend(self.encode_batch(device, jobs, from..views.min(from + step), normalize)?);
         }
         Ok(embeddings)
     }
 
     /// The views `batch`, counted through all jobs.
-    fn encode_batch(&self, device: &B, jobs: &[ViewJob<'_>], batch: Range<usize>) -> Result<Vec<f32>> {
+    fn encode_batch(&self, device: &B, jobs: &[ViewJob<'_>], batch: Range<usize>, normalize: bool) -> Result<Vec<f32>> {
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let columns = 3 * (self.layout.patch() as usize).pow(2);
         device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
@@ -95,6 +96,6 @@ impl<B: Backend> VisionTower<B> {
 
         let offsets: Vec<u32> = (0..=batch.len()).map(|view| (view * tokens) as u32).collect();
         self.transformer.forward(device, &mut space, &offsets, &offsets[..batch.len()])?;
-        project(device, &mut space, &self.post_norm, &self.projection)
+        project(device, &mut space, &self.post_norm, &self.projection, normalize)
     }
 }

@@ -19,8 +19,11 @@ pub struct WgpuAdapter {
     pub f16: bool,
     /// Smallest and largest subgroup.
     pub subgroup: (u32, u32),
-    /// Whether it offers cooperative matrices.
-    pub cooperative_matrix: bool,
+    /// Side of the cooperative matrices (f16 products, f32 sums) that linear layers stored in f16 run on: 16 or 8,
+    /// or `None`.
+    pub cooperative_matrix: Option<u32>,
+    /// Bytes of the device's own memory, where the driver tells.
+    pub memory: Option<u64>,
     /// Bytes of the largest storage binding.
     pub binding: u64,
 }
@@ -28,17 +31,19 @@ pub struct WgpuAdapter {
 impl std::fmt::Display for WgpuAdapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let yes = |flag, name| if flag { name } else { "" };
+        let cooperative = self.cooperative_matrix.map(|side| format!(", cooperative matrix {side}×{side}"));
         let (min, max) = self.subgroup;
         let subgroup = if min == max { min.to_string() } else { format!("{min}–{max}") };
         write!(
             f,
-            "{}, {}, {}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
+            "{}, {}, {}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
             self.name,
             self.backend,
             self.driver,
+            self.memory.map(|bytes| format!(", {} MiB", bytes >> 20)).unwrap_or_default(),
             self.binding >> 20,
             yes(self.f16, ", f16"),
-            yes(self.cooperative_matrix, ", cooperative matrix"),
+            cooperative.unwrap_or_default(),
             yes(self.software, ", software"),
         )
     }
@@ -55,10 +60,45 @@ impl WgpuAdapter {
             software: info.device_type == wgpu::DeviceType::Cpu,
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroup: (info.subgroup_min_size, info.subgroup_max_size),
-            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            cooperative_matrix: cooperative_matrix(adapter),
+            memory: memory(adapter),
             binding: adapter.limits().max_storage_buffer_binding_size,
         }
     }
+}
+
+/// The largest heap of the device's own memory; wgpu itself has no such question.
+fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: the driver's handles are read, not destroyed, and live as long as `adapter`.
+    let heaps = unsafe {
+        let adapter = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = adapter.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(adapter.raw_physical_device())
+    };
+    let own = heaps.memory_heaps_as_slice().iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0);
+    own.map(|heap| heap.size).max()
+}
+
+/// What the kernels need of cooperative matrices, beside f16 and a subgroup of one size.
+pub(super) const COOPERATIVE: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+/// The largest side that the adapter reports and a kernel is written for.
+fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let info = adapter.get_info();
+    if !adapter.features().contains(COOPERATIVE) || info.subgroup_min_size != info.subgroup_max_size {
+        return None;
+    }
+    let found = adapter.cooperative_matrix_properties();
+    [16, 8].into_iter().find(|&side| {
+        let fits = |p: &wgpu::CooperativeMatrixProperties| {
+            [p.m_size, p.n_size, p.k_size] == [side; 3] && (p.ab_type, p.cr_type) == (F16, F32)
+        };
+        found.iter().any(fits)
+    })
 }
 
 /// All adapters that can compute, real GPUs first, the more capable kind before the other.

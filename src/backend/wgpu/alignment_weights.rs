@@ -3,7 +3,7 @@
 use super::pipeline::kernels::alignment_weights::KERNEL;
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Shaped, contract};
+use crate::backend::{Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -33,7 +33,8 @@ pub(super) fn run(
     let bounds = Slice::all(&uploaded);
     for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]))]) {
         let first_row = offsets[segments.start];
-        let rows = rows.window(queue, "alignment_weights rows", first_row as usize..offsets[segments.end] as usize)?;
+        let count = (offsets[segments.end] - first_row) as usize;
+        let rows = rows.window(queue, "alignment_weights rows", first_row as usize..first_row as usize + count)?;
         let params = Params {
             width: width as u32,
             scale,
@@ -43,7 +44,8 @@ pub(super) fn run(
             rows_base: rows.base,
         };
         let bindings = [rows.slice, anchors, bounds, out];
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()))?;
+        let work = Work::words((count + segments.len()) * width + count, 2 * count * width);
+        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()), work)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Shaped, contract};
+use crate::backend::{Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -48,8 +48,8 @@ pub(super) fn run(
         let uploaded = queue.upload(&items)?;
         let list = Slice::all(&uploaded);
         let queries = queries.window(queue, "attention queries", rows.clone())?;
-        let keys_values = keys_values.window(queue, "attention keys and values", keys)?;
-        let out = out.window(queue, "attention output", rows)?;
+        let keys_values = keys_values.window(queue, "attention keys and values", keys.clone())?;
+        let out = out.window(queue, "attention output", rows.clone())?;
         let params = Params {
             items: items.len() as u32,
             width: width as u32,
@@ -64,7 +64,8 @@ pub(super) fn run(
         let [x, y, _] = Queue::groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
-        queue.record(&KERNEL, &[], &params, &bindings, groups)?;
+        let work = Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * scores(&items, causal));
+        queue.record(&KERNEL, &[], &params, &bindings, groups, work)?;
     }
     Ok(())
 }
@@ -82,4 +83,13 @@ fn items(query_offsets: &[u32], key_offsets: &[u32], causal: bool) -> Vec<[u32; 
         }
     }
     items
+}
+
+/// Pairs of a query and a key that it sees, in all.
+fn scores(items: &[[u32; 4]], causal: bool) -> usize {
+    let pairs = |&[_, count, _, visible]: &[u32; 4]| {
+        let (count, visible) = (count as usize, visible as usize);
+        count * visible + if causal { count * count.saturating_sub(1) / 2 } else { 0 }
+    };
+    items.iter().map(pairs).sum()
 }

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{CropOutput, CropPlan, CropView, Rgb, Shape, Taps, contract};
+use crate::backend::{CropOutput, CropPlan, CropView, Rgb, Shape, Taps, Work, contract};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -15,7 +15,6 @@ struct Params {
     patch_side: u32,
     first_row: u32,
     end_row: u32,
-    picture_base: u32,
     out_base: u32,
     is_first: u32,
     is_last: u32,
@@ -85,7 +84,6 @@ fn patches(
                 patch_side,
                 first_row: picture_rows.start,
                 end_row: picture_rows.end,
-                picture_base: 0,
                 out_base: window.base,
                 is_first: u32::from(ends[0]),
                 is_last: u32::from(ends[1]),
@@ -94,7 +92,8 @@ fn patches(
             let Tables { taps, weights, table } = &tables;
             let bindings = [all(pixels), all(&boxes), all(taps), all(weights), all(table), all(partial), window.slice];
             let tiles = size.div_ceil(TILE);
-            queue.record(&KERNEL, &[], &params, &bindings, [tiles, tiles, batch.len() as u32])
+            let work = work(plan, batch_views, picture_rows, per_view * columns);
+            queue.record(&KERNEL, &[], &params, &bindings, [tiles, tiles, batch.len() as u32], work)
         };
         if let Some(pixels) = &uploaded {
             dispatch(0..picture.height(), pixels, &queue.buffer(4)?, [true, true])?;
@@ -112,6 +111,21 @@ fn patches(
         }
     }
     Ok(())
+}
+
+/// Each view's box once, a byte a channel, and its elements; the multiply-adds of both passes on those rows.
+fn work(plan: &CropPlan, views: &[CropView], rows: Range<u32>, elements: usize) -> Work {
+    let mut work = Work::words(views.len() * elements, 0);
+    for view in views {
+        let (across, down) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
+        let taps = |set: &Taps| (0..set.len()).map(|i| set.get(i).1.len()).sum::<usize>();
+        let (top, bottom) = (view.y as usize + down.span().start, view.y as usize + down.span().end);
+        let height = bottom.min(rows.end as usize).saturating_sub(top.max(rows.start as usize));
+        work.bytes += (3 * height * across.span().len()) as u64;
+        work.flops +=
+            (6 * (height * taps(across) + across.len() * taps(down) * height / down.span().len().max(1))) as u64;
+    }
+    work
 }
 
 fn packed(view: &CropView) -> [u32; 4] {

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::{add_positions, embed_tokens};
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, contract};
+use crate::backend::{Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -32,7 +32,8 @@ pub(super) fn tokens(
     let width = table.shape().cols;
     let step = rows_at_once(queue, &[width, 2]);
     for rows in chunks(tokens.len(), step) {
-        let tokens = queue.upload(&placed[rows.clone()])?;
+        let placed = &placed[rows.clone()];
+        let tokens = queue.upload(placed)?;
         let tokens = Slice::all(&tokens);
         let out = out.window(queue, "embed_tokens output", rows.clone())?;
         for part in chunks(table.shape().rows, step) {
@@ -46,7 +47,9 @@ pub(super) fn tokens(
                 out_base: out.base,
             };
             let bindings = [tokens, table.slice, positions, out.slice];
-            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, Queue::groups(rows.len()))?;
+            let found = placed.iter().filter(|[token, _]| part.contains(&(*token as usize))).count();
+            let work = Work::words(3 * found * width + 2 * rows.len(), found * width);
+            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
         }
     }
     Ok(())
@@ -86,7 +89,8 @@ pub(super) fn add_positions(
             out_base: out.base,
         };
         let bindings = [patches.slice, class, positions, out.slice];
-        queue.record(&add_positions::KERNEL, &[], &params, &bindings, Queue::groups(rows))?;
+        let work = Work::words((views.len() * (tokens - 1) + tokens + 1 + rows) * width, rows * width);
+        queue.record(&add_positions::KERNEL, &[], &params, &bindings, Queue::groups(rows), work)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::gather_rows::KERNEL;
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, contract};
+use crate::backend::{Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -35,7 +35,16 @@ pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut Wgp
                 input_base: input.base,
                 out_base: out.base,
             };
-            queue.record(&KERNEL, &[], &params, &[input.slice, indices, out.slice], Queue::groups(range.len()))?;
+            let copied = rows[range.clone()].iter().filter(|&&row| source.contains(&(row as usize))).count();
+            let work = Work::words(2 * copied * width + range.len(), 0);
+            queue.record(
+                &KERNEL,
+                &[],
+                &params,
+                &[input.slice, indices, out.slice],
+                Queue::groups(range.len()),
+                work,
+            )?;
         }
     }
     Ok(())

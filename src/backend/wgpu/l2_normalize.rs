@@ -3,7 +3,7 @@
 use super::pipeline::kernels::l2_normalize::KERNEL;
 use super::queue::Queue;
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::Shaped;
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -19,7 +19,8 @@ pub(super) fn run(queue: &Queue, tensor: &mut WgpuTensor) -> Result<()> {
     for rows in chunks(tensor.shape().rows, rows_at_once(queue, &[width])) {
         let window = tensor.window(queue, "l2_normalize tensor", rows.clone())?;
         let params = Params { rows: rows.len() as u32, width: width as u32, base: window.base };
-        queue.record(&KERNEL, &[], &params, &[window.slice], Queue::groups(rows.len()))?;
+        let work = Work::words(2 * rows.len() * width, 3 * rows.len() * width);
+        queue.record(&KERNEL, &[], &params, &[window.slice], Queue::groups(rows.len()), work)?;
     }
     Ok(())
 }

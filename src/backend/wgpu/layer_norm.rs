@@ -3,7 +3,7 @@
 use super::pipeline::kernels::layer_norm::KERNEL;
 use super::queue::Queue;
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, contract};
+use crate::backend::{Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -32,7 +32,10 @@ pub(super) fn run(
         let out = out.window(queue, "layer_norm output", rows.clone())?;
         let params =
             Params { rows: rows.len() as u32, width: width as u32, eps, input_base: input.base, out_base: out.base };
-        queue.record(&KERNEL, &[], &params, &[input.slice, gamma, beta, out.slice], Queue::groups(rows.len()))?;
+        let elements = rows.len() * width;
+        let work = Work::words(2 * elements + 2 * width, 8 * elements);
+        let bindings = [input.slice, gamma, beta, out.slice];
+        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `linear`: matrix product with an epilogue.
 
+use super::pipeline::Kernel;
 use super::pipeline::kernels::linear::{
     ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, QUICK_GELU, STORE, TILE,
 };
+use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, contract};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract};
 use crate::error::Result;
 use half::{bf16, f16};
 
@@ -58,11 +60,7 @@ impl WgpuLinear {
 
     /// The kernels' constant STORAGE.
     pub(super) fn storage(&self) -> u32 {
-        match self.storage {
-            Precision::F32 => F32,
-            Precision::F16 => F16,
-            Precision::Bf16 => BF16,
-        }
+        of_storage(self.storage)
     }
 
     /// Some rows, with their start counted in elements.
@@ -104,16 +102,10 @@ pub(super) fn run(
 ) -> Result<()> {
     contract::linear(input.shape(), layer.shape, out.shape())?;
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
-    let constant = match epilogue {
-        Epilogue::Store => STORE,
-        Epilogue::Accumulate => ACCUMULATE,
-        Epilogue::Activate(Activation::QuickGelu) => QUICK_GELU,
-        Epilogue::Activate(Activation::Gelu) => GELU,
-        Epilogue::Activate(Activation::GeluTanh) => GELU_TANH,
-    };
+    let Version { kernel, constants, tile } = Version::choose(queue, layer.storage, epilogue);
     let bias = Slice::all(&layer.bias);
     let row_step = rows_at_once(queue, &[inputs, outputs]);
-    let output_step = rows_at_once(queue, &[layer.words()]).min(MAX_GROUPS as usize * TILE as usize);
+    let output_step = rows_at_once(queue, &[layer.words()]).min(MAX_GROUPS as usize * tile as usize);
     for row_range in chunks(rows, row_step) {
         let input = input.window(queue, "linear input", row_range.clone())?;
         let out = out.window(queue, "linear output", row_range.clone())?;
@@ -131,18 +123,55 @@ pub(super) fn run(
                 out_base: out.base,
             };
             // The kernel counts its rows through y, then z.
-            let tiles = |n: usize| n.div_ceil(TILE as usize) as u32;
+            let tiles = |n: usize| n.div_ceil(tile as usize) as u32;
             let down = tiles(row_range.len());
             let groups = [tiles(output_range.len()), down.min(MAX_GROUPS), down.div_ceil(MAX_GROUPS)];
-            let constants = constants(layer.storage(), constant);
-            queue.record(&KERNEL, &constants, &params, &[input.slice, weight.slice, bias, out.slice], groups)?;
+            let bindings = [input.slice, weight.slice, bias, out.slice];
+            let (m, n) = (row_range.len(), output_range.len());
+            let passes = if epilogue == Epilogue::Accumulate { 2 } else { 1 };
+            let work = Work::words(m * inputs + n * (layer.words() + 1) + passes * m * n, 2 * m * n * inputs);
+            queue.record(kernel, &constants, &params, &bindings, groups, work)?;
         }
     }
     Ok(())
 }
 
-/// In the order of the kernel's overrides, which is the alphabet's.
-fn constants(storage: u32, epilogue: u32) -> [u32; 2] {
-    debug_assert_eq!(KERNEL.overrides, ["EPILOGUE", "STORAGE"]);
-    [epilogue, storage]
+/// The kernel for a layer, with its constants in the order of its overrides, which is the alphabet's.
+struct Version {
+    kernel: &'static Kernel,
+    constants: [u32; 2],
+    /// Side of a workgroup's part of the product.
+    tile: u32,
+}
+
+impl Version {
+    fn choose(queue: &Queue, storage: Precision, epilogue: Epilogue) -> Self {
+        let epilogue = match epilogue {
+            Epilogue::Store => STORE,
+            Epilogue::Accumulate => ACCUMULATE,
+            Epilogue::Activate(Activation::QuickGelu) => QUICK_GELU,
+            Epilogue::Activate(Activation::Gelu) => GELU,
+            Epilogue::Activate(Activation::GeluTanh) => GELU_TANH,
+        };
+        let adapter = &queue.adapter;
+        let (kernel, second, tile) = match (storage, adapter.cooperative_matrix) {
+            (Precision::F16, Some(16)) => {
+                (&linear_cooperative_16::KERNEL, adapter.subgroup.0, linear_cooperative_16::TILE)
+            }
+            (Precision::F16, Some(8)) => {
+                (&linear_cooperative_8::KERNEL, adapter.subgroup.0, linear_cooperative_8::TILE)
+            }
+            _ => (&KERNEL, of_storage(storage), TILE),
+        };
+        Self { kernel, constants: [epilogue, second], tile }
+    }
+}
+
+/// The kernels' constant STORAGE.
+fn of_storage(storage: Precision) -> u32 {
+    match storage {
+        Precision::F32 => F32,
+        Precision::F16 => F16,
+        Precision::Bf16 => BF16,
+    }
 }

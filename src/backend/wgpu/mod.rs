@@ -2,11 +2,12 @@
 //!
 //! Kernels only record; [`Backend::download`] submits what was recorded and waits, so that a forward pass is one
 //! submission. A matrix larger than a binding, or with more workgroups than a dispatch may have, runs in several.
-//! One file a kernel, its WGSL twin in `kernels/wgsl`; `adapter`, `queue`, `pipeline` and `tensor` are what they share.
+//! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
 mod alignment_weights;
 mod attention;
+mod cache;
 mod crop_resize;
 mod embed;
 mod gather_rows;
@@ -15,10 +16,12 @@ mod layer_norm;
 mod linear;
 mod pipeline;
 mod queue;
+mod recorder;
 mod tensor;
+mod timestamps;
 mod weighted_similarity;
 
-use super::{Backend, CropOutput, CropPlan, Epilogue, Precision, Reduction, Rgb, Shape};
+use super::{Backend, CropOutput, CropPlan, Epilogue, Precision, Profile, Reduction, Rgb, Shape};
 use crate::error::{Error, Result};
 use queue::Queue;
 use std::ops::Range;
@@ -56,6 +59,12 @@ impl Wgpu {
         }
         self.0.max_binding = bytes;
         Ok(self)
+    }
+
+    /// Runs `work` and tells what it submitted to this device. Each dispatch is then a pass of its own, so that it
+    /// can be timed; profiles do not nest, and what other threads submit meanwhile counts.
+    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
+        self.0.profile(work)
     }
 
     /// What the adapter says of itself.

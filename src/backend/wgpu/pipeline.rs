@@ -1,7 +1,9 @@
 //! The kernels' table, and their pipelines.
 
+use super::cache::Cache;
+use super::queue::lock;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// A WGSL module with one entry point of its name.
 pub(super) struct Kernel {
@@ -28,10 +30,16 @@ pub(super) mod kernels {
 }
 
 /// Pipelines by kernel and constants, made when first used.
-#[derive(Default)]
-pub(super) struct Pipelines(Mutex<HashMap<(&'static str, Vec<u32>), wgpu::ComputePipeline>>);
+pub(super) struct Pipelines {
+    made: Mutex<HashMap<(&'static str, Vec<u32>), wgpu::ComputePipeline>>,
+    cache: Option<Cache>,
+}
 
 impl Pipelines {
+    pub(super) fn new(cache: Option<Cache>) -> Self {
+        Self { made: Mutex::default(), cache }
+    }
+
     /// `constants` are in the order of [`Kernel::overrides`].
     pub(super) fn get(
         &self,
@@ -39,18 +47,24 @@ impl Pipelines {
         kernel: &'static Kernel,
         constants: &[u32],
     ) -> wgpu::ComputePipeline {
-        let mut pipelines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pipelines = lock(&self.made);
         let key = (kernel.name, constants.to_vec());
         if let Some(pipeline) = pipelines.get(&key) {
             return pipeline.clone();
         }
-        let pipeline = create(device, kernel, constants);
+        let pipeline = create(device, kernel, constants, self.cache.as_ref());
         pipelines.insert(key, pipeline.clone());
         pipeline
     }
 }
 
-fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::ComputePipeline {
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        self.cache.iter().for_each(Cache::save);
+    }
+}
+
+fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32], cache: Option<&Cache>) -> wgpu::ComputePipeline {
     let label = Some(kernel.name);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
@@ -65,7 +79,7 @@ fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::Co
                 Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
                 Binding::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
             },
-            has_dynamic_offset: false,
+            has_dynamic_offset: *binding == Binding::Uniform,
             min_binding_size: None,
         },
         count: None,
@@ -89,6 +103,6 @@ fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::Co
             // Every kernel writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
         },
-        cache: None,
+        cache: cache.map(|cache| &cache.pipelines),
     })
 }

@@ -1,23 +1,34 @@
-//! The device, and the dispatches recorded for it.
+//! The device, its buffers, and the dispatches recorded for it.
 //!
 //! Kernels only record. What has been recorded is submitted when somebody reads a result: a forward pass is one
 //! submission.
 
 use super::adapter::{self, WgpuAdapter};
+use super::cache::Cache;
 use super::pipeline::{Binding, Kernel, Pipelines};
+use super::recorder::{Recorded, Recorder};
+use super::timestamps::Timestamps;
+use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
-use wgpu::util::DeviceExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 pub(super) const MAX_GROUPS: u32 = 65_535;
+
+/// Bytes of a vec4: a kernel may read a matrix by them.
+pub(super) const VECTOR: u64 = 16;
+
+/// Used where the adapter has them.
+const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 pub(super) struct Queue {
     pub(super) adapter: WgpuAdapter,
     pub(super) device: wgpu::Device,
     queue: wgpu::Queue,
     pipelines: Pipelines,
-    recorded: Mutex<Option<wgpu::CommandEncoder>>,
+    recorder: Mutex<Recorder>,
+    /// Collected while somebody asks for it.
+    profile: Mutex<Option<Profile>>,
     /// What the driver reported last, outside any call's own result.
     fault: Arc<Mutex<Option<String>>>,
     /// Bytes of the largest storage binding.
@@ -39,21 +50,41 @@ impl<'a> Slice<'a> {
     pub(super) fn all(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, offset: 0, size: buffer.size() }
     }
+
+    fn entry(&self, binding: u32) -> wgpu::BindGroupEntry<'a> {
+        let Self { buffer, offset, size } = *self;
+        let size = wgpu::BufferSize::new(size);
+        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+        wgpu::BindGroupEntry { binding, resource }
+    }
 }
 
 impl Queue {
     pub(super) fn open(index: Option<usize>) -> Result<Self> {
         let (about, adapter) = adapter::choose(index)?;
         let limits = adapter.limits();
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("crossalign"), required_limits: limits.clone(), ..Default::default() };
+        let mut features = adapter.features() & WANTED;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if about.cooperative_matrix.is_some() {
+            features |= adapter::COOPERATIVE;
+            // SAFETY: what is experimental in wgpu may break its own rules for such shaders; the two that use it are
+            // ours, validated by naga, and bound every access themselves.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("crossalign"),
+            required_features: features,
+            required_limits: limits.clone(),
+            experimental_features,
+            ..Default::default()
+        };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::device(format!("wgpu:{}", about.index), error.to_string()))?;
         let fault: Arc<Mutex<Option<String>>> = Arc::default();
         let report = |fault: &Arc<Mutex<Option<String>>>| {
             let fault = fault.clone();
             move |message: String| {
-                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+                lock(&fault).get_or_insert(message);
             }
         };
         let (uncaptured, lost) = (report(&fault), report(&fault));
@@ -67,8 +98,9 @@ impl Queue {
         Ok(Self {
             adapter: about,
             queue,
-            pipelines: Pipelines::default(),
-            recorded: Mutex::new(None),
+            pipelines: Pipelines::new(Cache::open(&device, &adapter.get_info())),
+            recorder: Mutex::default(),
+            profile: Mutex::default(),
             fault,
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
@@ -78,15 +110,15 @@ impl Queue {
 
     /// An error where the driver has reported one.
     fn check(&self) -> Result<()> {
-        match self.fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match lock(&self.fault).take() {
             None => Ok(()),
             Some(message) => Err(Error::device(format!("wgpu:{}", self.adapter.index), message)),
         }
     }
 
-    /// A buffer of zeros for kernels to read and write; at least one word, since a binding may not be empty.
+    /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
     pub(super) fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let size = bytes.next_multiple_of(4).max(4);
+        let size = bytes.next_multiple_of(VECTOR).max(VECTOR);
         if size > self.device.limits().max_buffer_size {
             let expected = format!("at most {} bytes on {}", self.device.limits().max_buffer_size, self.adapter.name);
             return Err(Error::argument("tensor", format!("{size} bytes"), expected));
@@ -120,6 +152,7 @@ impl Queue {
         params: &P,
         bindings: &[Slice<'_>],
         groups: [u32; 3],
+        work: Work,
     ) -> Result<()> {
         debug_assert_eq!(kernel.bindings.len(), 1 + bindings.len(), "{}", kernel.name);
         debug_assert_eq!(kernel.bindings[0], Binding::Uniform, "{}", kernel.name);
@@ -127,31 +160,19 @@ impl Queue {
             return Ok(());
         }
         let pipeline = self.pipelines.get(&self.device, kernel, constants);
-        let params = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some(kernel.name),
-            contents: bytemuck::bytes_of(params),
-            usage: wgpu::BufferUsages::UNIFORM,
-        });
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() }];
-        for (binding, &Slice { buffer, offset, size }) in (1..).zip(bindings) {
-            let size = wgpu::BufferSize::new(size);
-            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
-            entries.push(wgpu::BindGroupEntry { binding, resource });
-        }
+        let mut recorder = lock(&self.recorder);
+        let params = bytemuck::bytes_of(params);
+        let (block, offset) = recorder.place(&self.device, params);
+        let whole = Slice { buffer: &block, offset: 0, size: params.len() as u64 };
+        let slices = std::iter::once(&whole).chain(bindings);
+        let entries: Vec<_> = (0..).zip(slices).map(|(binding, slice)| slice.entry(binding)).collect();
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(kernel.name),
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
-        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        let encoder = recorded.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
-        let mut pass =
-            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(kernel.name), ..Default::default() });
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-        drop(pass);
-        drop(recorded);
+        recorder.dispatches.push(Recorded { kernel, pipeline, group, params: offset, groups, work });
+        drop(recorder);
         self.check()
     }
 
@@ -164,16 +185,47 @@ impl Queue {
         let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
         let staging = self.device.create_buffer(&descriptor);
         self.check()?;
-        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut encoder = recorded.unwrap_or_else(|| self.device.create_command_encoder(&Default::default()));
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut recorder = lock(&self.recorder);
+        let mut profile = lock(&self.profile);
+        let started = profile.as_mut().map(|profile| self.start(profile, &recorder));
+        let timestamps = started.flatten();
+        recorder.encode(&self.queue, &mut encoder, timestamps.as_ref());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
         self.queue.submit([encoder.finish()]);
+        drop(recorder);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        timestamps.iter().for_each(Timestamps::map);
         let lost = |error: String| Error::device(format!("wgpu:{}", self.adapter.index), error);
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(error.to_string()))?;
         self.check()?;
+        if let (Some(profile), Some(timestamps)) = (&mut *profile, timestamps) {
+            let times = timestamps.times(self.queue.get_timestamp_period());
+            let first = profile.dispatches.len() - times.len();
+            profile.dispatches[first..].iter_mut().zip(times).for_each(|(dispatch, time)| dispatch.time = Some(time));
+        }
         let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
         Ok(view.to_vec())
+    }
+
+    /// Notes a submission of what is recorded; what times it, where the adapter can.
+    fn start(&self, profile: &mut Profile, recorder: &Recorder) -> Option<Timestamps> {
+        profile.submissions += 1;
+        profile.dispatches.extend(recorder.dispatches.iter().map(|dispatch| Dispatch {
+            kernel: dispatch.kernel.name,
+            workgroups: dispatch.groups,
+            work: dispatch.work,
+            time: None,
+        }));
+        let timed = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        timed.then(|| Timestamps::new(&self.device, recorder.dispatches.len()))
+    }
+
+    /// What `work` submits.
+    pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
+        *lock(&self.profile) = Some(Profile::default());
+        let result = work();
+        (result, lock(&self.profile).take().unwrap_or_default())
     }
 
     /// Splits `n` workgroups over x and y.
@@ -186,5 +238,43 @@ impl Queue {
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue").field("adapter", &self.adapter).finish_non_exhaustive()
+    }
+}
+
+/// A panic elsewhere leaves nothing here half-done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn what_the_driver_reports_is_an_error() {
+        let queue = Queue::open(Some(0)).unwrap();
+        let size = queue.device.limits().max_buffer_size + 4;
+        let error = queue.buffer(size).unwrap_err().to_string();
+        assert!(error.contains("at most"), "{error}");
+        // As a failed allocation comes back: not from the call, but through the device's error callback.
+        let usage = wgpu::BufferUsages::STORAGE;
+        let descriptor = wgpu::BufferDescriptor { label: Some("too large"), size, usage, mapped_at_creation: false };
+        drop(queue.device.create_buffer(&descriptor));
+        let error = queue.buffer(16).unwrap_err().to_string();
+        assert!(error.starts_with("device wgpu:0: ") && error.contains("too large"), "{error}");
+        assert!(queue.buffer(16).is_ok(), "an error is reported once");
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn a_lost_device_is_an_error() {
+        let queue = Queue::open(Some(0)).unwrap();
+        let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
+        assert_eq!(queue.read(&buffer, 8).unwrap(), [1, 0, 0, 0, 2, 0, 0, 0]);
+        queue.device.destroy();
+        for _ in 0..2 {
+            assert!(queue.read(&buffer, 8).is_err());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Tensors in the GPU's memory, and the windows that a binding shows of them.
 
-use super::queue::{Queue, Slice};
+use super::queue::{Queue, Slice, VECTOR};
 use crate::backend::{Shape, Shaped};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -71,7 +71,7 @@ pub(super) fn window<'a>(
 ) -> Result<Window<'a>> {
     let (start, end) = ((rows.start * width * 4) as u64, (rows.end * width * 4) as u64);
     let offset = start / queue.alignment * queue.alignment;
-    let size = (end - offset).max(4);
+    let size = (end - offset).next_multiple_of(VECTOR).max(VECTOR);
     if size > queue.max_binding {
         let found = format!("{} rows of {width}, {size} bytes", rows.len());
         return Err(Error::argument(name, found, format!("at most {} bytes at a time", queue.max_binding)));

@@ -4,7 +4,7 @@ use super::linear::WgpuLinear;
 use super::pipeline::kernels::weighted_similarity::KERNEL;
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Reduction, Shaped, contract};
+use crate::backend::{Reduction, Shaped, Work, contract};
 use crate::error::Result;
 
 #[repr(C)]
@@ -48,7 +48,7 @@ pub(super) fn run(
     for batch in segment_batches(&[(classes, rows_at_once(queue, &[texts.words()]))]) {
         let first_text = classes[batch.start];
         let rows = first_text as usize..classes[batch.end] as usize;
-        let window = texts.window(queue, "weighted_similarity texts", rows)?;
+        let window = texts.window(queue, "weighted_similarity texts", rows.clone())?;
         let params = Params {
             views: v.rows as u32,
             width: v.cols as u32,
@@ -60,7 +60,9 @@ pub(super) fn run(
             texts_base: window.base,
         };
         let bindings = [views, view_weights, window.slice, text_weights, bounds, out];
-        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()))?;
+        let words = v.len() + v.rows + rows.len() * (texts.words() + 1) + batch.len();
+        let work = Work::words(words, 2 * v.len() * rows.len());
+        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()), work)?;
     }
     Ok(())
 }

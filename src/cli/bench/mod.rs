@@ -1,5 +1,7 @@
 //! `crossalign bench`
 
+mod kernels;
+
 use super::options::{DeviceArgs, Format};
 use super::print;
 use crate::backend::{Backend, Device};
@@ -17,6 +19,7 @@ const SECONDS: f64 = 2.0;
 /// Time the encoder of an architecture on random weights
 ///
 /// A run takes all views of one 512×512 picture from bytes to embeddings: crop, resize, normalise, encode.
+/// On a GPU, one more run is profiled: dispatches, bytes that they must move, operations and device time.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// ViT-B-32, ViT-B-16, ViT-L-14 or ViT-L-14-336
@@ -61,23 +64,31 @@ impl Args {
             _ => 1,
         };
         let (rate, speed) = (self.views as f64 / median, gflop / median);
+        let (profiled, profile) = model.device().profile(|| model.encode_views(&[job], true));
+        profiled?;
         print(&match self.format {
             Format::Json => {
-                let line = json!({
+                let mut line = json!({
                     "arch": self.arch, "device": model.device().describe(), "precision": self.device.precision.to_string(),
                     "threads": threads, "views": self.views, "seconds_median": median, "views_per_s": rate,
                     "gflop_per_s": speed,
                 });
+                if let Some(profile) = profile {
+                    line["profile"] = kernels::json(&profile);
+                }
                 format!("{line}\n")
             }
-            Format::Text => format!(
-                "{} {} on {}: {rate:.2} views/s, {speed:.1} GFLOP/s (median of {} runs of {} views, {median:.4} s)\n",
-                self.arch,
-                self.device.precision,
-                model.device().describe(),
-                seconds.len(),
-                self.views,
-            ),
+            Format::Text => {
+                let text = format!(
+                    "{} {} on {}: {rate:.2} views/s, {speed:.1} GFLOP/s (median of {} runs of {} views, {median:.4} s)\n",
+                    self.arch,
+                    self.device.precision,
+                    model.device().describe(),
+                    seconds.len(),
+                    self.views,
+                );
+                text + &profile.as_ref().map(kernels::text).unwrap_or_default()
+            }
         })?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,0 +1,92 @@
+//! Dispatches that wait to be submitted, and the parameters that they will read.
+
+use super::pipeline::Kernel;
+use super::timestamps::Timestamps;
+use crate::backend::Work;
+
+/// Bytes of parameters in one uniform buffer: some hundred dispatches.
+const BLOCK: usize = 64 << 10;
+
+/// One recorded kernel call.
+pub(super) struct Recorded {
+    pub(super) kernel: &'static Kernel,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) group: wgpu::BindGroup,
+    /// Where its parameters begin in their uniform buffer.
+    pub(super) params: u32,
+    pub(super) groups: [u32; 3],
+    pub(super) work: Work,
+}
+
+/// The dispatches of the next submission, in order.
+#[derive(Default)]
+pub(super) struct Recorder {
+    pub(super) dispatches: Vec<Recorded>,
+    blocks: Vec<Block>,
+    /// Blocks that have parameters of these dispatches.
+    used: usize,
+}
+
+/// Parameters on their way to one uniform buffer, which the next submission uses again.
+struct Block {
+    buffer: wgpu::Buffer,
+    bytes: Vec<u8>,
+}
+
+impl Recorder {
+    /// Puts parameters into a uniform buffer: it, and where they begin.
+    pub(super) fn place(&mut self, device: &wgpu::Device, params: &[u8]) -> (wgpu::Buffer, u32) {
+        let alignment = device.limits().min_uniform_buffer_offset_alignment as usize;
+        let start = |block: &Block| block.bytes.len().next_multiple_of(alignment);
+        let last = self.used.checked_sub(1).map(|last| &self.blocks[last]);
+        if last.is_none_or(|block| start(block) + params.len() > BLOCK) {
+            if self.used == self.blocks.len() {
+                let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+                let size = BLOCK as u64;
+                let descriptor =
+                    wgpu::BufferDescriptor { label: Some("params"), size, usage, mapped_at_creation: false };
+                self.blocks.push(Block { buffer: device.create_buffer(&descriptor), bytes: Vec::new() });
+            }
+            self.used += 1;
+        }
+        let block = &mut self.blocks[self.used - 1];
+        let at = start(block);
+        block.bytes.resize(at, 0);
+        block.bytes.extend_from_slice(params);
+        (block.buffer.clone(), at as u32)
+    }
+
+    /// Encodes all dispatches, in one pass, or with timestamps in one each.
+    pub(super) fn encode(
+        &mut self,
+        queue: &wgpu::Queue,
+        encoder: &mut wgpu::CommandEncoder,
+        timestamps: Option<&Timestamps>,
+    ) {
+        for Block { buffer, bytes } in &mut self.blocks[..self.used] {
+            bytes.resize(bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize), 0);
+            queue.write_buffer(buffer, 0, bytes);
+            bytes.clear();
+        }
+        self.used = 0;
+        let mut run = |dispatches: &[Recorded], timestamp_writes| {
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("crossalign"), timestamp_writes };
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            for Recorded { pipeline, group, params, groups: [x, y, z], .. } in dispatches {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, group, &[*params]);
+                pass.dispatch_workgroups(*x, *y, *z);
+            }
+        };
+        match timestamps {
+            None => run(&self.dispatches, None),
+            Some(timestamps) => {
+                for (i, dispatch) in self.dispatches.iter().enumerate() {
+                    run(std::slice::from_ref(dispatch), Some(timestamps.of(i)));
+                }
+                timestamps.resolve(encoder);
+            }
+        }
+        self.dispatches.clear();
+    }
+}

@@ -1,0 +1,62 @@
+//! Device times of dispatches.
+
+use std::time::Duration;
+
+/// Two timestamps for each of some dispatches, and the buffer that they are read from.
+pub(super) struct Timestamps {
+    sets: Vec<wgpu::QuerySet>,
+    resolved: wgpu::Buffer,
+    read: wgpu::Buffer,
+}
+
+/// Dispatches of a query set; two queries each.
+const PER_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
+
+impl Timestamps {
+    pub(super) fn new(device: &wgpu::Device, dispatches: usize) -> Self {
+        let set = |first: usize| {
+            let count = 2 * PER_SET.min(dispatches - first) as u32;
+            device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count })
+        };
+        let buffer = |usage| {
+            let size = (dispatches * 16).max(16) as u64;
+            device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+        };
+        Self {
+            sets: (0..dispatches).step_by(PER_SET).map(set).collect(),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            read: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        }
+    }
+
+    /// Where the pass of dispatch `i` writes.
+    pub(super) fn of(&self, i: usize) -> wgpu::ComputePassTimestampWrites<'_> {
+        let query = 2 * (i % PER_SET) as u32;
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.sets[i / PER_SET],
+            beginning_of_pass_write_index: Some(query),
+            end_of_pass_write_index: Some(query + 1),
+        }
+    }
+
+    /// Behind all passes.
+    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        for (i, set) in self.sets.iter().enumerate() {
+            encoder.resolve_query_set(set, 0..set.count(), &self.resolved, (i * PER_SET * 16) as u64);
+        }
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read, 0, self.read.size());
+    }
+
+    /// Behind the submission.
+    pub(super) fn map(&self) {
+        self.read.map_async(wgpu::MapMode::Read, .., |_| {});
+    }
+
+    /// The dispatches' times, once the device has finished; `period` is a tick in nanoseconds.
+    pub(super) fn times(&self, period: f32) -> Vec<Duration> {
+        let Ok(ticks) = self.read.get_mapped_range(..) else { return Vec::new() };
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);
+        let time = |ticks: &[u64]| ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(period) / 1e9;
+        ticks.chunks_exact(2).map(|ticks| Duration::from_secs_f64(time(ticks))).collect()
+    }
+}
