@@ -8,8 +8,7 @@ fn main() {
 
     // The reference data beside the checkout.
     let shared = Path::new("../shared/reference/reference.json");
-    println!("cargo::rerun-if-changed={}", shared.display());
-    flag("shared_reference", shared.exists());
+    flag("shared_reference", found(shared));
 
     // The instruction sets; should the tests then run elsewhere, opening a missing level fails there.
     #[cfg(target_arch = "x86_64")]
@@ -20,12 +19,25 @@ fn main() {
     flag("host_avx512", avx512);
 
     // A Vulkan driver, where the loader looks for them; the tests then fail unless it gives an adapter.
-    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
-    drivers.iter().for_each(|folder| println!("cargo::rerun-if-changed={folder}"));
-    flag("host_vulkan", drivers.iter().any(|folder| std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some())));
+    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].map(Path::new);
+    let has_file = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    flag("host_vulkan", drivers.into_iter().any(|folder| found(folder) && has_file(folder)));
+
+    // A browser, whose engine runs the WGSL kernels.
+    flag("host_chromium", found(Path::new("/usr/bin/chromium")));
 
     #[cfg(feature = "wgpu")]
     wgsl::generate(Path::new("kernels/wgsl"));
+}
+
+/// Whether it is there; if so, what is built depends on it. What is missing cannot be watched: cargo would build anew
+/// each time. After installing it, touch this file.
+fn found(path: &Path) -> bool {
+    let found = path.exists();
+    if found {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    found
 }
 
 fn flag(name: &str, set: bool) {

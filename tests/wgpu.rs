@@ -9,7 +9,7 @@ mod common;
 mod properties;
 
 use crossalign::Model;
-use crossalign::backend::{Backend, Reference, Rgb, Wgpu};
+use crossalign::backend::{Backend, Dispatch, Profile, Reference, Rgb, Wgpu};
 use crossalign::image::{CropBox, plan_views, resampled};
 use crossalign::model::{Config, ModelOptions, ViewJob};
 
@@ -78,12 +78,33 @@ fn vit_b_32_agrees_with_the_cpu() {
     let encode = |device: &str| {
         let options = ModelOptions { device: device.into(), ..Default::default() };
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
-        model.encode_views(&[ViewJob { picture, plan: &plan }], true).unwrap()
+        let (found, profile) = model.device().profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
+        (found.unwrap(), profile)
     };
-    let (found, expected) = (encode("wgpu:0"), encode("cpu"));
+    let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));
+    assert!(none.is_none());
+    one_submission_as_documented(&profile.unwrap());
     for (found, expected) in found.rows().zip(expected.rows()) {
         let cosine: f32 = found.iter().zip(expected).map(|(a, b)| a * b).sum();
         assert!(cosine >= 0.9999, "cosine {cosine}");
+    }
+}
+
+/// What a layer takes stands in kernels/README.md, as `crossalign bench` prints it.
+fn one_submission_as_documented(profile: &Profile) {
+    assert_eq!(profile.submissions, 1);
+    let attention = |dispatch: &Dispatch| dispatch.kernel == "attention";
+    let first = profile.dispatches.iter().position(attention).unwrap();
+    let length = profile.dispatches[first + 1..].iter().position(attention).unwrap() + 1;
+    let layer = &profile.dispatches[first..first + length];
+    let readme = std::fs::read_to_string("kernels/README.md").unwrap();
+    for kernel in ["layer_norm", "linear", "attention", ""] {
+        let its: Vec<&Dispatch> = layer.iter().filter(|dispatch| dispatch.kernel.starts_with(kernel)).collect();
+        let bytes: u64 = its.iter().map(|dispatch| dispatch.work.bytes).sum();
+        let flops: u64 = its.iter().map(|dispatch| dispatch.work.flops).sum();
+        let name = if kernel.is_empty() { "all".into() } else { format!("`{kernel}`") };
+        let row = format!("| {name} | {} | {:.2} | {:.3} |", its.len(), bytes as f64 / 1e6, flops as f64 / 1e9);
+        assert!(readme.contains(&row), "kernels/README.md has no row {row}");
     }
 }
 

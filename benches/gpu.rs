@@ -1,0 +1,168 @@
+//! The WebGPU kernels on one adapter, by its own timestamps: GFLOP/s, GB/s and their shares of what the adapter can do,
+//! measured in the same run.
+//!
+//! The adapter is `CROSSALIGN_ADAPTER` (a number of `crossalign devices`), else the best GPU, else software. Shapes are
+//! those of ViT-B/32 with 61 views, or with one on a software adapter. Bytes are those of the operands, once each.
+
+#[path = "gpu/ceiling.rs"]
+mod ceiling;
+mod input;
+
+use ceiling::Ceiling;
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use crossalign::backend::wgpu::WgpuTensor;
+use crossalign::backend::{
+    Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
+};
+use crossalign::image::{ViewSampling, plan_views};
+use std::time::{Duration, Instant};
+
+const TOKENS: usize = 50;
+const WIDTH: usize = 768;
+const HEADS: usize = 12;
+
+struct Bench<'a> {
+    criterion: &'a mut Criterion,
+    gpu: Wgpu,
+    ceiling: Ceiling,
+}
+
+impl Bench<'_> {
+    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> WgpuTensor {
+        let data = input::random(rows * cols, variance, (rows * cols) as u64);
+        self.gpu.upload(Shape::new(rows, cols), &data).expect("memory")
+    }
+
+    /// Times what `record` records, on the device; reading a small tensor submits it.
+    fn run(&mut self, name: &str, mut record: impl FnMut(&Wgpu)) {
+        let small = self.tensor(1, 1, 1.0);
+        let mut samples = Vec::new();
+        let mut total = Profile::default();
+        let mut group = self.criterion.benchmark_group("gpu");
+        group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(1));
+        group.warm_up_time(Duration::from_millis(200));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                let mut elapsed = Duration::ZERO;
+                for _ in 0..iterations {
+                    let start = Instant::now();
+                    let (_, profile) = self.gpu.profile(|| {
+                        record(&self.gpu);
+                        self.gpu.download(&small).expect("a device")
+                    });
+                    // Without timestamps: with submission and read-back.
+                    let time: Option<Duration> = profile.dispatches.iter().map(|dispatch| dispatch.time).sum();
+                    elapsed += time.unwrap_or(start.elapsed());
+                    total = profile;
+                }
+                samples.push(elapsed.as_secs_f64() / iterations as f64);
+                elapsed
+            });
+        });
+        group.finish();
+        samples.sort_by(f64::total_cmp);
+        let Some(&seconds) = samples.get(samples.len() / 2) else { return };
+        let rate = |amount: fn(&crossalign::backend::Dispatch) -> u64| {
+            total.dispatches.iter().map(amount).sum::<u64>() as f64 / seconds / 1e9
+        };
+        let (flops, bytes) = (rate(|dispatch| dispatch.work.flops), rate(|dispatch| dispatch.work.bytes));
+        let Ceiling { fma, read } = self.ceiling;
+        println!(
+            "gpu/{name}: {flops:.1} GFLOP/s, {:.0}% of the FMA ceiling ({fma:.0}); {bytes:.2} GB/s, {:.0}% of the read \
+             ceiling ({read:.1})",
+            100.0 * flops / fma,
+            100.0 * bytes / read
+        );
+    }
+}
+
+fn bench(criterion: &mut Criterion) {
+    let gpu = match std::env::var("CROSSALIGN_ADAPTER") {
+        Ok(number) => Wgpu::new(Some(number.parse().expect("a number in CROSSALIGN_ADAPTER"))),
+        Err(_) => Wgpu::new(None).or_else(|_| Wgpu::new(Some(0))),
+    };
+    let gpu = gpu.expect("an adapter");
+    println!("{}", gpu.describe());
+    let software = gpu.adapter().software;
+    let ceiling = Ceiling::measure(&gpu.adapter().name, if software { 0.01 } else { 1.0 });
+    let views = if software { 1 } else { 61 };
+    let mut bench = Bench { criterion, gpu, ceiling };
+    crop_resize(&mut bench, views);
+    for precision in [Precision::F32, Precision::F16] {
+        let layers = [
+            ("key_value", 2 * WIDTH, WIDTH, Epilogue::Store),
+            ("output", WIDTH, WIDTH, Epilogue::Accumulate),
+            ("up", 4 * WIDTH, WIDTH, Epilogue::Activate(Activation::QuickGelu)),
+            ("down", WIDTH, 4 * WIDTH, Epilogue::Accumulate),
+        ];
+        for (name, outputs, inputs, epilogue) in layers {
+            linear(&mut bench, name, views * TOKENS, Shape::new(outputs, inputs), epilogue, precision);
+        }
+    }
+    layer_norm(&mut bench, views * TOKENS);
+    attention(&mut bench, views);
+    weighted_similarity(&mut bench, views, if software { 50 } else { 1000 });
+}
+
+fn crop_resize(bench: &mut Bench<'_>, views: usize) {
+    let picture = input::picture(1024, 768);
+    let boxes = ViewSampling { count: views, ..Default::default() }.boxes(picture.as_rgb()).expect("default ranges");
+    let plan = plan_views((1024, 768), &boxes, 224).expect("boxes of this picture");
+    let layout = PatchLayout::new(32, [0.5; 3], [0.5; 3]).expect("a layout");
+    let views = plan.views().len();
+    let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");
+    bench.run(&format!("crop_resize {views} views 1024x768"), |gpu| {
+        let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
+        gpu.crop_resize(picture.as_rgb(), &plan, 0..views, output).expect("a valid call");
+    });
+}
+
+fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue: Epilogue, precision: Precision) {
+    let weight = input::random(shape.len(), 1.0 / shape.cols as f32, 1);
+    let layer = bench.gpu.pack(shape, &weight, None, precision).expect("memory");
+    let x = bench.tensor(rows, shape.cols, 1.0);
+    let mut out = bench.gpu.allocate(Shape::new(rows, shape.rows)).expect("memory");
+    bench.run(&format!("linear {name} {rows}x{}x{} {precision}", shape.rows, shape.cols), |gpu| {
+        gpu.linear(&x, &layer, epilogue, &mut out).expect("a valid call");
+    });
+}
+
+fn layer_norm(bench: &mut Bench<'_>, rows: usize) {
+    let (x, gamma, beta) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
+    let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
+    bench.run(&format!("layer_norm {rows}x{WIDTH}"), |gpu| {
+        gpu.layer_norm(&x, &gamma, &beta, 1e-5, &mut out).expect("a valid call");
+    });
+}
+
+fn attention(bench: &mut Bench<'_>, views: usize) {
+    let offsets: Vec<u32> = (0..=views).map(|view| (view * TOKENS) as u32).collect();
+    let rows = views * TOKENS;
+    let (queries, keys_values) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(rows, 2 * WIDTH, 1.0));
+    let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
+    bench.run(&format!("attention {views} views of {TOKENS} tokens"), |gpu| {
+        gpu.attention(&queries, &keys_values, &offsets, &offsets, HEADS, false, &mut out).expect("a valid call");
+    });
+}
+
+fn weighted_similarity(bench: &mut Bench<'_>, views: usize, classes: usize) {
+    let offsets = input::ragged(classes, 40, 60, 1);
+    let texts = offsets[classes] as usize;
+    let shape = Shape::new(texts, 512);
+    let packed = bench.gpu.pack(shape, &input::random(shape.len(), 1.0 / 512.0, 1), None, Precision::F32);
+    let packed = packed.expect("memory");
+    let (f, w, v) = (bench.tensor(views, 512, 1.0 / 512.0), bench.tensor(1, views, 1.0), bench.tensor(1, texts, 1.0));
+    let mut out = bench.gpu.allocate(Shape::new(1, classes)).expect("memory");
+    for (name, reduction) in [("weighted mean", Reduction::WeightedMean), ("best 5", Reduction::BestMean(5))] {
+        bench.run(&format!("weighted_similarity {views} views {texts} texts {name}"), |gpu| {
+            gpu.weighted_similarity(&f, &w, &packed, &v, &offsets, reduction, &mut out).expect("a valid call");
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().without_plots().nresamples(10_000);
+    targets = bench
+}
+criterion_main!(benches);
