@@ -2,12 +2,14 @@
 //
 // queries and out [·, width], keys_values [·, 2·width] (keys, then values); head h takes columns h·d .. (h+1)·d.
 // Workgroup: up to 8 queries of a sequence, one head, up to 128 columns of it.
-// Workgroup memory: the scores of 8 queries for 128 keys and 32 columns of the queries, 5 KiB. The keys are walked
+// Workgroup memory: the scores of 8 queries for 128 keys and 32 columns of the queries, 5.6 KiB. The keys are walked
 // in blocks of 128; from the second block on the sums so far are scaled to the new maximum (online softmax).
 
 const QUERIES: u32 = 8;
 const KEYS: u32 = 128;
 const PIECE: u32 = 32;
+// Invocations that share a query's softmax: KEYS / QUERIES.
+const SHARE: u32 = 16;
 
 struct Params {
     items: u32,
@@ -30,6 +32,7 @@ struct Params {
 
 var<workgroup> query_piece: array<f32, QUERIES * PIECE>;
 var<workgroup> scores: array<f32, QUERIES * KEYS>;
+var<workgroup> partial: array<f32, KEYS>;
 // Of each query: the maximum so far, the sum of its weights, and what its older sums are scaled by.
 var<workgroup> maxima: array<f32, QUERIES>;
 var<workgroup> totals: array<f32, QUERIES>;
@@ -91,27 +94,40 @@ fn attention(
         }
         workgroupBarrier();
 
-        // One query an invocation: the maximum, then the weights, in the keys' order.
-        if lane < QUERIES {
-            let visible = item.w + select(0, lane, params.causal == 1);
-            let end = min(KEYS, max(visible, block) - block);
-            var maximum = maxima[lane];
-            for (var i = 0u; i < end; i++) {
-                maximum = max(maximum, scores[lane * KEYS + i]);
+        // 16 invocations a query: the maximum, then the weights, then their sum.
+        let query = lane / SHARE;
+        let visible = item.w + select(0, query, params.causal == 1);
+        let end = min(KEYS, max(visible, block) - block);
+        var maximum = maxima[query];
+        for (var i = lane % SHARE; i < end; i += SHARE) {
+            maximum = max(maximum, scores[query * KEYS + i]);
+        }
+        partial[lane] = maximum;
+        workgroupBarrier();
+        for (var i = 0u; i < SHARE; i++) {
+            maximum = max(maximum, partial[query * SHARE + i]);
+        }
+        workgroupBarrier();
+        var total = 0.0;
+        for (var i = lane % SHARE; i < KEYS; i += SHARE) {
+            var weight = 0.0;
+            if i < end {
+                weight = exp(scores[query * KEYS + i] - maximum);
             }
-            let older = exp(maxima[lane] - maximum);
-            var total = totals[lane] * older;
-            for (var i = 0u; i < KEYS; i++) {
-                var weight = 0.0;
-                if i < end {
-                    weight = exp(scores[lane * KEYS + i] - maximum);
-                }
-                scores[lane * KEYS + i] = weight;
-                total += weight;
+            scores[query * KEYS + i] = weight;
+            total += weight;
+        }
+        partial[lane] = total;
+        workgroupBarrier();
+        if lane % SHARE == 0 {
+            let older = exp(maxima[query] - maximum);
+            total = totals[query] * older;
+            for (var i = 0u; i < SHARE; i++) {
+                total += partial[lane + i];
             }
-            maxima[lane] = maximum;
-            totals[lane] = total;
-            rescale[lane] = older;
+            maxima[query] = maximum;
+            totals[query] = total;
+            rescale[query] = older;
         }
         workgroupBarrier();
 
