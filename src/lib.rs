@@ -42,6 +42,7 @@ pub mod model;
 pub mod cli;
 
 mod error;
+mod lock;
 mod output;
 
 pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, Views};

@@ -5,7 +5,8 @@ use super::layout::{Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, project};
 use crate::backend::{Backend, Shape};
 use crate::error::Result;
-use std::sync::{Mutex, PoisonError};
+use crate::lock::lock;
+use std::sync::Mutex;
 
 pub(crate) struct TextTower<B: Backend> {
     width: usize,
@@ -58,7 +59,7 @@ impl<B: Backend> TextTower<B> {
     }
 
     fn encode_batch(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
-        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut space = lock(&self.space);
         let tokens = texts.concat();
         let mut offsets = vec![0];
         offsets.extend(texts.iter().scan(0, |end, text| {

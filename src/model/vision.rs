@@ -5,8 +5,9 @@ use super::layout::{LinearWeights, Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, linear, project};
 use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape};
 use crate::error::Result;
+use crate::lock::lock;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// A picture and the views to take of it.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +73,7 @@ impl<B: Backend> VisionTower<B> {
 
     /// The views `batch`, counted through all jobs.
     fn encode_batch(&self, device: &B, jobs: &[ViewJob<'_>], batch: Range<usize>, normalize: bool) -> Result<Vec<f32>> {
-        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut space = lock(&self.space);
         let columns = 3 * (self.layout.patch() as usize).pow(2);
         device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
         let mut start = 0;

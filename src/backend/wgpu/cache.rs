@@ -1,6 +1,6 @@
 //! The driver's compiled pipelines, kept in a file for the next start.
 
-use super::queue::lock;
+use crate::lock::lock;
 use crate::output::write_whole;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! The kernels' table, and their pipelines.
 
 use super::cache::Cache;
-use super::queue::lock;
+use crate::lock::lock;
 use std::collections::HashMap;
 use std::sync::Mutex;
 

@@ -10,7 +10,8 @@ use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 pub(super) const MAX_GROUPS: u32 = 65_535;
@@ -239,11 +240,6 @@ impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue").field("adapter", &self.adapter).finish_non_exhaustive()
     }
-}
-
-/// A panic elsewhere leaves nothing here half-done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
