@@ -1,4 +1,4 @@
-//! CLIP: config, weights, tokenizer, and the two towers' forward passes, written once over a [`Backend`].
+//! CLIP: config, weights, tokenizer, and the two towers' forward passes, written once over a [`Backend`](crate::backend::Backend).
 
 mod cleaning;
 mod config;
