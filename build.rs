@@ -23,9 +23,14 @@ fn main() {
     let has_file = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
     flag("host_vulkan", drivers.into_iter().any(|folder| found(folder) && has_file(folder)));
 
+    // What builds the stand-in for NVIDIA's driver.
+    flag("host_gxx", found(Path::new("/usr/bin/g++")));
+
     // A browser, whose engine runs the WGSL kernels.
     flag("host_chromium", found(Path::new("/usr/bin/chromium")));
 
+    #[cfg(feature = "cuda")]
+    cuda::generate(Path::new("kernels/cuda/ptx"));
     #[cfg(feature = "wgpu")]
     wgsl::generate(Path::new("kernels/wgsl"));
 }
@@ -44,6 +49,55 @@ fn flag(name: &str, set: bool) {
     println!("cargo::rustc-check-cfg=cfg({name})");
     if set {
         println!("cargo::rustc-cfg={name}");
+    }
+}
+
+/// The table of `$OUT_DIR/cuda.rs`: each kernel's name and the image that it is an entry of. That is PTX, which the
+/// driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for `CROSSALIGN_CUDA_ARCH`
+/// (native), which only that architecture runs.
+#[cfg(feature = "cuda")]
+mod cuda {
+    use std::fmt::Write;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    pub fn generate(folder: &Path) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for variable in ["CROSSALIGN_NVCC", "CROSSALIGN_CUDA_ARCH"] {
+            println!("cargo::rerun-if-env-changed={variable}");
+        }
+        let nvcc = std::env::var("CROSSALIGN_NVCC").ok();
+        let files = std::fs::read_dir(folder).expect("kernels/cuda/ptx").map(|file| file.expect("a file").path());
+        let mut files: Vec<PathBuf> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "ptx")).collect();
+        files.sort();
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+        let mut table = "pub const KERNELS: &[(&str, super::Image)] = &[\n".to_string();
+        for path in files {
+            let text = std::fs::read_to_string(&path).expect("PTX can be read");
+            let path = path.canonicalize().expect("a file that is there");
+            let image = match &nvcc {
+                None => format!("super::Image::Ptx(include_str!({path:?}))"),
+                Some(nvcc) => format!("super::Image::Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
+            };
+            for line in text.lines() {
+                let name = line.strip_prefix(".visible .entry ").map(|rest| rest.trim_end_matches('('));
+                if let Some(name) = name {
+                    writeln!(table, "({name:?}, {image}),").expect("a string takes it");
+                }
+            }
+        }
+        std::fs::write(out.join("cuda.rs"), table + "];\n").expect("OUT_DIR can be written");
+    }
+
+    fn assemble(nvcc: &str, ptx: &Path, out: &Path) -> PathBuf {
+        let architecture = std::env::var("CROSSALIGN_CUDA_ARCH").unwrap_or_else(|_| "native".into());
+        let cubin = out.join(ptx.with_extension("cubin").file_name().expect("a file"));
+        let mut command = Command::new(nvcc);
+        command.arg("-cubin").arg(format!("-arch={architecture}")).arg("-o").arg(&cubin).arg(ptx);
+        let output = command.output().unwrap_or_else(|error| panic!("CROSSALIGN_NVCC={nvcc}: {error}"));
+        assert!(output.status.success(), "{nvcc} {}: {}", ptx.display(), String::from_utf8_lossy(&output.stderr));
+        cubin
     }
 }
 

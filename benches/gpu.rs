@@ -1,8 +1,9 @@
-//! The WebGPU kernels on one adapter, by its own timestamps: GFLOP/s, GB/s and their shares of what the adapter can do,
-//! measured in the same run.
+//! The kernels on one GPU, by its own timestamps: GFLOP/s, GB/s and, through wgpu, their shares of what the adapter can
+//! do, measured in the same run.
 //!
-//! The adapter is `CROSSALIGN_ADAPTER` (a number of `crossalign devices`), else the best GPU, else software. Shapes are
-//! those of ViT-B/32 with 61 views, or with one on a software adapter. Bytes are those of the operands, once each.
+//! The device is `CROSSALIGN_DEVICE` (one of `crossalign devices`), else the best GPU, else a software adapter. Shapes are
+//! those of ViT-B/32 with 61 views, or with one on a software adapter. Bytes are those of the operands, once each. In f16
+//! a layer's input is an activation, which CUDA keeps in f16.
 
 #[path = "gpu/ceiling.rs"]
 mod ceiling;
@@ -10,9 +11,8 @@ mod input;
 
 use ceiling::Ceiling;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
-use crossalign::backend::wgpu::WgpuTensor;
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
+    Activation, Backend, CropOutput, Device, DeviceTensor, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape,
 };
 use crossalign::image::{ViewSampling, plan_views};
 use std::time::{Duration, Instant};
@@ -23,18 +23,27 @@ const HEADS: usize = 12;
 
 struct Bench<'a> {
     criterion: &'a mut Criterion,
-    gpu: Wgpu,
-    ceiling: Ceiling,
+    gpu: Device,
+    ceiling: Option<Ceiling>,
 }
 
 impl Bench<'_> {
-    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> WgpuTensor {
+    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> DeviceTensor {
         let data = input::random(rows * cols, variance, (rows * cols) as u64);
         self.gpu.upload(Shape::new(rows, cols), &data).expect("memory")
     }
 
+    /// An activation of unit variance, or an empty one to write to.
+    fn activation(&self, rows: usize, cols: usize, precision: Precision) -> DeviceTensor {
+        let mut tensor = self.gpu.activation(precision).expect("memory");
+        self.gpu.reshape(&mut tensor, Shape::new(rows, cols)).expect("memory");
+        let all: Vec<u32> = (0..rows as u32).collect();
+        self.gpu.gather_rows(&self.tensor(rows, cols, 1.0), &all, &mut tensor).expect("a valid call");
+        tensor
+    }
+
     /// Times what `record` records, on the device; reading a small tensor submits it.
-    fn run(&mut self, name: &str, mut record: impl FnMut(&Wgpu)) {
+    fn run(&mut self, name: &str, mut record: impl FnMut(&Device)) {
         let small = self.tensor(1, 1, 1.0);
         let mut samples = Vec::new();
         let mut total = Profile::default();
@@ -50,6 +59,7 @@ impl Bench<'_> {
                         record(&self.gpu);
                         self.gpu.download(&small).expect("a device")
                     });
+                    let profile = profile.expect("a GPU");
                     // Without timestamps: with submission and read-back.
                     let time: Option<Duration> = profile.dispatches.iter().map(|dispatch| dispatch.time).sum();
                     elapsed += time.unwrap_or(start.elapsed());
@@ -66,25 +76,26 @@ impl Bench<'_> {
             total.dispatches.iter().map(amount).sum::<u64>() as f64 / seconds / 1e9
         };
         let (flops, bytes) = (rate(|dispatch| dispatch.work.flops), rate(|dispatch| dispatch.work.bytes));
-        let Ceiling { fma, read } = self.ceiling;
-        println!(
-            "gpu/{name}: {flops:.1} GFLOP/s, {:.0}% of the FMA ceiling ({fma:.0}); {bytes:.2} GB/s, {:.0}% of the read \
-             ceiling ({read:.1})",
-            100.0 * flops / fma,
-            100.0 * bytes / read
-        );
+        let shares = self.ceiling.map(|Ceiling { fma, read }| {
+            let (of_fma, of_read) = (100.0 * flops / fma, 100.0 * bytes / read);
+            format!(", {of_fma:.0}% of the FMA ceiling ({fma:.0}), {of_read:.0}% of the read ceiling ({read:.1})")
+        });
+        println!("gpu/{name}: {flops:.1} GFLOP/s, {bytes:.2} GB/s{}", shares.unwrap_or_default());
     }
 }
 
 fn bench(criterion: &mut Criterion) {
-    let gpu = match std::env::var("CROSSALIGN_ADAPTER") {
-        Ok(number) => Wgpu::new(Some(number.parse().expect("a number in CROSSALIGN_ADAPTER"))),
-        Err(_) => Wgpu::new(None).or_else(|_| Wgpu::new(Some(0))),
+    let gpu = match std::env::var("CROSSALIGN_DEVICE") {
+        Ok(name) => Device::open(&name, 0),
+        Err(_) => Device::open("cuda", 0).or_else(|_| Device::open("wgpu", 0)).or_else(|_| Device::open("wgpu:0", 0)),
     };
-    let gpu = gpu.expect("an adapter");
+    let gpu = gpu.expect("a GPU, or a software adapter");
     println!("{}", gpu.describe());
-    let software = gpu.adapter().software;
-    let ceiling = Ceiling::measure(&gpu.adapter().name, if software { 0.01 } else { 1.0 });
+    let software = matches!(&gpu, Device::Wgpu(wgpu) if wgpu.adapter().software);
+    let ceiling = match &gpu {
+        Device::Wgpu(wgpu) => Some(Ceiling::measure(&wgpu.adapter().name, if software { 0.01 } else { 1.0 })),
+        _ => None,
+    };
     let views = if software { 1 } else { 61 };
     let mut bench = Bench { criterion, gpu, ceiling };
     crop_resize(&mut bench, views);
@@ -100,7 +111,9 @@ fn bench(criterion: &mut Criterion) {
         }
     }
     layer_norm(&mut bench, views * TOKENS);
-    attention(&mut bench, views);
+    for precision in [Precision::F32, Precision::F16] {
+        attention(&mut bench, views, precision);
+    }
     weighted_similarity(&mut bench, views, if software { 50 } else { 1000 });
 }
 
@@ -120,8 +133,12 @@ fn crop_resize(bench: &mut Bench<'_>, views: usize) {
 fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue: Epilogue, precision: Precision) {
     let weight = input::random(shape.len(), 1.0 / shape.cols as f32, 1);
     let layer = bench.gpu.pack(shape, &weight, None, precision).expect("memory");
-    let x = bench.tensor(rows, shape.cols, 1.0);
-    let mut out = bench.gpu.allocate(Shape::new(rows, shape.rows)).expect("memory");
+    let x = bench.activation(rows, shape.cols, precision);
+    let mut out = match epilogue {
+        // The residual stream is f32.
+        Epilogue::Accumulate => bench.tensor(rows, shape.rows, 1.0),
+        _ => bench.activation(rows, shape.rows, precision),
+    };
     bench.run(&format!("linear {name} {rows}x{}x{} {precision}", shape.rows, shape.cols), |gpu| {
         gpu.linear(&x, &layer, epilogue, &mut out).expect("a valid call");
     });
@@ -135,12 +152,12 @@ fn layer_norm(bench: &mut Bench<'_>, rows: usize) {
     });
 }
 
-fn attention(bench: &mut Bench<'_>, views: usize) {
+fn attention(bench: &mut Bench<'_>, views: usize, precision: Precision) {
     let offsets: Vec<u32> = (0..=views).map(|view| (view * TOKENS) as u32).collect();
     let rows = views * TOKENS;
-    let (queries, keys_values) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(rows, 2 * WIDTH, 1.0));
-    let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
-    bench.run(&format!("attention {views} views of {TOKENS} tokens"), |gpu| {
+    let activation = |width| bench.activation(rows, width, precision);
+    let (queries, keys_values, mut out) = (activation(WIDTH), activation(2 * WIDTH), activation(WIDTH));
+    bench.run(&format!("attention {views} views of {TOKENS} tokens {precision}"), |gpu| {
         gpu.attention(&queries, &keys_values, &offsets, &offsets, HEADS, false, &mut out).expect("a valid call");
     });
 }
@@ -149,14 +166,17 @@ fn weighted_similarity(bench: &mut Bench<'_>, views: usize, classes: usize) {
     let offsets = input::ragged(classes, 40, 60, 1);
     let texts = offsets[classes] as usize;
     let shape = Shape::new(texts, 512);
-    let packed = bench.gpu.pack(shape, &input::random(shape.len(), 1.0 / 512.0, 1), None, Precision::F32);
-    let packed = packed.expect("memory");
+    let data = input::random(shape.len(), 1.0 / 512.0, 1);
+    let packed = |precision| bench.gpu.pack(shape, &data, None, precision).expect("memory");
+    let packed = [Precision::F32, Precision::F16].map(|precision| (precision, packed(precision)));
     let (f, w, v) = (bench.tensor(views, 512, 1.0 / 512.0), bench.tensor(1, views, 1.0), bench.tensor(1, texts, 1.0));
     let mut out = bench.gpu.allocate(Shape::new(1, classes)).expect("memory");
-    for (name, reduction) in [("weighted mean", Reduction::WeightedMean), ("best 5", Reduction::BestMean(5))] {
-        bench.run(&format!("weighted_similarity {views} views {texts} texts {name}"), |gpu| {
-            gpu.weighted_similarity(&f, &w, &packed, &v, &offsets, reduction, &mut out).expect("a valid call");
-        });
+    for (precision, packed) in &packed {
+        for (name, reduction) in [("weighted mean", Reduction::WeightedMean), ("best 5", Reduction::BestMean(5))] {
+            bench.run(&format!("weighted_similarity {views} views {texts} texts {name} {precision}"), |gpu| {
+                gpu.weighted_similarity(&f, &w, packed, &v, &offsets, reduction, &mut out).expect("a valid call");
+            });
+        }
     }
 }
 

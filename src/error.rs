@@ -37,6 +37,14 @@ pub enum Error {
         /// The range or shape it must have.
         expected: String,
     },
+    /// A device's memory does not hold what was asked for.
+    #[error("device {device}: {reason}")]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// What it said: that it is out of memory.
+        reason: String,
+    },
     /// A device cannot be used.
     #[error("device {device}: {reason}")]
     Device {

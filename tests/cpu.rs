@@ -38,7 +38,10 @@ levels!(
     alignment_weights,
     weighted_similarity,
     crop_resize,
-    contract
+    contract,
+    linear_of_activations,
+    attention_of_activations,
+    rows_of_activations
 );
 
 #[test]

@@ -44,6 +44,9 @@ kernels! {
     weighted_similarity: 32,
     crop_resize: 32,
     contract: 4,
+    linear_of_activations: 16,
+    attention_of_activations: 256,
+    rows_of_activations: 16,
 }
 
 fn first() -> Wgpu {

@@ -4,6 +4,8 @@ use super::{
     Backend, Cpu, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Profile, Reduction, Reference, Rgb, Shape,
     Shaped, cpu::CpuLinear, reference::ReferenceLinear,
 };
+#[cfg(feature = "cuda")]
+use super::{Cuda, CudaTensor, cuda::CudaLinear, cuda::CudaRecording};
 #[cfg(feature = "wgpu")]
 use super::{Wgpu, WgpuTensor, wgpu::WgpuLinear};
 use crate::error::{Error, Result};
@@ -23,6 +25,9 @@ pub enum Device {
     Reference(Reference),
     /// SIMD and threads.
     Cpu(Cpu),
+    /// An NVIDIA GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(Box<Cuda>),
     /// Any GPU.
     #[cfg(feature = "wgpu")]
     Wgpu(Box<Wgpu>),
@@ -33,6 +38,9 @@ pub enum Device {
 pub enum DeviceTensor {
     /// In the process's memory: the reference and the CPU backend.
     Host(HostTensor),
+    /// In the memory of an NVIDIA GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaTensor),
     /// In the memory of a GPU that wgpu drives.
     #[cfg(feature = "wgpu")]
     Wgpu(WgpuTensor),
@@ -45,14 +53,25 @@ pub enum DeviceLinear {
     Reference(ReferenceLinear),
     /// Packed by the CPU backend.
     Cpu(CpuLinear),
+    /// Packed by the CUDA backend.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaLinear),
     /// Packed by the WebGPU backend.
     #[cfg(feature = "wgpu")]
     Wgpu(WgpuLinear),
 }
 
+/// What a [`Device`] remembers of a sequence of kernels.
+#[derive(Debug, Default)]
+pub struct DeviceRecording {
+    #[cfg(feature = "cuda")]
+    cuda: CudaRecording,
+}
+
 impl Device {
     /// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N]` or `cuda[:N]`; `threads` is for the CPU
-    /// (0: as many as the machine runs at once). `auto` is a GPU where there is one, else the CPU.
+    /// (0: as many as the machine runs at once). `auto` is a GPU where there is one, through CUDA or else wgpu, and
+    /// else the CPU; `cuda` alone is the first device.
     ///
     /// # Errors
     /// When the name is none of these, or the device is not built in or not there. `auto` always finds one.
@@ -64,11 +83,13 @@ impl Device {
             _ => return Err(Error::argument("device", format!("{name:?}"), "a number after wgpu: or cuda: only")),
         };
         match kind {
-            "auto" => open_wgpu(name, None).or_else(|_| Cpu::new(threads).map(Self::Cpu)),
+            "auto" => {
+                open_cuda(name, 0).or_else(|_| open_wgpu(name, None)).or_else(|_| Cpu::new(threads).map(Self::Cpu))
+            }
             "cpu" => Cpu::new(threads).map(Self::Cpu),
             "reference" => Ok(Self::Reference(Reference)),
             "wgpu" => open_wgpu(name, number),
-            "cuda" => Err(Error::device(name, "not built in: this version has no CUDA backend")),
+            "cuda" => open_cuda(name, number.unwrap_or(0)),
             _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N] or reference")),
         }
     }
@@ -77,6 +98,11 @@ impl Device {
     pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Profile>) {
         match self {
             Self::Reference(_) | Self::Cpu(_) => (work(), None),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => {
+                let (result, profile) = cuda.profile(work);
+                (result, Some(profile))
+            }
             #[cfg(feature = "wgpu")]
             Self::Wgpu(wgpu) => {
                 let (result, profile) = wgpu.profile(work);
@@ -84,6 +110,16 @@ impl Device {
             }
         }
     }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(_: &str, index: usize) -> Result<Device> {
+    Cuda::new(index).map(|cuda| Device::Cuda(Box::new(cuda)))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(name: &str, _: usize) -> Result<Device> {
+    Err(Error::device(name, "not built in: this program was built without the feature cuda"))
 }
 
 #[cfg(feature = "wgpu")]
@@ -100,6 +136,8 @@ impl Shaped for DeviceTensor {
     fn shape(&self) -> Shape {
         match self {
             Self::Host(tensor) => tensor.shape(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(tensor) => tensor.shape(),
             #[cfg(feature = "wgpu")]
             Self::Wgpu(tensor) => tensor.shape(),
         }
@@ -111,6 +149,8 @@ impl Shaped for DeviceLinear {
         match self {
             Self::Reference(layer) => layer.shape(),
             Self::Cpu(layer) => layer.shape(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(layer) => layer.shape(),
             #[cfg(feature = "wgpu")]
             Self::Wgpu(layer) => layer.shape(),
         }
@@ -132,14 +172,14 @@ macro_rules! member {
             fn tensor<'a>(&self, tensor: &'a DeviceTensor) -> Result<&'a Self::Tensor> {
                 match tensor {
                     DeviceTensor::$tensor(tensor) => Ok(tensor),
-                    #[cfg(feature = "wgpu")]
+                    #[cfg(any(feature = "cuda", feature = "wgpu"))]
                     _ => Err(Error::argument("tensor", "one of another device", self.describe())),
                 }
             }
             fn tensor_mut<'a>(&self, tensor: &'a mut DeviceTensor) -> Result<&'a mut Self::Tensor> {
                 match tensor {
                     DeviceTensor::$tensor(tensor) => Ok(tensor),
-                    #[cfg(feature = "wgpu")]
+                    #[cfg(any(feature = "cuda", feature = "wgpu"))]
                     _ => Err(Error::argument("tensor", "one of another device", self.describe())),
                 }
             }
@@ -161,6 +201,8 @@ macro_rules! member {
 
 member!(Reference, Host, Reference);
 member!(Cpu, Host, Cpu);
+#[cfg(feature = "cuda")]
+member!(Cuda, Cuda, Cuda);
 #[cfg(feature = "wgpu")]
 member!(Wgpu, Wgpu, Wgpu);
 
@@ -170,6 +212,11 @@ macro_rules! on {
         match $device {
             Device::Reference($backend) => $body,
             Device::Cpu($backend) => $body,
+            #[cfg(feature = "cuda")]
+            Device::Cuda($backend) => {
+                let $backend = &**$backend;
+                $body
+            }
             #[cfg(feature = "wgpu")]
             Device::Wgpu($backend) => {
                 let $backend = &**$backend;
@@ -190,6 +237,7 @@ fn wrap_layer<B: Member>(_: &B, layer: B::Linear) -> DeviceLinear {
 impl Backend for Device {
     type Tensor = DeviceTensor;
     type Linear = DeviceLinear;
+    type Recording = DeviceRecording;
 
     fn describe(&self) -> String {
         on!(self, b => b.describe())
@@ -201,6 +249,10 @@ impl Backend for Device {
 
     fn allocate(&self, shape: Shape) -> Result<DeviceTensor> {
         on!(self, b => Ok(wrap_tensor(b, b.allocate(shape)?)))
+    }
+
+    fn activation(&self, precision: Precision) -> Result<DeviceTensor> {
+        on!(self, b => Ok(wrap_tensor(b, b.activation(precision)?)))
     }
 
     fn upload(&self, shape: Shape, data: &[f32]) -> Result<DeviceTensor> {
@@ -217,6 +269,18 @@ impl Backend for Device {
 
     fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<DeviceLinear> {
         on!(self, b => Ok(wrap_layer(b, b.pack(shape, weight, bias, precision)?)))
+    }
+
+    fn replay(&self, recording: &mut DeviceRecording, key: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cuda) => cuda.replay(&mut recording.cuda, key, work),
+            // These record nothing.
+            _ => {
+                let _ = (recording, key);
+                work()
+            }
+        }
     }
 
     fn crop_resize(

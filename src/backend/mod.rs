@@ -8,6 +8,8 @@
 //! batch and however many threads run: the same row gives the same bits alone and in company.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod reference;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
@@ -23,7 +25,9 @@ use crate::error::Result;
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
 pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
-pub use device::{Device, DeviceLinear, DeviceTensor};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, CudaTensor};
+pub use device::{Device, DeviceLinear, DeviceRecording, DeviceTensor};
 pub use host::HostTensor;
 pub use profile::{Dispatch, Profile, Work};
 pub use reference::Reference;
@@ -164,6 +168,9 @@ pub trait Backend: Send + Sync {
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
     type Linear: Shaped + Send + Sync;
 
+    /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
+    type Recording: Default + Send;
+
     /// The device in a few words: kind, instruction set, threads.
     fn describe(&self) -> String;
 
@@ -172,6 +179,14 @@ pub trait Backend: Send + Sync {
 
     /// A tensor of zeros.
     fn allocate(&self, shape: Shape) -> Result<Self::Tensor>;
+
+    /// An empty tensor for values that only kernels read: those of [`Backend::crop_resize`], [`Backend::linear`],
+    /// [`Backend::layer_norm`], [`Backend::attention`] and [`Backend::gather_rows`] may write it, and a device may keep
+    /// its elements in `precision`, rounded to nearest even. f32 here.
+    fn activation(&self, precision: Precision) -> Result<Self::Tensor> {
+        let _ = precision;
+        self.allocate(Shape::new(0, 0))
+    }
 
     /// A tensor with `data`, row by row.
     fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor>;
@@ -185,6 +200,14 @@ pub trait Backend: Send + Sync {
     /// Lays out the layer `x ↦ x Wᵀ + b`, with `weight` `[outputs, inputs]` row-major and `bias` `[outputs]`
     /// (none is zero). The weights are rounded to `precision`, to nearest even; the bias stays f32.
     fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<Self::Linear>;
+
+    /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
+    /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
+    /// for what it does besides. The recording must not outlive the tensors. As it is here.
+    fn replay(&self, recording: &mut Self::Recording, key: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+        let _ = (recording, key);
+        work()
+    }
 
     /// Cuts each of `plan.views()[views]` out of the picture, resamples it to `S×S` and writes it out.
     ///
@@ -284,7 +307,8 @@ pub trait Backend: Send + Sync {
     /// `out[0, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` with `sᵢⱼ = views[i]·texts[j]`.
     ///
     /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`;
-    /// class `c` owns the texts `classes[c] .. classes[c+1]`. The similarities are streamed by tiles: the matrix
+    /// class `c` owns the texts `classes[c] .. classes[c+1]`. A device with matrix units may round the views to f16
+    /// where the texts are stored in it. The similarities are streamed by tiles: the matrix
     /// `[V, T]` is never in memory. `out` is `[1, C]`.
     #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
     fn weighted_similarity(

@@ -19,6 +19,12 @@ impl Args {
             };
             lines += &format!("{name:10} {line}\n");
         }
+        #[cfg(feature = "cuda")]
+        for index in 1..crate::backend::Cuda::count().unwrap_or(0) {
+            let name = format!("cuda:{index}");
+            let line = crate::backend::Cuda::new(index).map_or_else(|error| error.to_string(), |cuda| cuda.describe());
+            lines += &format!("{name:10} {line}\n");
+        }
         #[cfg(feature = "wgpu")]
         for adapter in crate::backend::Wgpu::adapters() {
             lines += &format!("{:10} {adapter}\n", format!("wgpu:{}", adapter.index));

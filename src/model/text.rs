@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::layout::{Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, project};
+use super::transformer::{Loader, Norm, Transformer, Workspace, halved, project};
 use crate::backend::{Backend, Shape};
 use crate::error::Result;
 use crate::lock::lock;
@@ -16,7 +16,7 @@ pub(crate) struct TextTower<B: Backend> {
     transformer: Transformer<B>,
     final_norm: Norm<B>,
     projection: B::Linear,
-    space: Mutex<Workspace<B::Tensor>>,
+    space: Mutex<Workspace<B>>,
 }
 
 impl<B: Backend> TextTower<B> {
@@ -32,7 +32,7 @@ impl<B: Backend> TextTower<B> {
             transformer: Transformer::load(loader, Tower::Text, &config.text)?,
             final_norm: loader.norm(&layout.part(Part::TextNorm), width, eps)?,
             projection: loader.pack(layout.projection(weights, Tower::Text, width, config.embed)?, width)?,
-            space: Mutex::new(Workspace::new(loader.device)?),
+            space: Mutex::new(Workspace::new(loader.device, loader.precision)?),
         })
     }
 
@@ -41,7 +41,7 @@ impl<B: Backend> TextTower<B> {
     /// `texts` end with their end token, where the tower pools. They are packed one after the other without padding:
     /// attention is causal and within each text, so company changes nothing.
     pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
-        let limit = self.transformer.batch_rows(device);
+        let mut limit = self.transformer.batch_rows(device);
         let mut embeddings = Vec::with_capacity(texts.len() * self.embed);
         let mut rest = texts;
         while !rest.is_empty() {
@@ -52,8 +52,10 @@ impl<B: Backend> TextTower<B> {
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (batch, after) = rest.split_at(count);
-            embeddings.extend(self.encode_batch(device, batch, normalize)?);
-            rest = after;
+            let rows = batch.iter().map(|text| text.len()).sum();
+            let encoded = halved(self.encode_batch(device, batch, normalize), count, rows, &mut limit)?;
+            rest = if encoded.is_empty() { rest } else { after };
+            embeddings.extend(encoded);
         }
         Ok(embeddings)
     }
@@ -70,6 +72,7 @@ impl<B: Backend> TextTower<B> {
         device.reshape(&mut space.stream, Shape::new(tokens.len(), self.width))?;
         device.embed_tokens(&tokens, &offsets, &self.table, &self.positions, &mut space.stream)?;
         self.transformer.forward(device, &mut space, &offsets, &pooled)?;
-        project(device, &mut space, &self.final_norm, &self.projection, normalize)
+        project(device, &mut space, &self.final_norm, &self.projection, normalize)?;
+        device.download(&space.pooled)
     }
 }

@@ -72,35 +72,35 @@ pub(crate) struct Transformer<B: Backend> {
     blocks: Vec<Block<B>>,
 }
 
-/// Activations of one batch, allocated once and reused.
-pub(crate) struct Workspace<T> {
-    /// The patch matrix of the vision tower.
-    pub(crate) input: T,
+/// Activations of one batch, allocated once and reused. All but the first two may be kept in the weights' precision.
+pub(crate) struct Workspace<B: Backend> {
     /// The residual stream.
-    pub(crate) stream: T,
-    /// The pooled rows of the stream.
-    pub(crate) pooled: T,
+    pub(crate) stream: B::Tensor,
+    /// The pooled rows of the stream; before that, what the vision tower makes the stream of.
+    pub(crate) pooled: B::Tensor,
+    /// The patch matrix of the vision tower.
+    pub(crate) input: B::Tensor,
     /// The output of a layer norm.
-    pub(crate) normed: T,
-    queries: T,
-    keys_values: T,
-    attended: T,
+    pub(crate) normed: B::Tensor,
+    queries: B::Tensor,
+    keys_values: B::Tensor,
+    attended: B::Tensor,
     /// The middle of an MLP.
-    pub(crate) hidden: T,
+    pub(crate) hidden: B::Tensor,
 }
 
-impl<T> Workspace<T> {
-    pub(crate) fn new<B: Backend<Tensor = T>>(device: &B) -> Result<Self> {
-        let empty = || device.allocate(Shape::new(0, 0));
+impl<B: Backend> Workspace<B> {
+    pub(crate) fn new(device: &B, precision: Precision) -> Result<Self> {
+        let activation = || device.activation(precision);
         Ok(Self {
-            input: empty()?,
-            stream: empty()?,
-            pooled: empty()?,
-            normed: empty()?,
-            queries: empty()?,
-            keys_values: empty()?,
-            attended: empty()?,
-            hidden: empty()?,
+            stream: device.allocate(Shape::new(0, 0))?,
+            pooled: device.allocate(Shape::new(0, 0))?,
+            input: activation()?,
+            normed: activation()?,
+            queries: activation()?,
+            keys_values: activation()?,
+            attended: activation()?,
+            hidden: activation()?,
         })
     }
 }
@@ -142,13 +142,7 @@ impl<B: Backend> Transformer<B> {
     ///
     /// Sequence `s` owns the rows `offsets[s] .. offsets[s + 1]`; `pooled` has one row of each sequence, its last
     /// one where the attention is causal. The last block computes those rows only, once it has all keys and values.
-    pub(crate) fn forward(
-        &self,
-        device: &B,
-        space: &mut Workspace<B::Tensor>,
-        offsets: &[u32],
-        pooled: &[u32],
-    ) -> Result<()> {
+    pub(crate) fn forward(&self, device: &B, space: &mut Workspace<B>, offsets: &[u32], pooled: &[u32]) -> Result<()> {
         let Workspace { stream, pooled: pooled_stream, normed, queries, keys_values, attended, hidden, .. } = space;
         let one_each: Vec<u32> = (0..=pooled.len() as u32).collect();
         let activate = Epilogue::Activate(self.config.activation);
@@ -193,18 +187,30 @@ pub(crate) fn linear<B: Backend>(
     device.linear(input, layer, epilogue, out)
 }
 
-/// Norm and projection of the pooled rows: the embeddings, of unit length with `normalize`.
+/// A batch's embeddings; none where its `rows` do not fit the device's memory: then the `limit` of rows is halved, for
+/// the next try. A batch of one item that does not fit is an error.
+pub(crate) fn halved(batch: Result<Vec<f32>>, items: usize, rows: usize, limit: &mut usize) -> Result<Vec<f32>> {
+    match batch {
+        Err(Error::OutOfMemory { .. }) if items > 1 => {
+            *limit = rows / 2;
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}
+
+/// Norm and projection of the pooled rows, in their place: the embeddings, of unit length with `normalize`.
 pub(crate) fn project<B: Backend>(
     device: &B,
-    space: &mut Workspace<B::Tensor>,
+    space: &mut Workspace<B>,
     norm: &Norm<B>,
     projection: &B::Linear,
     normalize: bool,
-) -> Result<Vec<f32>> {
+) -> Result<()> {
     norm.apply(device, &space.pooled, &mut space.normed)?;
     linear(device, &space.normed, projection, Epilogue::Store, &mut space.pooled)?;
     if normalize {
         device.l2_normalize(&mut space.pooled)?;
     }
-    device.download(&space.pooled)
+    Ok(())
 }

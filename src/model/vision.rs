@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::layout::{LinearWeights, Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, linear, project};
+use super::transformer::{Loader, Norm, Transformer, Workspace, halved, linear, project};
 use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape};
 use crate::error::Result;
 use crate::lock::lock;
@@ -30,7 +30,9 @@ pub(crate) struct VisionTower<B: Backend> {
     transformer: Transformer<B>,
     post_norm: Norm<B>,
     projection: B::Linear,
-    space: Mutex<Workspace<B::Tensor>>,
+    space: Mutex<Workspace<B>>,
+    /// Of [`VisionTower::forward`].
+    recording: Mutex<B::Recording>,
 }
 
 impl<B: Backend> VisionTower<B> {
@@ -55,7 +57,8 @@ impl<B: Backend> VisionTower<B> {
             transformer: Transformer::load(loader, Tower::Vision, &config.vision)?,
             post_norm: loader.norm(&layout.part(Part::VisionNorm), width, eps)?,
             projection: loader.pack(layout.projection(weights, Tower::Vision, width, config.embed)?, width)?,
-            space: Mutex::new(Workspace::new(device)?),
+            space: Mutex::new(Workspace::new(device, loader.precision)?),
+            recording: Mutex::default(),
         })
     }
 
@@ -64,9 +67,12 @@ impl<B: Backend> VisionTower<B> {
     pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
         let mut embeddings = Vec::with_capacity(views * self.embed);
-        let step = (self.transformer.batch_rows(device) / (self.patches + 1)).max(1);
-        for from in (0..views).step_by(step) {
-            embeddings.extend(self.encode_batch(device, jobs, from..views.min(from + step), normalize)?);
+        let mut limit = self.transformer.batch_rows(device);
+        while embeddings.len() < views * self.embed {
+            let first = embeddings.len() / self.embed;
+            let count = (limit / (self.patches + 1)).clamp(1, views - first);
+            let batch = self.encode_batch(device, jobs, first..first + count, normalize);
+            embeddings.extend(halved(batch, count, count * (self.patches + 1), &mut limit)?);
         }
         Ok(embeddings)
     }
@@ -88,15 +94,23 @@ impl<B: Backend> VisionTower<B> {
             start = end;
         }
 
-        let tokens = self.patches + 1;
-        let Workspace { input, hidden, normed, stream, .. } = &mut *space;
-        linear(device, input, &self.patch_embedding, Epilogue::Store, hidden)?;
-        device.reshape(normed, Shape::new(batch.len() * tokens, self.width))?;
-        device.add_positions(hidden, &self.class, &self.positions, normed)?;
-        self.pre_norm.apply(device, normed, stream)?;
+        let mut recording = lock(&self.recording);
+        let key = 2 * batch.len() + usize::from(normalize);
+        device.replay(&mut recording, key, || self.forward(device, &mut space, batch.len(), normalize))?;
+        device.download(&space.pooled)
+    }
 
-        let offsets: Vec<u32> = (0..=batch.len()).map(|view| (view * tokens) as u32).collect();
-        self.transformer.forward(device, &mut space, &offsets, &offsets[..batch.len()])?;
-        project(device, &mut space, &self.post_norm, &self.projection, normalize)
+    /// From the patch matrix of so many views, in `space.input`, to their embeddings, in `space.pooled`.
+    fn forward(&self, device: &B, space: &mut Workspace<B>, views: usize, normalize: bool) -> Result<()> {
+        let tokens = self.patches + 1;
+        let Workspace { input, hidden, pooled, stream, .. } = space;
+        linear(device, input, &self.patch_embedding, Epilogue::Store, hidden)?;
+        device.reshape(pooled, Shape::new(views * tokens, self.width))?;
+        device.add_positions(hidden, &self.class, &self.positions, pooled)?;
+        self.pre_norm.apply(device, pooled, stream)?;
+
+        let offsets: Vec<u32> = (0..=views).map(|view| (view * tokens) as u32).collect();
+        self.transformer.forward(device, space, &offsets, &offsets[..views])?;
+        project(device, space, &self.post_norm, &self.projection, normalize)
     }
 }

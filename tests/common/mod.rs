@@ -1,6 +1,9 @@
 //! Reference data: what PyTorch, transformers and Pillow computed.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
 use crossalign::backend::{Rgb, SimdLevel};
 use crossalign::image::CropBox;
 use crossalign::model::{Activation, Model, ModelOptions};

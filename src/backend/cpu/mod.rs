@@ -76,6 +76,7 @@ impl Cpu {
 impl Backend for Cpu {
     type Tensor = HostTensor;
     type Linear = CpuLinear;
+    type Recording = ();
 
     fn describe(&self) -> String {
         format!("cpu: {:?}, {} threads", self.level, self.threads())

@@ -24,6 +24,7 @@ pub struct Reference;
 impl Backend for Reference {
     type Tensor = HostTensor;
     type Linear = ReferenceLinear;
+    type Recording = ();
 
     fn describe(&self) -> String {
         "reference: scalar, 1 thread".into()

@@ -76,6 +76,7 @@ impl Wgpu {
 impl Backend for Wgpu {
     type Tensor = WgpuTensor;
     type Linear = WgpuLinear;
+    type Recording = ();
 
     fn describe(&self) -> String {
         format!("wgpu:{}: {}", self.0.adapter.index, self.0.adapter)

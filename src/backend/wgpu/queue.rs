@@ -31,7 +31,7 @@ pub(super) struct Queue {
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profile>>,
     /// What the driver reported last, outside any call's own result.
-    fault: Arc<Mutex<Option<String>>>,
+    fault: Arc<Mutex<Option<Error>>>,
     /// Bytes of the largest storage binding.
     pub(super) max_binding: u64,
     /// What a binding's start must be a multiple of, in bytes.
@@ -81,19 +81,21 @@ impl Queue {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::device(format!("wgpu:{}", about.index), error.to_string()))?;
-        let fault: Arc<Mutex<Option<String>>> = Arc::default();
-        let report = |fault: &Arc<Mutex<Option<String>>>| {
-            let fault = fault.clone();
-            move |message: String| {
-                lock(&fault).get_or_insert(message);
-            }
-        };
-        let (uncaptured, lost) = (report(&fault), report(&fault));
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured(error.to_string())));
+        let fault: Arc<Mutex<Option<Error>>> = Arc::default();
+        let (uncaptured, lost) = (fault.clone(), fault.clone());
+        let name = format!("wgpu:{}", about.index);
+        let device_name = name.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let (device, reason) = (device_name.clone(), error.to_string());
+            lock(&uncaptured).get_or_insert(match error {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { device, reason },
+                _ => Error::Device { device, reason },
+            });
+        }));
         device.set_device_lost_callback(move |reason, message| {
             // Dropping the device is no loss.
             if reason != wgpu::DeviceLostReason::Destroyed {
-                lost(format!("device lost: {message}"));
+                lock(&lost).get_or_insert(Error::device(name.clone(), format!("device lost: {message}")));
             }
         });
         Ok(Self {
@@ -111,10 +113,7 @@ impl Queue {
 
     /// An error where the driver has reported one.
     fn check(&self) -> Result<()> {
-        match lock(&self.fault).take() {
-            None => Ok(()),
-            Some(message) => Err(Error::device(format!("wgpu:{}", self.adapter.index), message)),
-        }
+        lock(&self.fault).take().map_or(Ok(()), Err)
     }
 
     /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.

@@ -38,6 +38,9 @@ impl WgpuTensor {
 
     pub(super) fn reshape(&mut self, queue: &Queue, shape: Shape) -> Result<()> {
         if bytes(shape)? > self.buffer.size() {
+            // The old memory goes first, so that both need not fit.
+            self.shape = Shape::new(0, 0);
+            self.buffer = queue.buffer(0)?;
             self.buffer = queue.buffer(bytes(shape)?)?;
         }
         self.shape = shape;

@@ -68,7 +68,7 @@ fn totals(profile: &Profile) -> Vec<Total> {
 
 /// The dispatches of one layer: each layer has its attention once, so they are those from one attention up to the next.
 fn layer(dispatches: &[Dispatch]) -> Option<&[Dispatch]> {
-    let mut attention = (0..dispatches.len()).filter(|&i| dispatches[i].kernel == "attention");
+    let mut attention = (0..dispatches.len()).filter(|&i| dispatches[i].kernel.starts_with("attention"));
     Some(&dispatches[attention.next()?..attention.next()?])
 }
 

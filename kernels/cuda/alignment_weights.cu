@@ -1,0 +1,57 @@
+// alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s].
+//
+// rows [·, width], anchors [segments, width], offsets [segments + 1], out [·]; all f32.
+// Block: one segment, a warp a row at a time.
+// Shared memory: a partial maximum or sum of each warp.
+#include "reduce.cuh"
+
+namespace {
+
+constexpr unsigned WARPS = 8;
+
+struct AlignmentWeightsParams {
+    unsigned width;
+    float scale;
+    unsigned segments;
+};
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256) alignment_weights(AlignmentWeightsParams params, const float* rows, const float* anchors,
+                                             const unsigned* offsets, float* out) {
+    __shared__ float maxima[WARPS];
+    __shared__ float sums[WARPS];
+    const unsigned segment = blockIdx.x;
+    if (segment >= params.segments) return;
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned warp = threadIdx.x / 32;
+    const unsigned begin = offsets[segment];
+    const unsigned end = offsets[segment + 1];
+    const float* anchor = anchors + size_t(segment) * params.width;
+
+    float maximum = -3.4e38f;
+    for (unsigned row = begin + warp; row < end; row += WARPS) {
+        float dot = 0;
+        for (unsigned i = lane; i < params.width; i += 32) dot += rows[size_t(row) * params.width + i] * anchor[i];
+        const float logit = params.scale * sum_of_lanes(dot);
+        if (lane == 0) out[row] = logit;
+        maximum = fmaxf(maximum, logit);
+    }
+    if (lane == 0) maxima[warp] = maximum;
+    __syncthreads();
+    for (unsigned i = 0; i < WARPS; i++) maximum = fmaxf(maximum, maxima[i]);
+
+    // An invocation reads logits that others of its block wrote, behind the barrier.
+    float sum = 0;
+    for (unsigned row = begin + threadIdx.x; row < end; row += blockDim.x) {
+        const float weight = expf(out[row] - maximum);
+        out[row] = weight;
+        sum += weight;
+    }
+    sum = sum_of_lanes(sum);
+    if (lane == 0) sums[warp] = sum;
+    __syncthreads();
+    float total = 0;
+    for (unsigned i = 0; i < WARPS; i++) total += sums[i];
+    for (unsigned row = begin + threadIdx.x; row < end; row += blockDim.x) out[row] /= total;
+}

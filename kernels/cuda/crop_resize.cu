@@ -1,0 +1,111 @@
+// crop_resize: cut, resample as Pillow does, normalise and patchify.
+//
+// picture [height, width, 3] bytes, out [views · (S/P)², 3·P·P] f32 or f16. Two passes, horizontal first, each
+// clip8((2²¹ + Σ w·v) >> 22) with integer weights and bytes in between: the same bytes as every other backend.
+// Block: 16×16 pixels of one view, one thread each.
+// Shared memory: 64 rows of 16 horizontally resampled pixels, 4 KiB; taller supports go through it in bands.
+#include "element.cuh"
+
+namespace {
+
+constexpr unsigned TILE = 16;
+constexpr unsigned BAND = 64;
+// Pillow's fixed point (Resample.c).
+constexpr unsigned PRECISION_BITS = 22;
+
+struct CropResizeParams {
+    // Width of the picture, side of a view, side of a patch.
+    unsigned width;
+    unsigned size;
+    unsigned patch_side;
+    unsigned out_stride;
+    // The row of out that the first view begins at.
+    unsigned first_row;
+};
+
+struct Sum {
+    int red, green, blue;
+};
+
+__device__ __forceinline__ Sum half_of_the_unit() {
+    const int half = 1 << (PRECISION_BITS - 1);
+    return {half, half, half};
+}
+
+__device__ __forceinline__ void add(Sum& sum, int weight, unsigned bytes) {
+    sum.red += weight * int(bytes & 255);
+    sum.green += weight * int(bytes >> 8 & 255);
+    sum.blue += weight * int(bytes >> 16 & 255);
+}
+
+__device__ __forceinline__ unsigned clip8(int sum) { return unsigned(min(max(sum >> PRECISION_BITS, 0), 255)); }
+
+// One pixel of the horizontal pass, its bytes in a word.
+__device__ __forceinline__ unsigned horizontal(const unsigned char* pixel, const uint4& tap, const int* weights) {
+    Sum sum = half_of_the_unit();
+    for (unsigned i = 0; i < tap.z; i++, pixel += 3) {
+        add(sum, weights[tap.y + i], pixel[0] | unsigned(pixel[1]) << 8 | unsigned(pixel[2]) << 16);
+    }
+    return clip8(sum.red) | clip8(sum.green) << 8 | clip8(sum.blue) << 16;
+}
+
+// views: per view left and upper edge, and the taps of its columns and of its rows; taps [sets, S]: the first pixel,
+// the first weight, the number of weights; table [3, 256]: the normalised value of each byte of each channel.
+template <typename Out>
+__device__ __forceinline__ void crop_resize(const CropResizeParams& params, const unsigned char* picture,
+                                            const uint4* views, const uint4* taps, const int* weights,
+                                            const float* table, Out* out) {
+    __shared__ unsigned band[BAND * TILE];
+    const unsigned size = params.size;
+    const uint4 view = views[blockIdx.x];
+    const unsigned x = blockIdx.y * TILE + threadIdx.x;
+    const unsigned y = blockIdx.z * TILE + threadIdx.y;
+    const unsigned thread = threadIdx.y * TILE + threadIdx.x;
+
+    // The rows that this tile reads, counted from the crop's upper edge.
+    const uint4 top = taps[view.w * size + blockIdx.z * TILE];
+    const uint4 bottom = taps[view.w * size + min(blockIdx.z * TILE + TILE, size) - 1];
+    const unsigned end = bottom.x + bottom.z;
+    const uint4 tap = taps[view.w * size + min(y, size - 1)];
+    Sum sum = half_of_the_unit();
+    for (unsigned row0 = top.x; row0 < end; row0 += BAND) {
+        for (unsigned i = thread; i < BAND * TILE; i += TILE * TILE) {
+            const unsigned row = row0 + i / TILE;
+            const unsigned column = blockIdx.y * TILE + i % TILE;
+            if (row < end && column < size) {
+                const uint4 across = taps[view.z * size + column];
+                const unsigned char* pixel = picture + (size_t(view.y + row) * params.width + view.x + across.x) * 3;
+                band[i] = horizontal(pixel, across, weights);
+            }
+        }
+        __syncthreads();
+        const unsigned row_end = min(tap.x + tap.z, min(row0 + BAND, end));
+        for (unsigned row = max(tap.x, row0); row < row_end && x < size; row++) {
+            add(sum, weights[tap.y + row - tap.x], band[(row - row0) * TILE + threadIdx.x]);
+        }
+        __syncthreads();
+    }
+
+    if (x >= size || y >= size) return;
+    const unsigned patch_side = params.patch_side;
+    const unsigned grid = size / patch_side;
+    const size_t row = params.first_row + (size_t(blockIdx.x) * grid + y / patch_side) * grid + x / patch_side;
+    out += row * params.out_stride;
+    const int sums[3] = {sum.red, sum.green, sum.blue};
+    for (unsigned c = 0; c < 3; c++) {
+        const unsigned column = (c * patch_side + y % patch_side) * patch_side + x % patch_side;
+        store(out + column, table[c * 256 + clip8(sums[c])]);
+    }
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256) crop_resize_f32(CropResizeParams params, const unsigned char* picture, const uint4* views,
+                                           const uint4* taps, const int* weights, const float* table, float* out) {
+    crop_resize(params, picture, views, taps, weights, table, out);
+}
+
+extern "C" __global__ void __launch_bounds__(256) crop_resize_f16(CropResizeParams params, const unsigned char* picture, const uint4* views,
+                                           const uint4* taps, const int* weights, const float* table, __half* out) {
+    crop_resize(params, picture, views, taps, weights, table, out);
+}

@@ -1,0 +1,30 @@
+// What is done with a product before it is stored.
+#pragma once
+#include "ptx.cuh"
+
+constexpr unsigned STORE = 0;
+constexpr unsigned ACCUMULATE = 1;
+constexpr unsigned QUICK_GELU = 2;
+constexpr unsigned GELU = 3;
+constexpr unsigned GELU_TANH = 4;
+
+// x · σ(1.702 x).
+__device__ __forceinline__ float quick_gelu(float x) { return x / (1 + expf(-1.702f * x)); }
+
+// x · Φ(x); erfc keeps the digits left of 0. A call: a copy for each fragment would be most of the code.
+__device__ __noinline__ float gelu(float x) { return 0.5f * x * erfcf(-x * 0.70710678f); }
+
+// x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). A call, too.
+__device__ __noinline__ float gelu_tanh(float x) {
+    return 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
+}
+
+// A product with its bias, activated; ACCUMULATE adds what is there when it is stored.
+__device__ __forceinline__ float activate(unsigned epilogue, float x) {
+    switch (epilogue) {
+        case QUICK_GELU: return quick_gelu(x);
+        case GELU: return gelu(x);
+        case GELU_TANH: return gelu_tanh(x);
+        default: return x;
+    }
+}

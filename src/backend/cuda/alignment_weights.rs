@@ -1,0 +1,37 @@
+//! `alignment_weights`: the softmax of each segment's cosines to its anchor.
+
+use super::context::{Context, Launch};
+use super::tensor::CudaTensor;
+use crate::backend::{Shaped, Work, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    width: u32,
+    scale: f32,
+    segments: u32,
+}
+
+pub(super) fn run(
+    context: &Context,
+    rows: &CudaTensor,
+    anchors: &CudaTensor,
+    offsets: &[u32],
+    scale: f32,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+    let segments = offsets.len() - 1;
+    let params = Params { width: rows.shape().cols as u32, scale, segments: segments as u32 };
+    let bounds = context.upload(offsets)?;
+    let memories = [
+        rows.f32("alignment_weights rows")?,
+        anchors.f32("alignment_weights anchors")?,
+        &bounds,
+        out.f32("alignment_weights output")?,
+    ];
+    let bytes = rows.bytes() + anchors.bytes() + out.bytes();
+    let work = Work { bytes, flops: 2 * rows.shape().len() as u64 };
+    context.launch("alignment_weights", &params, &memories, Launch::blocks(segments, 256), work)
+}

@@ -1,0 +1,103 @@
+//! `attention`: softmax(q kᵀ / √d) v, some queries of a sequence and one head a block.
+
+use super::context::{Context, Launch};
+use super::tensor::{CudaTensor, Element};
+use crate::backend::{Shaped, Work, contract};
+use crate::error::{Error, Result};
+
+/// The parameters of attention.cu and attention_f32.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    items: i32,
+    heads: i32,
+    queries_stride: i32,
+    keys_values_stride: i32,
+    out_stride: i32,
+    causal: i32,
+    scale: f32,
+    head_dim: i32,
+}
+
+/// A kernel, the queries of its blocks, and the columns of a head that a block takes.
+struct Version {
+    kernel: &'static str,
+    queries: u32,
+    columns: usize,
+}
+
+impl Version {
+    fn choose(element: Element, head_dim: usize) -> Self {
+        let tensor_cores = |kernel| Self { kernel, queries: 64, columns: head_dim };
+        match (element, head_dim) {
+            (Element::F16, 32) => tensor_cores("attention_32"),
+            (Element::F16, 64) => tensor_cores("attention_64"),
+            (Element::F16, 80) => tensor_cores("attention_80"),
+            (Element::F16, 128) => tensor_cores("attention_128"),
+            (Element::F16, _) => Self { kernel: "attention_f16", queries: 8, columns: 128 },
+            (Element::F32, _) => Self { kernel: "attention_f32", queries: 8, columns: 128 },
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the context")]
+pub(super) fn run(
+    context: &Context,
+    queries: &CudaTensor,
+    keys_values: &CudaTensor,
+    query_offsets: &[u32],
+    key_offsets: &[u32],
+    heads: usize,
+    causal: bool,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
+    if [keys_values.element, out.element] != [queries.element; 2] {
+        let found = format!("{:?}, {:?} and {:?}", queries.element, keys_values.element, out.element);
+        return Err(Error::argument("attention storage", found, "one of all three"));
+    }
+    let width = queries.shape().cols;
+    let head_dim = width / heads;
+    let version = Version::choose(queries.element, head_dim);
+    let items = items(query_offsets, key_offsets, version.queries, causal);
+    let params = Params {
+        items: items.len() as i32,
+        heads: heads as i32,
+        queries_stride: queries.stride() as i32,
+        keys_values_stride: keys_values.stride() as i32,
+        out_stride: out.stride() as i32,
+        causal: i32::from(causal),
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        head_dim: head_dim as i32,
+    };
+    let grid = [items.len(), heads * head_dim.div_ceil(version.columns), 1];
+    let launch = Launch { grid, block: [128, 1], shared: 0 };
+    let work = Work {
+        bytes: queries.bytes() + keys_values.bytes() + out.bytes(),
+        flops: 4 * (width * scores(&items, causal)) as u64,
+    };
+    let table = context.table(&items)?;
+    context.launch(version.kernel, &params, &[&queries.memory, &keys_values.memory, &table, &out.memory], launch, work)
+}
+
+/// A block's queries: their first row and number, the first key's row, and how many keys the first query sees.
+fn items(query_offsets: &[u32], key_offsets: &[u32], at_once: u32, causal: bool) -> Vec<[u32; 4]> {
+    let mut items = Vec::new();
+    for (q, k) in query_offsets.windows(2).zip(key_offsets.windows(2)) {
+        let (queries, keys) = (q[1] - q[0], k[1] - k[0]);
+        for first in (0..queries).step_by(at_once as usize) {
+            let visible = if causal { keys - queries + first + 1 } else { keys };
+            items.push([q[0] + first, (queries - first).min(at_once), k[0], visible]);
+        }
+    }
+    items
+}
+
+/// Pairs of a query and a key that it sees, in all.
+fn scores(items: &[[u32; 4]], causal: bool) -> usize {
+    let pairs = |&[_, count, _, visible]: &[u32; 4]| {
+        let (count, visible) = (count as usize, visible as usize);
+        count * visible + if causal { count * count.saturating_sub(1) / 2 } else { 0 }
+    };
+    items.iter().map(pairs).sum()
+}

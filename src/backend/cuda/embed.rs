@@ -1,0 +1,74 @@
+//! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
+
+use super::context::{Context, Launch};
+use super::tensor::{CudaTensor, Element};
+use crate::backend::{Shaped, Work, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct TokensParams {
+    rows: u32,
+    width: u32,
+}
+
+pub(super) fn tokens(
+    context: &Context,
+    tokens: &[u32],
+    offsets: &[u32],
+    table: &CudaTensor,
+    positions: &CudaTensor,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+    let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
+    let placed: Vec<[u32; 2]> = tokens.iter().zip(places).map(|(&token, place)| [token, place]).collect();
+    let placed = context.upload(&placed)?;
+    let params = TokensParams { rows: tokens.len() as u32, width: table.shape().cols as u32 };
+    let memories = [
+        &placed,
+        table.f32("embed_tokens table")?,
+        positions.f32("embed_tokens positions")?,
+        out.f32("embed_tokens output")?,
+    ];
+    let work = Work { bytes: 3 * out.bytes() + 8 * tokens.len() as u64, flops: out.shape().len() as u64 };
+    context.launch("embed_tokens", &params, &memories, Launch::blocks(tokens.len(), 128), work)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct PositionsParams {
+    rows: u32,
+    width: u32,
+    tokens: u32,
+    patches_stride: u32,
+}
+
+pub(super) fn add_positions(
+    context: &Context,
+    patches: &CudaTensor,
+    class: &CudaTensor,
+    positions: &CudaTensor,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+    let kernel = match patches.element {
+        Element::F32 => "add_positions_f32",
+        Element::F16 => "add_positions_f16",
+    };
+    let params = PositionsParams {
+        rows: out.shape().rows as u32,
+        width: out.shape().cols as u32,
+        tokens: positions.shape().rows as u32,
+        patches_stride: patches.stride() as u32,
+    };
+    let memories = [
+        &patches.memory,
+        class.f32("add_positions class")?,
+        positions.f32("add_positions positions")?,
+        out.f32("add_positions output")?,
+    ];
+    let bytes = patches.bytes() + class.bytes() + positions.bytes() + out.bytes();
+    let work = Work { bytes, flops: out.shape().len() as u64 };
+    context.launch(kernel, &params, &memories, Launch::blocks(out.shape().rows, 128), work)
+}

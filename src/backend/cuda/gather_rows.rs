@@ -1,0 +1,36 @@
+//! `gather_rows`: a copy of chosen rows, in the element of the output.
+
+use super::context::{Context, Launch};
+use super::tensor::{CudaTensor, Element};
+use crate::backend::{Shaped, Work, contract};
+use crate::error::{Error, Result};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    count: u32,
+    width: u32,
+    input_stride: u32,
+    out_stride: u32,
+}
+
+pub(super) fn run(context: &Context, input: &CudaTensor, rows: &[u32], out: &mut CudaTensor) -> Result<()> {
+    contract::gather_rows(input.shape(), rows, out.shape())?;
+    let kernel = match (input.element, out.element) {
+        (Element::F32, Element::F32) => "gather_rows_f32_f32",
+        (Element::F32, Element::F16) => "gather_rows_f32_f16",
+        (Element::F16, Element::F16) => "gather_rows_f16_f16",
+        (Element::F16, Element::F32) => {
+            return Err(Error::argument("gather_rows output", "a tensor in f32", "an activation in f16"));
+        }
+    };
+    let params = Params {
+        count: rows.len() as u32,
+        width: input.shape().cols as u32,
+        input_stride: input.stride() as u32,
+        out_stride: out.stride() as u32,
+    };
+    let indices = context.table(rows)?;
+    let work = Work { bytes: 2 * out.bytes() + 4 * rows.len() as u64, flops: 0 };
+    context.launch(kernel, &params, &[&input.memory, &indices, &out.memory], Launch::blocks(rows.len(), 128), work)
+}

@@ -1,0 +1,21 @@
+//! `l2_normalize`: each row to length 1.
+
+use super::context::{Context, Launch};
+use super::tensor::CudaTensor;
+use crate::backend::{Shaped, Work};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    width: u32,
+}
+
+pub(super) fn run(context: &Context, tensor: &mut CudaTensor) -> Result<()> {
+    let shape = tensor.shape();
+    let params = Params { rows: shape.rows as u32, width: shape.cols as u32 };
+    let memories = [tensor.f32("l2_normalize tensor")?];
+    let work = Work { bytes: 2 * tensor.bytes(), flops: 3 * shape.len() as u64 };
+    context.launch("l2_normalize", &params, &memories, Launch::rows(shape.rows), work)
+}

@@ -1,0 +1,36 @@
+//! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
+
+use super::context::{Context, Launch};
+use super::tensor::{CudaTensor, Element};
+use crate::backend::{Shaped, Work, contract};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    width: u32,
+    eps: f32,
+    out_stride: u32,
+}
+
+pub(super) fn run(
+    context: &Context,
+    input: &CudaTensor,
+    gamma: &CudaTensor,
+    beta: &CudaTensor,
+    eps: f32,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+    let shape = input.shape();
+    let kernel = match out.element {
+        Element::F32 => "layer_norm_f32",
+        Element::F16 => "layer_norm_f16",
+    };
+    let params = Params { rows: shape.rows as u32, width: shape.cols as u32, eps, out_stride: out.stride() as u32 };
+    let memories =
+        [input.f32("layer_norm input")?, gamma.f32("layer_norm gamma")?, beta.f32("layer_norm beta")?, &out.memory];
+    let work = Work { bytes: input.bytes() + 2 * gamma.bytes() + out.bytes(), flops: 8 * shape.len() as u64 };
+    context.launch(kernel, &params, &memories, Launch::rows(shape.rows), work)
+}

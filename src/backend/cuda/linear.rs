@@ -1,0 +1,203 @@
+//! `linear`: matrix product with an epilogue, on tensor cores in f16, else in f32.
+
+use super::context::{Context, Launch};
+use super::tensor::{CudaTensor, Element};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract};
+use crate::error::{Error, Result};
+use cudarc::driver::CudaSlice;
+use half::{bf16, f16};
+
+/// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
+/// [`Cuda`](super::Cuda) backend.
+#[derive(Debug)]
+pub struct CudaLinear {
+    shape: Shape,
+    pub(super) storage: Precision,
+    pub(super) weight: CudaSlice<u8>,
+    bias: CudaSlice<u8>,
+}
+
+/// Inputs of a slab and slabs under way, as in kernels/cuda/linear.cu.
+const DEPTH: usize = 32;
+const STAGES: usize = 3;
+
+impl CudaLinear {
+    pub(super) fn new(
+        context: &Context,
+        shape: Shape,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        storage: Precision,
+    ) -> Result<Self> {
+        contract::pack(shape, weight, bias)?;
+        let stride = shape.cols.next_multiple_of(DEPTH);
+        let mut padded = vec![0.0; shape.rows * stride];
+        for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
+            row[..shape.cols].copy_from_slice(weights);
+        }
+        let weight = match storage {
+            Precision::F32 => context.upload(&padded)?,
+            Precision::F16 => context.upload(&padded.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>())?,
+            Precision::Bf16 => context.upload(&padded.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>())?,
+        };
+        let bias = context.upload(&bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec))?;
+        Ok(Self { shape, storage, weight, bias })
+    }
+
+    /// Elements from one row to the next: what is past the inputs is zero.
+    pub(super) fn stride(&self) -> usize {
+        self.shape.cols.next_multiple_of(DEPTH)
+    }
+
+    /// Bytes of the weights.
+    pub(super) fn bytes(&self) -> u64 {
+        let element = if self.storage == Precision::F32 { 4 } else { 2 };
+        (self.shape.len() * element) as u64
+    }
+}
+
+impl Shaped for CudaLinear {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: i32,
+    outputs: i32,
+    inputs: i32,
+    input_stride: i32,
+    weight_stride: i32,
+    out_stride: i32,
+    epilogue: u32,
+}
+
+pub(super) fn run(
+    context: &Context,
+    input: &CudaTensor,
+    layer: &CudaLinear,
+    epilogue: Epilogue,
+    out: &mut CudaTensor,
+) -> Result<()> {
+    contract::linear(input.shape(), layer.shape, out.shape())?;
+    let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
+    let params = Params {
+        rows: rows as i32,
+        outputs: outputs as i32,
+        inputs: inputs as i32,
+        input_stride: input.stride() as i32,
+        weight_stride: layer.stride() as i32,
+        out_stride: out.stride() as i32,
+        // As in kernels/cuda/epilogue.cuh.
+        epilogue: match epilogue {
+            Epilogue::Store => 0,
+            Epilogue::Accumulate => 1,
+            Epilogue::Activate(Activation::QuickGelu) => 2,
+            Epilogue::Activate(Activation::Gelu) => 3,
+            Epilogue::Activate(Activation::GeluTanh) => 4,
+        },
+    };
+    let tile = match input.element {
+        Element::F32 => TILE_F32,
+        Element::F16 => Tile::choose(rows, outputs, inputs, context.multiprocessors),
+    };
+    let kernel = match (input.element, layer.storage, out.element) {
+        (Element::F32, Precision::F32, Element::F32) => "linear_f32_f32",
+        (Element::F32, Precision::F16, Element::F32) => "linear_f32_f16",
+        (Element::F32, Precision::Bf16, Element::F32) => "linear_f32_bf16",
+        (Element::F16, Precision::F16, Element::F32) => tile.to_f32,
+        (Element::F16, Precision::F16, Element::F16) => tile.to_f16,
+        (input, weight, out) => {
+            let found = format!("{input:?} by {weight} into {out:?}");
+            return Err(Error::argument("linear storage", found, "F32 into F32, or F16 by f16"));
+        }
+    };
+    let launch = Launch {
+        grid: [rows.div_ceil(tile.rows), outputs.div_ceil(tile.outputs), 1],
+        block: tile.block,
+        shared: tile.shared(),
+    };
+    let passes = if epilogue == Epilogue::Accumulate { 2 } else { 1 };
+    let bytes = input.bytes() + layer.bytes() + 4 * outputs as u64 + passes * out.bytes();
+    let work = Work { bytes, flops: 2 * (rows * outputs * inputs) as u64 };
+    context.launch(kernel, &params, &[&input.memory, &layer.weight, &layer.bias, &out.memory], launch, work)
+}
+
+/// A block's part of the product, and the kernels that compute such parts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tile {
+    rows: usize,
+    outputs: usize,
+    block: [u32; 2],
+    to_f32: &'static str,
+    to_f16: &'static str,
+    /// Share of the tensor cores' rate, guessed from the operands loaded a product: no GPU has been measured.
+    efficiency: f64,
+}
+
+const TILE_F32: Tile = Tile { rows: 64, outputs: 64, block: [16, 16], to_f32: "", to_f16: "", efficiency: 1.0 };
+
+const TILES: [Tile; 2] = [
+    Tile {
+        rows: 128,
+        outputs: 128,
+        block: [256, 1],
+        to_f32: "linear_128x128_f32",
+        to_f16: "linear_128x128_f16",
+        efficiency: 0.75,
+    },
+    Tile {
+        rows: 64,
+        outputs: 64,
+        block: [128, 1],
+        to_f32: "linear_64x64_f32",
+        to_f16: "linear_64x64_f16",
+        efficiency: 0.5,
+    },
+];
+
+impl Tile {
+    /// The tile that takes the least time by this estimate: waves of blocks, each as long as its work.
+    fn choose(rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
+        let time = |tile: &Self| {
+            let blocks = rows.div_ceil(tile.rows) * outputs.div_ceil(tile.outputs);
+            // Blocks share a multiprocessor: a wave of several takes as long as they do one after the other.
+            let waves = blocks.div_ceil(multiprocessors) as f64;
+            waves * (tile.rows * tile.outputs * inputs.max(1)) as f64 / tile.efficiency
+        };
+        TILES.into_iter().min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(TILES[0])
+    }
+
+    /// Bytes of dynamic shared memory.
+    fn shared(&self) -> u32 {
+        if self.to_f32.is_empty() { 0 } else { (STAGES * (self.rows + self.outputs) * DEPTH * 2) as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Large products take the large tile, small ones the tile that keeps more multiprocessors busy.
+    #[test]
+    fn tiles() {
+        let rows = |tile: Tile| tile.rows;
+        for multiprocessors in [108, 132, 128] {
+            assert_eq!(rows(Tile::choose(61 * 50, 3072, 768, multiprocessors)), 128);
+            assert_eq!(rows(Tile::choose(61 * 257, 4096, 1024, multiprocessors)), 128);
+            assert_eq!(rows(Tile::choose(50, 768, 768, multiprocessors)), 64);
+            assert_eq!(rows(Tile::choose(61, 512, 768, multiprocessors)), 64);
+        }
+        assert_eq!(Tile::choose(0, 0, 0, 1), TILES[0]);
+    }
+
+    #[test]
+    fn shared_memory_fits_every_target() {
+        // 99 KiB of a block on sm_86, sm_89 and sm_120 (CUDA C++ Programming Guide, technical specifications).
+        for tile in TILES {
+            assert!(tile.shared() <= 99 << 10, "{tile:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Tensors in a GPU's memory.
+
+use super::context::Context;
+use crate::backend::{Precision, Shape, Shaped};
+use crate::error::{Error, Result};
+use cudarc::driver::CudaSlice;
+use half::f16;
+
+/// A row-major matrix in the GPU's memory: the tensor of the [`Cuda`](super::Cuda) backend. Its elements are f32, or
+/// f16 in an [activation](crate::backend::Backend::activation) of that precision.
+#[derive(Debug)]
+pub struct CudaTensor {
+    shape: Shape,
+    pub(super) element: Element,
+    pub(super) memory: CudaSlice<u8>,
+}
+
+/// What a tensor's elements are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    F32,
+    /// Rows begin at multiples of 16 bytes, which is what cp.async copies.
+    F16,
+}
+
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// Elements from one row of `cols` to the next.
+    fn stride(self, cols: usize) -> usize {
+        match self {
+            Self::F32 => cols,
+            Self::F16 => cols.next_multiple_of(8),
+        }
+    }
+}
+
+impl CudaTensor {
+    pub(super) fn allocate(context: &Context, shape: Shape) -> Result<Self> {
+        let memory = context.zeros(bytes(shape, Element::F32)?)?;
+        Ok(Self { shape, element: Element::F32, memory })
+    }
+
+    pub(super) fn activation(context: &Context, precision: Precision) -> Result<Self> {
+        let element = if precision == Precision::F16 { Element::F16 } else { Element::F32 };
+        Ok(Self { shape: Shape::new(0, 0), element, memory: context.memory(0)? })
+    }
+
+    pub(super) fn upload(context: &Context, shape: Shape, data: &[f32]) -> Result<Self> {
+        if data.len() != shape.len() {
+            return Err(Error::argument("upload data", format!("{} elements", data.len()), format!("{shape}")));
+        }
+        Ok(Self { shape, element: Element::F32, memory: context.upload(data)? })
+    }
+
+    pub(super) fn download(&self, context: &Context) -> Result<Vec<f32>> {
+        let found = context.download(&self.memory, bytes(self.shape, self.element)?)?;
+        Ok(match self.element {
+            Element::F32 => bytemuck::pod_collect_to_vec(&found),
+            Element::F16 => {
+                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(&found);
+                let rows = halves.chunks_exact(self.stride().max(1));
+                rows.flat_map(|row| &row[..self.shape.cols]).map(|x| x.to_f32()).collect()
+            }
+        })
+    }
+
+    pub(super) fn reshape(&mut self, context: &Context, shape: Shape) -> Result<()> {
+        let bytes = bytes(shape, self.element)?;
+        if bytes > self.memory.len() {
+            // The old memory goes first, so that both need not fit.
+            self.shape = Shape::new(0, 0);
+            context.note_move();
+            self.memory = context.memory(0)?;
+            self.memory = context.memory(bytes)?;
+        }
+        self.shape = shape;
+        Ok(())
+    }
+
+    /// Elements from one row to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.element.stride(self.shape.cols)
+    }
+
+    /// Bytes that its elements take.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.shape.len() * self.element.bytes()) as u64
+    }
+
+    /// The memory of a tensor that must be f32.
+    pub(super) fn f32(&self, name: &str) -> Result<&CudaSlice<u8>> {
+        match self.element {
+            Element::F32 => Ok(&self.memory),
+            Element::F16 => Err(Error::argument(name, "an activation in f16", "a tensor in f32")),
+        }
+    }
+}
+
+impl Shaped for CudaTensor {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+fn bytes(shape: Shape, element: Element) -> Result<usize> {
+    // An absurd shape must fail here, not wrap.
+    let stride = shape.cols.checked_next_multiple_of(8).map(|_| element.stride(shape.cols));
+    let bytes = stride.and_then(|stride| shape.rows.checked_mul(stride)?.checked_mul(element.bytes()));
+    bytes.ok_or_else(|| Error::argument("tensor", format!("shape {shape}"), "one that fits in memory"))
+}

@@ -1,0 +1,107 @@
+//! Every kernel of the CUDA backend against the reference backend, and the reference set end to end.
+//!
+//! Where there is no NVIDIA driver, a stand-in for it (tests/simt) runs the same kernel sources on the CPU, with checks
+//! for races, uninitialised and out-of-bounds access; it is built first and needs g++, without which the tests are
+//! reported as ignored.
+#![cfg(feature = "cuda")]
+
+mod common;
+mod properties;
+
+use crossalign::backend::cuda::CudaRecording;
+use crossalign::backend::{Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
+use std::process::{Command, Output};
+
+macro_rules! kernels {
+    ($($kernel:ident),+ $(,)?) => {
+        $(#[test]
+        #[cfg_attr(not(host_gxx), ignore = "no g++")]
+        fn $kernel() {
+            properties::$kernel(&device());
+        })+
+    };
+}
+
+kernels! {
+    linear,
+    layer_norm,
+    attention,
+    embed,
+    gather_rows,
+    l2_normalize,
+    alignment_weights,
+    weighted_similarity,
+    crop_resize,
+    contract,
+    linear_of_activations,
+    attention_of_activations,
+    rows_of_activations,
+}
+
+fn device() -> Cuda {
+    common::cuda::load_driver();
+    Cuda::new(0).unwrap()
+}
+
+/// A sequence runs as it is, is captured, and is replayed as a graph, also where its tensors have moved in between: with
+/// the same bits, and with the shapes that it gives them.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_recorded_sequence_gives_the_same_bits() {
+    let device = device();
+    let weight: Vec<f32> = (0..40 * 24).map(|i| (i as f32).sin()).collect();
+    let layer = device.pack(Shape::new(40, 24), &weight, None, Precision::F32).unwrap();
+    let empty = || device.allocate(Shape::new(0, 0)).unwrap();
+    let (mut recording, mut input, mut out) = (CudaRecording::default(), empty(), empty());
+    for (round, rows) in [3, 3, 3, 5, 5, 3, 5, 200, 3, 5, 3].into_iter().enumerate() {
+        let shape = Shape::new(rows, 24);
+        let data: Vec<f32> = (0..shape.len()).map(|i| (i as f32 + round as f32).cos()).collect();
+        let all: Vec<u32> = (0..rows as u32).collect();
+        device.reshape(&mut input, shape).unwrap();
+        device.gather_rows(&device.upload(shape, &data).unwrap(), &all, &mut input).unwrap();
+        let run = |out: &mut CudaTensor| {
+            device.reshape(out, Shape::new(rows, 40))?;
+            device.linear(&input, &layer, Epilogue::Store, out)?;
+            device.l2_normalize(out)
+        };
+        let mut expected = empty();
+        run(&mut expected).unwrap();
+        device.replay(&mut recording, rows, || run(&mut out)).unwrap();
+        assert_eq!(out.shape(), expected.shape());
+        assert_eq!(device.download(&out).unwrap(), device.download(&expected).unwrap(), "round {round}");
+    }
+    assert_eq!(recording.graphs(), 2);
+}
+
+/// The command line on the stand-in, with these variables.
+fn crossalign(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+    command.args(args).env("LD_LIBRARY_PATH", common::cuda::stand_in()).envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+const CLASSIFY: [&str; 8] =
+    ["classify", "models/mini/example.png", "--device", "cuda", "--views", "3", "--precision", "f16"];
+
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_driver_that_is_of_no_use_says_so() {
+    let cases = [
+        (&[("SIMT_DEVICES", "0")][..], "no CUDA-capable device"),
+        (&[("SIMT_INIT", "100")], "does not start"),
+        (&[("SIMT_INIT", "999")], "does not start"),
+        (&[("LD_LIBRARY_PATH", "")], "no NVIDIA driver"),
+    ];
+    for (variables, word) in cases {
+        let output = crossalign(&CLASSIFY, variables);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{variables:?}");
+        assert!(error.contains(word) && error.lines().count() == 1, "{variables:?}: {error}");
+        // Everything else works.
+        let output = crossalign(&["devices"], variables);
+        let devices = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && devices.contains("not available (device cuda"), "{devices}");
+    }
+    let output = crossalign(&["devices"], &[("SIMT_DEVICES", "2")]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("cuda:1 "), "two devices are listed");
+}

@@ -1,0 +1,169 @@
+//! The kernels between activations in f16: what a device rounds, and no more. On devices that keep activations in f32
+//! the same bounds hold by a distance.
+
+use super::{epilogues, numbers, rounding, run};
+use crossalign::backend::{Backend, Epilogue, Precision, Reference, Shape};
+use half::f16;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+/// Relative rounding of an f16, and the absolute one of the smallest.
+const RELATIVE: f32 = 1.0 / 2048.0;
+const ABSOLUTE: f32 = 1.0 / (1 << 25) as f32;
+
+/// Numbers of magnitude 1 at most, each an f16.
+fn halves(seed: u64, count: usize) -> Vec<f32> {
+    let data = numbers(seed, count);
+    let largest = data.iter().fold(1f32, |max, x| max.max(x.abs()));
+    data.into_iter().map(|x| f16::from_f32(x / largest).to_f32()).collect()
+}
+
+/// An activation in f16 that holds `data`.
+fn activation<B: Backend>(device: &B, shape: Shape, data: &[f32]) -> B::Tensor {
+    let mut tensor = empty(device, shape);
+    let rows: Vec<u32> = (0..shape.rows as u32).collect();
+    device.gather_rows(&device.upload(shape, data).unwrap(), &rows, &mut tensor).unwrap();
+    tensor
+}
+
+fn empty<B: Backend>(device: &B, shape: Shape) -> B::Tensor {
+    let mut tensor = device.activation(Precision::F16).unwrap();
+    device.reshape(&mut tensor, shape).unwrap();
+    tensor
+}
+
+/// Fails unless each element is within its bound and the rounding of an f16.
+fn close(found: &[f32], expected: &[f32], bound: impl Fn(usize) -> f32) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let bound = bound(i) + expected.abs() * RELATIVE + ABSOLUTE;
+        prop_assert!((found - expected).abs() <= bound, "element {i}: {found}, expected {expected} within {bound}");
+    }
+    Ok(())
+}
+
+pub fn linear<B: Backend>(device: &B) {
+    let rows = prop_oneof![3 => 1usize..40, 2 => 60usize..150];
+    let sizes = (rows, prop_oneof![1usize..20, 60usize..140], prop_oneof![1usize..150, 760usize..780]);
+    run(120, (sizes, epilogues(), any::<bool>(), any::<u64>()), |((rows, outputs, inputs), epilogue, narrow, seed)| {
+        let (shape, out_shape) = (Shape::new(outputs, inputs), Shape::new(rows, outputs));
+        let input = halves(seed, rows * inputs);
+        let (weight, bias) = (halves(seed ^ 2, shape.len()), halves(seed ^ 3, outputs));
+        // Sums accumulate in f32 only.
+        let narrow = narrow && epilogue != Epilogue::Accumulate;
+        let before = halves(seed ^ 4, out_shape.len());
+        let mut expected = Reference.upload(out_shape, &before).unwrap();
+        let mut found = if narrow { empty(device, out_shape) } else { device.upload(out_shape, &before).unwrap() };
+
+        let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
+        let x = activation(device, Shape::new(rows, inputs), &input);
+        device.linear(&x, &layer, epilogue, &mut found).unwrap();
+        let layer = Reference.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
+        let x = Reference.upload(Shape::new(rows, inputs), &input).unwrap();
+        Reference.linear(&x, &layer, epilogue, &mut expected).unwrap();
+        let bound = 2.0 * rounding(inputs) * (inputs as f32 + 2.0);
+        let found = device.download(&found).unwrap();
+        if narrow {
+            close(&found, expected.data(), |_| bound)?;
+        } else {
+            let off = |(a, b): (&f32, &f32)| (a - b).abs() > bound;
+            prop_assert!(!found.iter().zip(expected.data()).any(off), "{found:?}, expected {:?}", expected.data());
+        }
+
+        // A row alone gives the same bits as in company.
+        if epilogue != Epilogue::Accumulate {
+            let row = seed as usize % rows;
+            let alone = activation(device, Shape::new(1, inputs), &input[row * inputs..][..inputs]);
+            let shape_of_one = Shape::new(1, outputs);
+            let mut single = if narrow { empty(device, shape_of_one) } else { device.allocate(shape_of_one).unwrap() };
+            let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
+            device.linear(&alone, &layer, epilogue, &mut single).unwrap();
+            prop_assert_eq!(device.download(&single).unwrap(), &found[row * outputs..][..outputs]);
+        }
+        Ok(())
+    });
+}
+
+pub fn attention<B: Backend>(device: &B) {
+    let heads = prop_oneof![Just((1usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
+    let lengths =
+        prop::collection::vec(prop_oneof![3 => (1u32..=70, 0u32..=70), 1 => (100u32..=200, 0u32..=200)], 1..4);
+    run(50, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
+        let width = heads * dim;
+        let (mut q, mut k) = (vec![0u32], vec![0u32]);
+        for (keys, queries) in &lengths {
+            k.push(k.last().unwrap() + keys);
+            q.push(q.last().unwrap() + queries.min(keys));
+        }
+        let (rows, all) = (*q.last().unwrap() as usize, *k.last().unwrap() as usize);
+        let (shape, key_shape) = (Shape::new(rows, width), Shape::new(all, 2 * width));
+        let queries = halves(seed, shape.len());
+        let keys_values = halves(seed ^ 2, key_shape.len());
+        let mut expected = Reference.allocate(shape).unwrap();
+        let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
+        let (a, b) = (upload(shape, &queries), upload(key_shape, &keys_values));
+        Reference.attention(&a, &b, &q, &k, heads, causal, &mut expected).unwrap();
+
+        let mut found = empty(device, shape);
+        let (a, b) = (activation(device, shape, &queries), activation(device, key_shape, &keys_values));
+        device.attention(&a, &b, &q, &k, heads, causal, &mut found).unwrap();
+        let found = device.download(&found).unwrap();
+        // The weights are rounded to f16 before they meet the values, of magnitude 1.
+        let bound = 2.0 * RELATIVE + 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(all);
+        close(&found, expected.data(), |_| bound)?;
+
+        // The last sequence alone gives the same bits as in company.
+        let s = lengths.len() - 1;
+        let (count, seen) = (q[s + 1] - q[s], k[s + 1] - k[s]);
+        let part = |data: &[f32], start: u32, rows: u32, width: usize| {
+            data[start as usize * width..(start + rows) as usize * width].to_vec()
+        };
+        let of = |rows: u32, width| Shape::new(rows as usize, width);
+        let a = activation(device, of(count, width), &part(&queries, q[s], count, width));
+        let b = activation(device, of(seen, 2 * width), &part(&keys_values, k[s], seen, 2 * width));
+        let mut alone = empty(device, of(count, width));
+        device.attention(&a, &b, &[0, count], &[0, seen], heads, causal, &mut alone).unwrap();
+        prop_assert_eq!(device.download(&alone).unwrap(), part(&found, q[s], count, width));
+        Ok(())
+    });
+}
+
+pub fn rows<B: Backend>(device: &B) {
+    run(60, (1usize..20, 1usize..100, any::<u64>()), |(rows, width, seed)| {
+        let shape = Shape::new(rows, width);
+        let data = halves(seed, shape.len());
+        let gamma = halves(seed ^ 2, width);
+        let one = Shape::new(1, width);
+
+        let mut found = empty(device, shape);
+        let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
+        device.layer_norm(&upload(shape, &data), &upload(one, &gamma), &upload(one, &gamma), 1e-5, &mut found).unwrap();
+        let mut expected = Reference.allocate(shape).unwrap();
+        let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
+        let (x, g) = (upload(shape, &data), upload(one, &gamma));
+        Reference.layer_norm(&x, &g, &g, 1e-5, &mut expected).unwrap();
+        // Less than 1/√eps loses all of a spread.
+        close(&device.download(&found).unwrap(), expected.data(), |_| 400.0 * rounding(width))?;
+
+        // Copies of copies, and sums of one and a half, are exact.
+        let chosen: Vec<u32> = (0..7).map(|i| (seed as u32 ^ (i * 5)) % rows as u32).collect();
+        let copy = activation(device, shape, &data);
+        let mut found = empty(device, Shape::new(7, width));
+        device.gather_rows(&copy, &chosen, &mut found).unwrap();
+        let expected: Vec<f32> =
+            chosen.iter().flat_map(|&row| &data[row as usize * width..][..width]).copied().collect();
+        prop_assert_eq!(device.download(&found).unwrap(), expected);
+
+        let positions = numbers(seed ^ 3, (rows + 1) * width);
+        let (places, sum_shape) = (Shape::new(rows + 1, width), Shape::new(rows + 1, width));
+        let mut found = device.allocate(sum_shape).unwrap();
+        let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
+        device.add_positions(&copy, &upload(one, &gamma), &upload(places, &positions), &mut found).unwrap();
+        let mut expected = Reference.allocate(sum_shape).unwrap();
+        let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
+        let (x, class) = (upload(shape, &data), upload(one, &gamma));
+        Reference.add_positions(&x, &class, &upload(places, &positions), &mut expected).unwrap();
+        prop_assert_eq!(device.download(&found).unwrap(), expected.data());
+        Ok(())
+    });
+}

@@ -1,0 +1,42 @@
+// How many blocks share a multiprocessor. Registers are not known here, so these are upper bounds.
+#include <algorithm>
+
+#include "../executor/limits.h"
+#include "state.h"
+
+namespace driver {
+namespace {
+
+constexpr int MAX_BLOCKS = 32;
+constexpr int MAX_THREADS = 2048;
+constexpr size_t SHARED = 164 * 1024;
+// Taken from each block.
+constexpr size_t RESERVED = 1024;
+
+}  // namespace
+}  // namespace driver
+
+using namespace driver;
+
+CUDA_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, CUfunction function, int threads,
+                                                                       size_t dynamic_bytes, unsigned) {
+    const Lock lock;
+    if (const CUresult error = need_context()) return error;
+    if (threads < 1 || unsigned(threads) > function->kernel->max_threads) return CUDA_ERROR_INVALID_VALUE;
+    const int whole_warps = (threads + 31) / 32 * 32;
+    *blocks = std::min({MAX_BLOCKS, MAX_THREADS / whole_warps, int(SHARED / (dynamic_bytes + RESERVED))});
+    return CUDA_SUCCESS;
+}
+
+CUDA_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads,
+                                                              size_t dynamic_bytes) {
+    return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, dynamic_bytes, 0);
+}
+
+CUDA_API CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t* dynamic_bytes, CUfunction, int blocks, int) {
+    const Lock lock;
+    if (const CUresult error = need_context()) return error;
+    if (blocks < 1 || blocks > MAX_BLOCKS) return CUDA_ERROR_INVALID_VALUE;
+    *dynamic_bytes = std::min(SHARED / blocks - RESERVED, simt::SHARED_BYTES_OPT_IN);
+    return CUDA_SUCCESS;
+}

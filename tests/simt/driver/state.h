@@ -1,0 +1,148 @@
+// What the stand-in for the driver knows: devices, and what was made on them. All of it behind one lock.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../executor/device_memory.h"
+#include "../executor/launch.h"
+#include "cuda.h"
+#include "work.h"
+
+namespace driver {
+
+struct MemoryPool {
+    CUdevice device;
+    std::map<int, uint64_t> attributes;
+};
+
+struct Device {
+    CUdevice ordinal;
+    simt::DeviceMemory memory;
+    Context* primary = nullptr;
+    unsigned primary_uses = 0;
+    MemoryPool default_pool;
+    MemoryPool* pool = &default_pool;
+
+    Device(CUdevice ordinal, size_t bytes) : ordinal(ordinal), memory(bytes), default_pool{ordinal, {}} {}
+};
+
+struct Graph {
+    std::vector<Work> work;
+};
+
+struct GraphExec {
+    std::vector<Work> work;
+};
+
+// Work that is recorded instead of run: of the stream where that began, and of those that joined by its events.
+struct Capture {
+    Graph* graph;
+    Stream* origin;
+    CUstreamCaptureMode mode;
+    std::thread::id thread;
+    bool active = true;
+    bool valid = true;
+    std::set<Stream*> streams;
+};
+
+struct Stream {
+    Context* context;
+    bool is_default = false;
+    std::shared_ptr<Capture> capture;
+    // Counts what a capture recorded, to know whether an event is behind it.
+    uint64_t position = 0;
+    // Where another stream of the capture has waited for this one.
+    uint64_t joined = 0;
+};
+
+struct Context {
+    Device* device;
+    bool primary = false;
+    Stream default_stream;
+};
+
+struct Event {
+    Context* context;
+    bool has_time;
+    bool recorded = false;
+    std::chrono::steady_clock::time_point time;
+    // Of the last record, if that was in a capture.
+    std::shared_ptr<Capture> capture;
+    Stream* stream = nullptr;
+    uint64_t position = 0;
+};
+
+struct Function {
+    Module* module;
+    const simt::Kernel* kernel;
+    size_t max_dynamic_shared;
+};
+
+struct Module {
+    Context* context;
+    // Of PTX: the kernels that it has.
+    std::set<std::string> entries;
+    std::map<std::string, std::unique_ptr<Function>> functions;
+};
+
+class Lock {
+public:
+    Lock();
+
+private:
+    std::lock_guard<std::mutex> guard_;
+};
+
+std::vector<std::unique_ptr<Device>>& devices();
+Device* find_device(CUdevice ordinal);
+// The device whose addresses these are, allocated or not.
+Device* device_of(CUdeviceptr address);
+
+// The thread's context; nullptr if it has none.
+Context* current_context();
+
+// CUDA_SUCCESS, or why a call that needs a context cannot be served.
+CUresult need_context();
+
+// Handles that were given out and not destroyed.
+template <typename T>
+std::set<T*>& handles() {
+    static std::set<T*> all;
+    return all;
+}
+
+template <typename T>
+bool is_live(T* handle) {
+    return handles<T>().count(handle) != 0;
+}
+
+template <typename T>
+T* give_out(T* handle) {
+    handles<T>().insert(handle);
+    return handle;
+}
+
+template <typename T>
+bool destroy(T* handle) {
+    if (handles<T>().erase(handle) == 0) return false;
+    delete handle;
+    return true;
+}
+
+// A stream by its handle, also one of the default stream's; nullptr if there is none.
+Stream* find_stream(CUstream handle);
+
+// Some calls could change what a capture means: CUDA forbids them to threads that capture, and ends the capture.
+CUresult forbid_in_capture();
+
+// Runs work of a stream at once, or records it.
+CUresult submit(Stream& stream, Work work);
+
+}  // namespace driver

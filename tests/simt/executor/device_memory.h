@@ -1,0 +1,54 @@
+// The memory of a device: allocations in a range of addresses, far from each other, each access checked against them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+namespace simt {
+
+class DeviceMemory {
+public:
+    explicit DeviceMemory(size_t bytes);
+    DeviceMemory(const DeviceMemory&) = delete;
+
+    // 0 if there is not enough left.
+    uintptr_t allocate(size_t bytes);
+    // Whether it was an allocation. Its addresses are not used again for long.
+    bool free(uintptr_t address);
+
+    size_t total() const { return total_; }
+    size_t left() const { return left_; }
+
+    // Whether the address is in the device's range, allocated or not.
+    bool contains(uintptr_t address) const { return address - begin_ < bytes_; }
+
+    // Whether an access, which must begin in the range, is within an allocation.
+    bool is_allocated(uintptr_t address, size_t bytes) const {
+        const size_t offset = address - begin_;
+        return offset % GRANULE + bytes <= allocated_[offset / GRANULE] || is_allocated_slowly(offset, bytes);
+    }
+
+    // The allocation that an address is in or behind: its begin and size; false if there is none.
+    bool find(uintptr_t address, uintptr_t* begin, size_t* bytes) const;
+
+private:
+    // CUDA aligns allocations to as much.
+    static constexpr size_t GRANULE = 256;
+
+    bool is_allocated_slowly(size_t offset, size_t bytes) const;
+    void mark(size_t offset, size_t bytes, bool allocated);
+
+    uintptr_t begin_;
+    size_t bytes_;
+    size_t total_;
+    size_t left_;
+    // Where the search for the next free range begins.
+    size_t next_ = 0;
+    // How many bytes of each granule are allocated.
+    uint16_t* allocated_;
+    // Offset and size of each allocation.
+    std::map<size_t, size_t> allocations_;
+};
+
+}  // namespace simt

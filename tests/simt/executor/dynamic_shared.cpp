@@ -1,0 +1,9 @@
+// The dynamic shared memory, in an object file of its own: the build script moves it to the section of the kernels'.
+#include "../kernel/qualifiers.h"
+#include "limits.h"
+
+namespace simt {
+
+alignas(1024) unsigned char dynamic_shared[SHARED_BYTES_OPT_IN];
+
+}  // namespace simt

@@ -1,0 +1,113 @@
+#include "fragments.h"
+
+#if defined(__AVX2__) && defined(__F16C__) && defined(__FMA__)
+#include <immintrin.h>
+#else
+#include <cmath>
+
+#include "../kernel/half.h"
+#endif
+
+namespace simt {
+
+#if defined(__AVX2__) && defined(__F16C__) && defined(__FMA__)
+namespace {
+
+__m128i words(const Words4& lane) { return _mm_load_si128(reinterpret_cast<const __m128i*>(&lane)); }
+
+// Rows g and g + 8 of a, from the four lanes of the group.
+void widen_rows(const Words4 (&a)[WARP_SIZE], float (&wide)[16][16]) {
+    for (int g = 0; g < 8; g++) {
+        const __m128i low01 = _mm_unpacklo_epi32(words(a[g * 4]), words(a[g * 4 + 1]));
+        const __m128i low23 = _mm_unpacklo_epi32(words(a[g * 4 + 2]), words(a[g * 4 + 3]));
+        const __m128i high01 = _mm_unpackhi_epi32(words(a[g * 4]), words(a[g * 4 + 1]));
+        const __m128i high23 = _mm_unpackhi_epi32(words(a[g * 4 + 2]), words(a[g * 4 + 3]));
+        _mm256_store_ps(wide[g], _mm256_cvtph_ps(_mm_unpacklo_epi64(low01, low23)));
+        _mm256_store_ps(wide[g + 8], _mm256_cvtph_ps(_mm_unpackhi_epi64(low01, low23)));
+        _mm256_store_ps(wide[g] + 8, _mm256_cvtph_ps(_mm_unpacklo_epi64(high01, high23)));
+        _mm256_store_ps(wide[g + 8] + 8, _mm256_cvtph_ps(_mm_unpackhi_epi64(high01, high23)));
+    }
+}
+
+// The rows of b: word m of column g has rows 2m and 2m + 1, so that the words of a row are every eighth.
+void widen_columns(const Words2 (&b)[WARP_SIZE], __m256 (&wide)[16]) {
+    const int* const all = reinterpret_cast<const int*>(b);
+    const __m256i columns = _mm256_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56);
+    for (int m = 0; m < 4; m++) {
+        for (int half = 0; half < 2; half++) {
+            const __m256i pairs = _mm256_i32gather_epi32(all + m * 2 + half, columns, 4);
+            const __m256i even = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
+            const __m256i odd = _mm256_srli_epi32(pairs, 16);
+            // packus works within 128 bits: the four quarters are even 0–3, odd 0–3, even 4–7, odd 4–7.
+            const __m256i rows = _mm256_permute4x64_epi64(_mm256_packus_epi32(even, odd), 0b11011000);
+            wide[half * 8 + m * 2] = _mm256_cvtph_ps(_mm256_castsi256_si128(rows));
+            wide[half * 8 + m * 2 + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(rows, 1));
+        }
+    }
+}
+
+}  // namespace
+
+void multiply_add(Fragments& fragments) {
+    alignas(32) float a[16][16];
+    __m256 b[16];
+    widen_rows(fragments.a, a);
+    widen_columns(fragments.b, b);
+    // Rows g and g + 8 of two groups at once hide the latency of the sums. A row is the lower or the upper half of each
+    // of four lanes; unpacking two vectors of two lanes gives rows with columns 2–3 and 4–5 exchanged, and so back.
+    for (int g = 0; g < 8; g += 2) {
+        double* const lanes[2] = {reinterpret_cast<double*>(&fragments.c[g * 4]),
+                                  reinterpret_cast<double*>(&fragments.c[g * 4 + 4])};
+        __m256 sums[4];
+        for (int i = 0; i < 2; i++) {
+            const __m256d first = _mm256_load_pd(lanes[i]);
+            const __m256d second = _mm256_load_pd(lanes[i] + 4);
+            sums[i * 2] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_unpacklo_pd(first, second), 0b11011000));
+            sums[i * 2 + 1] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_unpackhi_pd(first, second), 0b11011000));
+        }
+        for (int k = 0; k < 16; k++) {
+            for (int i = 0; i < 2; i++) {
+                sums[i * 2] = _mm256_fmadd_ps(_mm256_broadcast_ss(&a[g + i][k]), b[k], sums[i * 2]);
+                sums[i * 2 + 1] = _mm256_fmadd_ps(_mm256_broadcast_ss(&a[g + i + 8][k]), b[k], sums[i * 2 + 1]);
+            }
+        }
+        for (int i = 0; i < 2; i++) {
+            const __m256d upper = _mm256_permute4x64_pd(_mm256_castps_pd(sums[i * 2]), 0b11011000);
+            const __m256d lower = _mm256_permute4x64_pd(_mm256_castps_pd(sums[i * 2 + 1]), 0b11011000);
+            _mm256_store_pd(lanes[i], _mm256_unpacklo_pd(upper, lower));
+            _mm256_store_pd(lanes[i] + 4, _mm256_unpackhi_pd(upper, lower));
+        }
+    }
+}
+
+#else
+
+void multiply_add(Fragments& fragments) {
+    const auto half = [](unsigned pair, int which) { return half_to_float(which % 2 == 0 ? pair & 0xffff : pair >> 16); };
+    float a[16][16], b[16][8];
+    for (int lane = 0; lane < int(WARP_SIZE); lane++) {
+        const int g = lane / 4, m = lane % 4;
+        for (int i = 0; i < 2; i++) {
+            a[g][m * 2 + i] = half(fragments.a[lane].x, i);
+            a[g + 8][m * 2 + i] = half(fragments.a[lane].y, i);
+            a[g][m * 2 + 8 + i] = half(fragments.a[lane].z, i);
+            a[g + 8][m * 2 + 8 + i] = half(fragments.a[lane].w, i);
+            b[m * 2 + i][g] = half(fragments.b[lane].x, i);
+            b[m * 2 + 8 + i][g] = half(fragments.b[lane].y, i);
+        }
+    }
+    for (int lane = 0; lane < int(WARP_SIZE); lane++) {
+        const int g = lane / 4, m = lane % 4;
+        Floats4& c = fragments.c[lane];
+        for (int k = 0; k < 16; k++) {
+            c.x = fmaf(a[g][k], b[k][m * 2], c.x);
+            c.y = fmaf(a[g][k], b[k][m * 2 + 1], c.y);
+            c.z = fmaf(a[g + 8][k], b[k][m * 2], c.z);
+            c.w = fmaf(a[g + 8][k], b[k][m * 2 + 1], c.w);
+        }
+    }
+}
+
+#endif
+
+}  // namespace simt

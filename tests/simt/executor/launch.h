@@ -1,0 +1,43 @@
+// Kernels by name, and running them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../kernel/vector_types.h"
+#include "report.h"
+
+namespace simt {
+
+class DeviceMemory;
+
+struct Parameter {
+    size_t bytes;
+    size_t alignment;
+};
+
+struct Kernel {
+    const char* name;
+    unsigned max_threads;
+    // Calls the function for one thread; each argument by its address, as cuLaunchKernel has them.
+    void (*call)(void** arguments);
+    const Parameter* parameters;
+    size_t parameter_count;
+};
+
+// nullptr if there is none.
+const Kernel* find_kernel(const char* name);
+void register_kernel(const Kernel& kernel);
+
+struct Launch {
+    const Kernel* kernel;
+    void** arguments;
+    dim3 grid;
+    dim3 block;
+    size_t shared_bytes;
+};
+
+// Runs it to the end, or to an error that it cannot go on from; false if anything was found.
+bool run(const Launch& launch, DeviceMemory& memory);
+
+}  // namespace simt

@@ -1,0 +1,107 @@
+// ldmatrix and mma.
+#include "../kernel/ptx.h"
+
+#include <cstring>
+
+#include "collective.h"
+#include "findings.h"
+#include "shared_memory.h"
+
+namespace simt {
+namespace {
+
+constexpr unsigned SIDE = 8;
+constexpr unsigned ROW_BYTES = 16;
+
+// Eight rows are read at once: as many cycles as the most that lie in the same banks, the same row counted once.
+unsigned bank_cycles(const void* const* rows) {
+    uintptr_t seen[SIDE][SIDE];
+    unsigned counts[SIDE] = {};
+    unsigned most = 0;
+    for (unsigned row = 0; row < SIDE; row++) {
+        const uintptr_t chunk = reinterpret_cast<uintptr_t>(rows[row]) / ROW_BYTES;
+        unsigned& count = counts[chunk % SIDE];
+        uintptr_t* const chunks = seen[chunk % SIDE];
+        bool known = false;
+        for (unsigned i = 0; i < count; i++) known |= chunks[i] == chunk;
+        if (known) continue;
+        chunks[count++] = chunk;
+        if (count > most) most = count;
+    }
+    return most;
+}
+
+void require_all(uint32_t lanes, const char* name) {
+    if (lanes != ALL_LANES) fail(SIMT_COLLECTIVE, nullptr, {}, "%s by the lanes 0x%08x only", name, lanes);
+}
+
+const void* call_of_ldmatrix;
+
+unsigned& word(Warp& warp, unsigned lane, unsigned matrix) { return (&warp.matrices[lane].x)[matrix]; }
+
+template <bool TRANSPOSED>
+void load(Warp& warp, uint32_t lanes) {
+    require_all(lanes, "ldmatrix");
+    for (unsigned matrix = 0; matrix < 4; matrix++) {
+        const void* const* rows = warp.rows + matrix * SIDE;
+        for (unsigned row = 0; row < SIDE; row++) {
+            const Lane& lane = warp.lanes[matrix * SIDE + row];
+            const auto address = reinterpret_cast<uintptr_t>(rows[row]);
+            if (!shared_memory.contains(address)) {
+                fail(SIMT_OUT_OF_BOUNDS, &lane, {call_of_ldmatrix}, "gives ldmatrix %p, which is not shared memory", rows[row]);
+            }
+            if (address % ROW_BYTES != 0) {
+                fail(SIMT_MISALIGNED, &lane, {call_of_ldmatrix}, "gives ldmatrix %p, no multiple of 16", rows[row]);
+            }
+            shared_memory.access<ROW_BYTES, Access::READ>(lane, address, call_of_ldmatrix);
+            if (!TRANSPOSED) {
+                unsigned words[4];
+                memcpy(words, rows[row], sizeof words);
+                for (unsigned column = 0; column < 4; column++) word(warp, row * 4 + column, matrix) = words[column];
+            } else {
+                uint16_t elements[SIDE];
+                memcpy(elements, rows[row], sizeof elements);
+                for (unsigned column = 0; column < SIDE; column++) {
+                    unsigned& pair = word(warp, column * 4 + row / 2, matrix);
+                    pair = row % 2 == 0 ? elements[column] : pair | unsigned(elements[column]) << 16;
+                }
+            }
+        }
+        executor.report.ldmatrix_matrices++;
+        executor.report.ldmatrix_cycles += bank_cycles(rows);
+    }
+}
+
+void multiply(Warp& warp, uint32_t lanes) {
+    require_all(lanes, "mma");
+    executor.report.mma++;
+    multiply_add(warp.fragments);
+}
+
+constexpr Operation LOAD = {"ldmatrix", load<false>};
+constexpr Operation LOAD_TRANSPOSED = {"ldmatrix.trans", load<true>};
+constexpr Operation MULTIPLY = {"mma", multiply};
+
+}  // namespace
+
+Switch come_to_load(const void* row, bool transposed) {
+    const Lane& lane = *executor.current;
+    lane.warp->rows[lane.index] = row;
+    call_of_ldmatrix = __builtin_return_address(0);
+    return transposed ? meet(LOAD_TRANSPOSED, ALL_LANES) : meet(LOAD, ALL_LANES);
+}
+
+Words4 take_matrices() { return executor.current->warp->matrices[executor.current->index]; }
+
+Switch come_to_product(Floats4 c, Words4 a, Words2 b) {
+    const Lane& lane = *executor.current;
+    Fragments& fragments = lane.warp->fragments;
+    fragments.a[lane.index] = a;
+    fragments.b[lane.index] = b;
+    fragments.c[lane.index] = c;
+    return meet(MULTIPLY, ALL_LANES);
+}
+
+Floats4 take_product() { return executor.current->warp->fragments.c[executor.current->index]; }
+
+}  // namespace simt

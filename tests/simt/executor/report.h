@@ -1,0 +1,44 @@
+// What a launch's checks found, and what it counted. The layout is C's: the stand-in exports it (simt_report).
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+enum SimtFinding {
+    // Two threads, one of them writing, the same bytes of shared memory, and nothing that orders them.
+    SIMT_RACE,
+    // A read of shared memory that nobody wrote.
+    SIMT_UNINITIALISED,
+    // Shared memory that a cp.async still writes to.
+    SIMT_IN_FLIGHT,
+    // An access outside every allocation, the launch's shared memory or an array's bounds.
+    SIMT_OUT_OF_BOUNDS,
+    // An address that is no multiple of the access's size.
+    SIMT_MISALIGNED,
+    // A barrier that not all threads of the block reach.
+    SIMT_BARRIER,
+    // A collective that not all lanes of its mask reach.
+    SIMT_COLLECTIVE,
+    // More bank conflicts than SIMT_MAX_LDMATRIX_CONFLICT allows.
+    SIMT_CONFLICT,
+    // What C++ leaves undefined: a division by zero.
+    SIMT_UNDEFINED,
+    SIMT_FINDINGS,
+};
+
+struct SimtReport {
+    uint64_t findings[SIMT_FINDINGS];
+    // 8×8 matrices that ldmatrix read, and the cycles that it took for their bank conflicts: as many at best.
+    uint64_t ldmatrix_matrices;
+    uint64_t ldmatrix_cycles;
+    uint64_t mma;
+    uint64_t barriers;
+    // Bytes that the threads asked for; nothing is merged or cached.
+    uint64_t global_bytes_read;
+    uint64_t global_bytes_written;
+    // The first finding, in words.
+    char message[512];
+};
+
+}  // extern "C"

@@ -1,0 +1,59 @@
+// Shuffles, votes and the barrier of a warp.
+#include "../kernel/warp.h"
+
+#include "collective.h"
+
+namespace simt {
+namespace {
+
+// CUDA leaves the value of a lane that takes no part undefined: one that shows.
+constexpr unsigned UNDEFINED = 0xffffffffu;
+
+void shuffle_values(Warp& warp, uint32_t lanes) {
+    unsigned results[WARP_SIZE];
+    for (unsigned lane = 0; lane < WARP_SIZE; lane++) {
+        const unsigned source = warp.sources[lane] % WARP_SIZE;
+        results[lane] = lanes >> source & 1 ? warp.values[source] : UNDEFINED;
+    }
+    for (unsigned lane = 0; lane < WARP_SIZE; lane++) {
+        if (lanes >> lane & 1) warp.values[lane] = results[lane];
+    }
+}
+
+void count_votes(Warp& warp, uint32_t lanes) {
+    unsigned votes = 0;
+    for (unsigned lane = 0; lane < WARP_SIZE; lane++) votes |= (lanes >> lane & 1 & warp.values[lane]) << lane;
+    for (unsigned lane = 0; lane < WARP_SIZE; lane++) {
+        if (lanes >> lane & 1) warp.values[lane] = votes;
+    }
+}
+
+// Orders memory if all lanes take part; what one of some lanes orders is not tracked.
+void sync_lanes(Warp& warp, uint32_t lanes) {
+    if (lanes == warp.alive) warp.sync_time = ++executor.now;
+}
+
+constexpr Operation SHUFFLE = {"a shuffle", shuffle_values};
+constexpr Operation BALLOT = {"a vote", count_votes};
+constexpr Operation WARP_BARRIER = {"__syncwarp", sync_lanes};
+
+}  // namespace
+
+Switch come_to_shuffle(unsigned mask, unsigned value, unsigned source_lane) {
+    const Lane& lane = *executor.current;
+    lane.warp->values[lane.index] = value;
+    lane.warp->sources[lane.index] = source_lane;
+    return meet(SHUFFLE, mask);
+}
+
+Switch come_to_ballot(unsigned mask, bool vote) {
+    const Lane& lane = *executor.current;
+    lane.warp->values[lane.index] = vote;
+    return meet(BALLOT, mask);
+}
+
+Switch come_to_warp_barrier(unsigned mask) { return meet(WARP_BARRIER, mask); }
+
+unsigned take_value() { return executor.current->warp->values[executor.current->index]; }
+
+}  // namespace simt
