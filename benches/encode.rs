@@ -23,7 +23,7 @@ fn bench(criterion: &mut Criterion) {
         plan_views((1024, 768), &boxes, 224).expect("boxes of this picture")
     };
     let threads = input::thread_counts().last().expect("at least one");
-    for (precision, views) in [(Precision::F32, &[61, 16, 1][..]), (Precision::Bf16, &[16, 1])] {
+    for (precision, views) in [(Precision::F32, &[61, 16, 1][..]), (Precision::Bf16, &[61, 16, 1])] {
         let config = Config::named("ViT-B-32").expect("a published architecture");
         let options = ModelOptions { device: "cpu".into(), threads, precision, ..Default::default() };
         let model = Model::random(config, &options).expect("a CPU");
@@ -38,7 +38,8 @@ fn bench(criterion: &mut Criterion) {
 
         for &views in views {
             let plan = plan(views);
-            let work = Work::Flops(model.config().vision_flops() * views as f64);
+            let flops = model.config().vision_flops() * views as f64;
+            let work = if precision == Precision::Bf16 { Work::Bf16(flops) } else { Work::Flops(flops) };
             let name = format!("ViT-B-32 {views} views {precision} x{threads}");
             group.bench(&name, threads, views as u64, work, || {
                 black_box(encode(&plan));

@@ -1,4 +1,4 @@
-//! f32 multiply-adds that never leave the registers.
+//! Multiply-adds that never leave the registers, of f32 and of bf16 pairs.
 
 use crossalign::backend::SimdLevel;
 use std::hint::black_box;
@@ -11,7 +11,7 @@ pub fn flops(steps: usize) -> f64 {
     let lanes = match SimdLevel::best() {
         SimdLevel::Portable => portable::LANES,
         SimdLevel::Avx2 => 8,
-        SimdLevel::Avx512 => 16,
+        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 => 16,
     };
     (2 * lanes * CHAINS * steps) as f64
 }
@@ -21,7 +21,7 @@ pub fn run(steps: usize) {
     match SimdLevel::best() {
         // SAFETY: `best` is a level that this machine's processor has.
         #[cfg(target_arch = "x86_64")]
-        SimdLevel::Avx512 => unsafe { x86::avx512(steps) },
+        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 => unsafe { x86::avx512(steps) },
         // SAFETY: `best` is a level that this machine's processor has.
         #[cfg(target_arch = "x86_64")]
         SimdLevel::Avx2 => unsafe { x86::avx2(steps) },
@@ -29,10 +29,38 @@ pub fn run(steps: usize) {
     }
 }
 
+/// Operations of [`run_bf16`]; none where the machine has no such instruction.
+pub fn bf16_flops(steps: usize) -> Option<f64> {
+    (SimdLevel::best() == SimdLevel::Avx512Bf16).then_some((4 * 16 * CHAINS * steps) as f64)
+}
+
+/// `steps` dot products of pairs on each chain.
+pub fn run_bf16(steps: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if SimdLevel::best() == SimdLevel::Avx512Bf16 {
+        // SAFETY: `best` is a level that this machine's processor has.
+        unsafe { x86::bf16(steps) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{CHAINS, black_box};
     use std::arch::x86_64::*;
+
+    /// `x ← x + 0·0 + 0·0`.
+    #[target_feature(enable = "avx512bf16,avx512f")]
+    pub fn bf16(steps: usize) {
+        // SAFETY: any bits are pairs of bf16.
+        let zero: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi32(black_box(0))) };
+        let mut chains = [_mm512_set1_ps(1.0); CHAINS];
+        for _ in 0..steps {
+            for x in &mut chains {
+                *x = _mm512_dpbf16_ps(*x, zero, zero);
+            }
+        }
+        black_box(chains);
+    }
 
     /// `x ← x/2 + 1` on every chain: it converges to 2, so no operand is ever slow.
     macro_rules! chains {

@@ -2,6 +2,7 @@
 //!
 //! | ceiling | measured as |
 //! | --- | --- |
+//! | bf16, GFLOP/s | the same of AVX512-BF16 dot products, where the machine has them |
 //! | FMA, GFLOP/s | independent chains of f32 multiply-adds in registers, at [`SimdLevel::best`](crossalign::backend::SimdLevel) |
 //! | read, GB/s | the sum of a buffer far larger than the last-level cache |
 //!
@@ -27,6 +28,8 @@ const SAMPLES: usize = 10;
 pub struct Ceiling {
     /// f32 operations, 10⁹ a second; a multiply-add is two.
     pub fma: f64,
+    /// The same of bf16 dot products, where the machine has them.
+    pub bf16: Option<f64>,
     /// Bytes read from memory, 10⁹ a second.
     pub read: f64,
 }
@@ -47,6 +50,8 @@ impl Ceiling {
         let parts: Vec<&[u64]> = buffer.chunks(buffer.len().div_ceil(threads)).collect();
         Self {
             fma: flops / fastest(threads, 40, |_| fma::run(STEPS)) / 1e9,
+            bf16: fma::bf16_flops(STEPS)
+                .map(|flops| flops * threads as f64 / fastest(threads, 40, |_| fma::run_bf16(STEPS)) / 1e9),
             read: BYTES as f64 / fastest(threads, 10, |thread| sum(parts[thread])) / 1e9,
         }
     }
@@ -90,6 +95,8 @@ fn sum(buffer: &[u64]) {
 pub enum Work {
     /// f32 operations, two for each multiply-add; against the FMA ceiling.
     Flops(f64),
+    /// Operations on bf16 pairs; against the ceiling of their dot product where the machine has it, else of FMA.
+    Bf16(f64),
     /// Operations of 32-bit integers, two for each multiply-add; against the FMA ceiling, of which integers can
     /// reach half at best: their multiply-add is two instructions.
     IntegerOps(f64),
@@ -102,6 +109,10 @@ impl Work {
     fn rate(self, seconds: f64, ceiling: Ceiling) -> String {
         let (amount, unit, name, ceiling) = match self {
             Self::Flops(amount) => (amount, "GFLOP/s", "FMA", ceiling.fma),
+            Self::Bf16(amount) => match ceiling.bf16 {
+                Some(bf16) => (amount, "GFLOP/s", "bf16", bf16),
+                None => (amount, "GFLOP/s", "FMA", ceiling.fma),
+            },
             Self::IntegerOps(amount) => (amount, "integer Gop/s", "FMA", ceiling.fma),
             Self::Bytes(amount) => (amount, "GB/s", "read", ceiling.read),
         };

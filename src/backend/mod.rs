@@ -86,7 +86,8 @@ pub enum Precision {
     F32,
     /// IEEE half precision, widened to f32 as it is read, or multiplied as it is by a GPU's matrix units.
     F16,
-    /// The upper half of an f32, widened to f32 as it is read.
+    /// The upper half of an f32, widened to f32 as it is read; the CPU rounds what it is multiplied by as well, and
+    /// multiplies two at once where the processor can.
     Bf16,
 }
 
@@ -225,7 +226,7 @@ pub trait Backend: Send + Sync {
     ) -> Result<()>;
 
     /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32; a
-    /// device with matrix units may round the input to f16 where the weights are stored in it.
+    /// device may round the input to the precision that the weights are stored in.
     fn linear(
         &self,
         input: &Self::Tensor,
@@ -307,8 +308,8 @@ pub trait Backend: Send + Sync {
     /// `out[0, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` with `sᵢⱼ = views[i]·texts[j]`.
     ///
     /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`;
-    /// class `c` owns the texts `classes[c] .. classes[c+1]`. A device with matrix units may round the views to f16
-    /// where the texts are stored in it. The similarities are streamed by tiles: the matrix
+    /// class `c` owns the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
+    /// that the texts are stored in. The similarities are streamed by tiles: the matrix
     /// `[V, T]` is never in memory. `out` is `[1, C]`.
     #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
     fn weighted_similarity(

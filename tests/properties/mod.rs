@@ -12,7 +12,7 @@ use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
 };
 use crossalign::image::{CropBox, plan_views, resampled};
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -76,6 +76,18 @@ fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 
+/// A device may round what meets weights of that precision as well: what is rounded already shows none of it.
+fn rounded(precision: Precision, mut data: Vec<f32>) -> Vec<f32> {
+    for x in &mut data {
+        *x = match precision {
+            Precision::F32 => *x,
+            Precision::F16 => f16::from_f32(*x).to_f32(),
+            Precision::Bf16 => bf16::from_f32(*x).to_f32(),
+        };
+    }
+    data
+}
+
 fn magnitudes(x: &[f32]) -> Vec<f32> {
     x.iter().map(|x| x.abs()).collect()
 }
@@ -110,11 +122,7 @@ pub fn linear<B: Backend>(device: &B) {
     let sizes = (rows, prop_oneof![1usize..20, 120usize..140], prop_oneof![1usize..70, 760usize..780]);
     let strategy = (sizes, epilogues(), precisions(), any::<bool>(), any::<u64>());
     run(160, strategy, |((rows, outputs, inputs), epilogue, precision, biased, seed)| {
-        let mut data = numbers(seed, rows * inputs);
-        if precision == Precision::F16 {
-            // Matrix units may round the input as well: here that changes nothing.
-            data.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
-        }
+        let data = rounded(precision, numbers(seed, rows * inputs));
         let input = with_data(device, Shape::new(rows, inputs), data);
         let mut out = pair(device, Shape::new(rows, outputs), seed ^ 2);
         let shape = Shape::new(outputs, inputs);
@@ -282,11 +290,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let exact = |x: f32| if reduction == Reduction::WeightedMean { x } else { (x * 3.0).trunc() };
         let unit =
             |seed: u64, count| -> Vec<f32> { numbers((seed >> 3) * 7 + 5, count).into_iter().map(exact).collect() };
-        let mut data = unit(seed, count * width);
-        if precision == Precision::F16 {
-            // Matrix units may round the views as well: here that changes nothing.
-            data.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
-        }
+        let data = rounded(precision, unit(seed, count * width));
         let views = with_data(device, Shape::new(count, width), data);
         let view_weights = with_data(device, Shape::new(1, count), magnitudes(&numbers(seed ^ 2, count)));
         // A fifth of the texts is masked out.

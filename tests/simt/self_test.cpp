@@ -1,8 +1,8 @@
 // Tests of the executor's checks. Usage: self_test LIBRARY PLANT
 //
-// Without a planted bug: right kernels give the right results in every order and nothing is found, and each wrong kernel
-// of test_kernels/faults.cu is found out for what it is. With one (test_kernels/plants.cuh): the check that should find
-// it does, in every order.
+// Without a planted bug: right kernels give the right results in every order and nothing is found, and each wrong
+// kernel of test_kernels/faults.cu is found out for what it is. With one (test_kernels/plants.cuh): the check that
+// should find it does, in every order.
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -30,11 +30,25 @@ uint64_t all_findings() {
 // Small multiples of 1/32, whose products and sums are exact.
 float wave(size_t i, int step, int period) { return float(int(i * step % period) - period / 2) / 32; }
 
+// The nearest number of so many binary digits, ties to even; the last place is not below 2^lowest_place.
+float round_to(float x, int digits, int lowest_place, float largest) {
+    if (std::isinf(x)) return x;
+    int exponent;
+    std::frexp(double(x), &exponent);
+    const int place = std::max(exponent - digits, lowest_place);
+    const double rounded = std::ldexp(std::nearbyint(std::ldexp(double(x), -place)), place);
+    return std::abs(rounded) > largest ? std::copysign(INFINITY, x) : float(rounded);
+}
+
+float round_to_half(float x) { return round_to(x, 11, -24, 65504); }
+float round_to_bfloat16(float x) { return round_to(x, 8, -133, 0x1.fep127f); }
+
+// The bits of a number that f16 has, if not one of the smallest.
 uint16_t half_of(float x) {
-    const _Float16 half = x;
-    uint16_t bits;
-    memcpy(&bits, &half, 2);
-    return bits;
+    if (x == 0) return 0;
+    int exponent;
+    const int digits = int(std::ldexp(std::frexp(std::abs(x), &exponent), 11));
+    return (x < 0) << 15 | (exponent + 14) << 10 | (digits & 1023);
 }
 
 // --- The product and the softmax, right or with a planted bug.
@@ -114,8 +128,8 @@ void test_plant(int plant) {
             const char* name = product ? "product" : "softmax";
             const Outcome outcome = product ? run_product(128) : run_softmax(7, 333);
             if (plant == 0 || product != planted.in_product) {
-                expect(outcome.succeeded && all_findings() == 0, "%s, %s order: found in a right kernel: %s", name, order,
-                       outcome.report.message);
+                expect(outcome.succeeded && all_findings() == 0, "%s, %s order: found in a right kernel: %s", name,
+                       order, outcome.report.message);
                 expect(outcome.right, "%s, %s order: wrong result", name, order);
             } else if (planted.finding == SIMT_FINDINGS) {
                 expect(outcome.succeeded && !outcome.right, "%s, %s order: the result is right", planted.name, order);
@@ -123,7 +137,8 @@ void test_plant(int plant) {
             } else {
                 const uint64_t found = outcome.report.findings[planted.finding];
                 expect(!outcome.succeeded && found > 0, "%s, %s order: not found", planted.name, order);
-                printf("%-26s %-8s %llu times: %s\n", planted.name, order, (unsigned long long)found, outcome.report.message);
+                printf("%-26s %-8s %llu times: %s\n", planted.name, order, (unsigned long long)found,
+                       outcome.report.message);
             }
         }
     }
@@ -140,14 +155,16 @@ void test_fault(const char* name, SimtFinding finding, unsigned threads, unsigne
         if (strcmp(name, "fault_read_first") == 0) {
             const CUdeviceptr freed = data.address();
             data.release();
-            expect(launch(kernel(name), 1, threads, shared, STREAM, freed) == CUDA_ERROR_LAUNCH_FAILED, "%s: success", name);
+            expect(launch(kernel(name), 1, threads, shared, STREAM, freed) == CUDA_ERROR_LAUNCH_FAILED, "%s: success",
+                   name);
         } else {
             // The dynamic memory ends, or the static array, where the index points.
             const int count = strcmp(name, "fault_static_past_end") == 0 ? 4 : shared > 0 ? int(shared / 4) : COUNT;
             const CUresult error = launch(kernel(name), 1, threads, shared, STREAM, data.address(), count);
             expect(error == CUDA_ERROR_LAUNCH_FAILED, "%s, %s order: %d", name, order, error);
         }
-        expect(report().findings[finding] > 0, "%s, %s order: the finding is another: %s", name, order, report().message);
+        expect(report().findings[finding] > 0, "%s, %s order: the finding is another: %s", name, order,
+               report().message);
         if (order == ORDERS[0]) printf("%-30s %s\n", name, report().message);
     }
     unsetenv("SIMT_ORDER");
@@ -203,8 +220,8 @@ void test_indices() {
         unsigned x, y;
     };
     Buffer<unsigned> out(12 * 30);
-    run_feature("feature_indices", {2, 3, 2}, {5, 3, 2}, 0, char(1), Params{3, {0, 0, 0, 7}}, out.address(), Pair{0, 100},
-                short(2));
+    run_feature("feature_indices", {2, 3, 2}, {5, 3, 2}, 0, char(1), Params{3, {0, 0, 0, 7}}, out.address(),
+                Pair{0, 100}, short(2));
     const std::vector<unsigned> values = out.download();
     for (unsigned i = 0; i < values.size(); i++) {
         expect(values[i] == (i / 30 * 1000 + i % 30) * 3 + 7 + 1 + 2 + 100, "index %u: %u", i, values[i]);
@@ -219,10 +236,17 @@ void test_shuffles() {
     for (int lane = 0; lane < 32; lane += 3) thirds |= 1u << lane;
     for (int lane = 0; lane < 32; lane++) {
         const int upper = lane % 8 < 4 ? lane + 4 : lane;
-        const int expected[8] = {50, (lane ^ 3) * 10, (lane < 28 ? lane + 4 : lane) * 10, upper, int(thirds), 1,
-                                 lane < 16 ? 3 : 21, lane < 8 ? lane ^ 1 : -1};
+        const int expected[8] = {50,
+                                 (lane ^ 3) * 10,
+                                 (lane < 28 ? lane + 4 : lane) * 10,
+                                 upper,
+                                 int(thirds),
+                                 1,
+                                 lane < 16 ? 3 : 21,
+                                 lane < 8 ? lane ^ 1 : -1};
         for (int row = 0; row < 8; row++) {
-            expect(values[row * 32 + lane] == expected[row], "shuffle %d, lane %d: %d", row, lane, values[row * 32 + lane]);
+            expect(values[row * 32 + lane] == expected[row], "shuffle %d, lane %d: %d", row, lane,
+                   values[row * 32 + lane]);
         }
     }
 }
@@ -236,7 +260,8 @@ void test_ldmatrix() {
             const auto element = [&](unsigned row, unsigned column) { return matrix * 64 + row * 8 + column; };
             const unsigned row = lane / 4, column = lane % 4 * 2;
             expect(values[lane * 4 + matrix] == (element(row, column) | element(row, column + 1) << 16), "ldmatrix");
-            expect(values[128 + lane * 4 + matrix] == (element(column, row) | element(column + 1, row) << 16), "ldmatrix.trans");
+            expect(values[128 + lane * 4 + matrix] == (element(column, row) | element(column + 1, row) << 16),
+                   "ldmatrix.trans");
         }
     }
     expect(report().ldmatrix_matrices == 8 && report().ldmatrix_cycles == 8, "bank conflicts of rows in a row");
@@ -263,30 +288,25 @@ void test_mma() {
 }
 
 void test_half() {
-    // All f16, values between them that round either way or are ties, and what lies outside.
-    std::vector<float> input;
-    for (unsigned bits = 0; bits < 0x7c00; bits++) {
-        _Float16 x;
-        const uint16_t pattern = bits;
-        memcpy(&x, &pattern, 2);
-        for (const float y : {float(x), float(x) * 1.0002f, float(x) * 1.00048828125f, float(x) + 2.98023223876953125e-8f}) {
-            input.push_back(y);
-            input.push_back(-y);
+    // All positive f16 and the ties behind them, numbers next to both, and what lies outside.
+    std::vector<float> input = {65519.0f, 65520.0f, 65536.0f, 1e30f, INFINITY, 1e-30f, 1.00390625f, 1.01171875f};
+    for (int bits = 0; bits < 0x7c00; bits++) {
+        const int exponent = bits >> 10;
+        const float digits = exponent == 0 ? bits : 1024 + (bits & 1023);
+        for (const float halves : {digits, digits + 0.5f}) {
+            const float x = std::ldexp(halves, std::max(exponent, 1) - 25);
+            for (const float y : {x, std::nextafterf(x, 0), std::nextafterf(x, INFINITY)}) input.push_back(y);
         }
     }
-    for (const float x : {65519.0f, 65520.0f, 65536.0f, 1e30f, INFINITY, -INFINITY, 1e-30f, 1.00390625f, 1.01171875f}) input.push_back(x);
+    for (size_t i = 0, positive = input.size(); i < positive; i++) input.push_back(-input[i]);
     const Buffer<float> input_device(input);
     Buffer<float> half(input.size()), bfloat16(input.size());
-    run_feature("feature_half", 1, 256, 0, input_device.address(), half.address(), bfloat16.address(), int(input.size()));
+    run_feature("feature_half", 1, 256, 0, input_device.address(), half.address(), bfloat16.address(),
+                int(input.size()));
     const std::vector<float> halves = half.download(), bfloats = bfloat16.download();
     for (size_t i = 0; i < input.size(); i++) {
-        expect(halves[i] == float(_Float16(input[i])), "f16 of %a: %a", input[i], halves[i]);
-        // In f64, an f32 with 16 bits less: its last place is 2⁻⁷ of its power of two.
-        int exponent;
-        const double fraction = std::frexp(double(input[i]), &exponent);
-        const int place = std::max(exponent - 8, -133);
-        const double rounded = std::isinf(input[i]) ? input[i] : std::ldexp(std::nearbyint(std::ldexp(fraction, exponent - place)), place);
-        expect(bfloats[i] == float(rounded), "bf16 of %a: %a", input[i], bfloats[i]);
+        expect(halves[i] == round_to_half(input[i]), "f16 of %a: %a", input[i], halves[i]);
+        expect(bfloats[i] == round_to_bfloat16(input[i]), "bf16 of %a: %a", input[i], bfloats[i]);
     }
 }
 
@@ -322,14 +342,16 @@ void test_other_features() {
                                   0x40e00000,
                                   unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4) + 36};
     const std::vector<unsigned> values = results.download();
-    for (int i = 0; i < 8; i++) expect(values[i] == expected[i], "arithmetic %d: %#x, not %#x", i, values[i], expected[i]);
+    for (int i = 0; i < 8; i++)
+        expect(values[i] == expected[i], "arithmetic %d: %#x, not %#x", i, values[i], expected[i]);
 
     for (const unsigned count : {20u, 60u}) {
         std::vector<int> rising(count);
         for (unsigned i = 0; i < count; i++) rising[i] = i;
         const Buffer<int> data(rising);
         run_feature(count == 20 ? "feature_reverse_20" : "feature_reverse_60", 1, 64, 0, data.address());
-        for (unsigned i = 0; i < count; i++) expect(data.download()[i] == int(count - 1 - i), "static memory of a template");
+        for (unsigned i = 0; i < count; i++)
+            expect(data.download()[i] == int(count - 1 - i), "static memory of a template");
     }
 
     const Buffer<int> sums(1024);
@@ -342,11 +364,15 @@ void test_counters() {
     const SimtReport& report = outcome.report;
     // 4 blocks, 4 warps, 4 steps of 2·8 products; a matrix of 8×8 for each 1024 FLOP but the left ones.
     expect(report.mma == 4 * 4 * 4 * 16, "mma: %llu", (unsigned long long)report.mma);
-    expect(report.ldmatrix_matrices == 4 * 4 * 4 * 2 * 5 * 4, "ldmatrix: %llu", (unsigned long long)report.ldmatrix_matrices);
-    expect(report.ldmatrix_cycles == report.ldmatrix_matrices, "bank conflicts: %llu", (unsigned long long)report.ldmatrix_cycles);
+    expect(report.ldmatrix_matrices == 4 * 4 * 4 * 2 * 5 * 4, "ldmatrix: %llu",
+           (unsigned long long)report.ldmatrix_matrices);
+    expect(report.ldmatrix_cycles == report.ldmatrix_matrices, "bank conflicts: %llu",
+           (unsigned long long)report.ldmatrix_cycles);
     expect(report.barriers == 4 * 4 * 2, "barriers: %llu", (unsigned long long)report.barriers);
-    expect(report.global_bytes_read == 2 * 2 * 128 * 128 * 2, "read: %llu", (unsigned long long)report.global_bytes_read);
-    expect(report.global_bytes_written == 128 * 128 * 4, "written: %llu", (unsigned long long)report.global_bytes_written);
+    expect(report.global_bytes_read == 2 * 2 * 128 * 128 * 2, "read: %llu",
+           (unsigned long long)report.global_bytes_read);
+    expect(report.global_bytes_written == 128 * 128 * 4, "written: %llu",
+           (unsigned long long)report.global_bytes_written);
 }
 
 void measure() {
@@ -354,7 +380,8 @@ void measure() {
         for (const char* order : ORDERS) {
             setenv("SIMT_ORDER", order, 1);
             const Outcome outcome = run_product(side);
-            printf("product of side %u, %s order: %.2f GFLOP/s\n", side, order, 2e-9 * side * side * side / outcome.seconds);
+            printf("product of side %u, %s order: %.2f GFLOP/s\n", side, order,
+                   2e-9 * side * side * side / outcome.seconds);
         }
     }
     unsetenv("SIMT_ORDER");
@@ -364,7 +391,8 @@ void measure() {
         const auto begin = std::chrono::steady_clock::now();
         for (int i = 0; i < LAUNCHES; i++) launch(nothing, 4, threads, 0, STREAM);
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        printf("launch of 4 blocks of %u threads that do nothing: %.2f µs\n", threads, seconds.count() / LAUNCHES * 1e6);
+        printf("launch of 4 blocks of %u threads that do nothing: %.2f µs\n", threads,
+               seconds.count() / LAUNCHES * 1e6);
     }
 }
 

@@ -6,13 +6,14 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::{Element, Panels};
+use super::panel::{Element, Pair, Panels};
 use super::simd::{Kernel, Simd};
 use super::tile::{self, Rows};
 use super::{Cpu, SimdLevel};
 use crate::backend::{Epilogue, HostTensor, Precision, Shape, Shaped, contract};
 use crate::error::Result;
-use half::{bf16, f16};
+use half::f16;
+use std::ops::Range;
 
 /// Rows of the left-hand matrix that a task takes through a panel: with `DEPTH_BLOCK` columns they share the
 /// second-level cache with the panel.
@@ -34,7 +35,16 @@ pub struct CpuLinear {
 enum Storage {
     F32(Panels<f32>),
     F16(Panels<f16>),
-    Bf16(Panels<bf16>),
+    Bf16(Panels<Pair>),
+}
+
+/// A matrix as a layer multiplies its rows: as it is, and some of its rows in bf16.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a> {
+    input: &'a HostTensor,
+    /// The row that `pairs` begins with.
+    first: usize,
+    pairs: &'a [Pair],
 }
 
 impl CpuLinear {
@@ -45,18 +55,23 @@ impl CpuLinear {
         bias: Option<&[f32]>,
         precision: Precision,
     ) -> Self {
-        fn pack<E: Element>(width: usize, shape: Shape, weight: &[f32]) -> Panels<E> {
+        fn pack<E: Element>(width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> E) -> Panels<E> {
             let mut panels = Panels::default();
-            panels.pack(width, shape.cols, shape.rows, |k, n| weight[n * shape.cols + k]);
+            panels.pack(width, depth, columns, at);
             panels
         }
         let width = level.panel_width();
+        let (depth, columns) = (shape.cols, shape.rows);
+        let at = |k: usize, n: usize| if k < depth { weight[n * depth + k] } else { 0.0 };
         let mut padded = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         padded.resize(shape.rows.div_ceil(width) * width, 0.0);
         let panels = match precision {
-            Precision::F32 => Storage::F32(pack(width, shape, weight)),
-            Precision::F16 => Storage::F16(pack(width, shape, weight)),
-            Precision::Bf16 => Storage::Bf16(pack(width, shape, weight)),
+            Precision::F32 => Storage::F32(pack(width, depth, columns, at)),
+            Precision::F16 => Storage::F16(pack(width, depth, columns, |k, n| f16::from_f32(at(k, n)))),
+            Precision::Bf16 => {
+                let pair = |k: usize, n: usize| Pair::new(at(2 * k, n), at(2 * k + 1, n));
+                Storage::Bf16(pack(width, depth.div_ceil(2), columns, pair))
+            }
         };
         Self { shape, level, panels, bias: padded }
     }
@@ -66,20 +81,44 @@ impl CpuLinear {
         self.level
     }
 
-    /// Multiplies `rows` by one panel.
+    /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16.
+    #[inline(always)]
+    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Vec<Pair>) -> Left<'a> {
+        if let Storage::Bf16(_) = self.panels {
+            let width = self.shape.cols.div_ceil(2);
+            scratch.resize(rows.len() * width, Pair::default());
+            for (row, pairs) in rows.clone().zip(scratch.chunks_exact_mut(width)) {
+                Pair::round_row(input.row(row), pairs);
+            }
+        }
+        Left { input, first: rows.start, pairs: scratch }
+    }
+
+    /// Multiplies `rows` by one panel, at most those of a tile; `depth` begins at an even place.
     #[inline(always)]
     pub(super) fn tile<S: Simd>(
         &self,
         s: S,
-        rows: Rows<'_>,
+        left: Left<'_>,
+        rows: Range<usize>,
         panel: usize,
-        depth: std::ops::Range<usize>,
+        depth: Range<usize>,
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
+        let Left { input, first, pairs } = left;
+        let whole = |r: usize| &input.row(rows.start + r)[depth.clone()];
         match &self.panels {
-            Storage::F32(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
-            Storage::F16(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
-            Storage::Bf16(panels) => tile::tile(s, rows, panels.panel(panel, depth), epilogue),
+            Storage::F32(panels) => {
+                tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
+            }
+            Storage::F16(panels) => {
+                tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
+            }
+            Storage::Bf16(panels) => {
+                let (width, depth) = (self.shape.cols.div_ceil(2), depth.start / 2..depth.end.div_ceil(2));
+                let row = |r: usize| &pairs[(rows.start + r - first) * width..][..width][depth.clone()];
+                tile::tile(s, Rows::new(rows.len(), row), panels.panel(panel, depth.clone()), epilogue);
+            }
         }
     }
 }
@@ -101,16 +140,9 @@ pub(super) fn run(
     let shape = out.shape();
     let (row_cuts, col_cuts) = partition(shape, layer.level.panel_width(), cpu.threads());
     cpu.install(|| {
-        for_each_tile(
-            out.data_mut(),
-            shape.cols,
-            &row_cuts,
-            &col_cuts,
-            || (),
-            |(), _, _, tile| {
-                layer.level.dispatch(Block { input, layer, epilogue, tile });
-            },
-        );
+        for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Vec::new, |scratch, _, _, tile| {
+            layer.level.dispatch(Block { input, layer, epilogue, scratch, tile });
+        });
     });
     Ok(())
 }
@@ -130,6 +162,7 @@ struct Block<'a> {
     input: &'a HostTensor,
     layer: &'a CpuLinear,
     epilogue: Epilogue,
+    scratch: &'a mut Vec<Pair>,
     tile: TileMut<'a>,
 }
 
@@ -138,17 +171,17 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { input, layer, epilogue, mut tile } = self;
+        let Self { input, layer, epilogue, scratch, mut tile } = self;
         let width = S::TILE_VECTORS * S::LANES;
         let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
         let depth = layer.shape.cols;
-        let step = depth.div_ceil(depth.div_ceil(DEPTH_BLOCK));
+        let step = depth.div_ceil(depth.div_ceil(DEPTH_BLOCK)).next_multiple_of(2);
+        let left = layer.left(input, rows.clone(), scratch);
         for panel in cols.start / width..cols.end.div_ceil(width) {
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);
                 for row in rows.clone().step_by(S::TILE_ROWS) {
                     let count = S::TILE_ROWS.min(rows.end - row);
-                    let left = Rows::new(count, |r| &input.row(row + r)[from..to]);
                     let column = panel * width - cols.start;
                     let bias = &layer.bias[panel * width..][..width];
                     let mut sink = Sink {
@@ -159,7 +192,7 @@ impl Kernel for Block<'_> {
                         bias: (from == 0).then_some(bias),
                         resume: from > 0 || epilogue == Epilogue::Accumulate,
                     };
-                    layer.tile(s, left, panel, from..to, &mut sink);
+                    layer.tile(s, left, row..row + count, panel, from..to, &mut sink);
                     if let (Epilogue::Activate(activation), true) = (epilogue, to == depth) {
                         for row in row..row + count {
                             let row = tile.row(row);

@@ -1,48 +1,113 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
 
 use super::simd::Simd;
-use half::{bf16, f16};
+use half::f16;
 
-/// How a packed weight is stored; it is widened to f32 as it is loaded.
-pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
-    fn round(x: f32) -> Self;
-    fn load<S: Simd>(s: S, from: &[Self]) -> S::F;
+/// How a packed weight is stored, and what it is multiplied by. The tile takes one element of each column a step, in one
+/// or more parts.
+pub(super) trait Element: Copy + Default + Send + Sync + 'static {
+    /// An element of the left-hand rows.
+    type Left: Copy + 'static;
+    /// A vector of weights, or of one element of a row, as it is multiplied.
+    type Operand<S: Simd>: Copy;
+    /// The parts of a step: multiply-adds one after the other.
+    fn parts<S: Simd>() -> usize;
+    fn load<S: Simd>(s: S, from: &[Self], part: usize) -> Self::Operand<S>;
+    fn splat<S: Simd>(s: S, left: Self::Left, part: usize) -> Self::Operand<S>;
+    fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: S::F) -> S::F;
 }
 
-impl Element for f32 {
-    fn round(x: f32) -> Self {
-        x
+/// An element that is widened to f32 as it is loaded.
+macro_rules! widened {
+    ($type:ty, $load:ident) => {
+        impl Element for $type {
+            type Left = f32;
+            type Operand<S: Simd> = S::F;
+            #[inline(always)]
+            fn parts<S: Simd>() -> usize {
+                1
+            }
+            #[inline(always)]
+            fn load<S: Simd>(s: S, from: &[Self], _: usize) -> S::F {
+                s.$load(from)
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(s: S, left: f32, _: usize) -> S::F {
+                s.splat(left)
+            }
+            #[inline(always)]
+            fn multiply_add<S: Simd>(s: S, left: S::F, right: S::F, sum: S::F) -> S::F {
+                s.mul_add(left, right, sum)
+            }
+        }
+    };
+}
+
+widened!(f32, load);
+widened!(f16, load_f16);
+
+/// Two bf16 that are neighbours in depth, in this order in memory: what `vdpbf16ps` multiplies. One word, so that it is
+/// broadcast as one.
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(super) struct Pair(pub(super) u32);
+
+impl Pair {
+    pub(super) fn new(first: f32, second: f32) -> Self {
+        Self(bytemuck::cast([round(first), round(second)]))
     }
+
+    /// Both elements, widened.
     #[inline(always)]
-    fn load<S: Simd>(s: S, from: &[Self]) -> S::F {
-        s.load(from)
+    pub(super) fn widen(self) -> [f32; 2] {
+        bytemuck::cast::<u32, [u16; 2]>(self.0).map(|half| f32::from_bits(u32::from(half) << 16))
+    }
+
+    /// Rounds a row to pairs; an odd last element is with a zero.
+    #[inline(always)]
+    pub(super) fn round_row(row: &[f32], pairs: &mut [Self]) {
+        let halves: &mut [u16] = bytemuck::cast_slice_mut(pairs);
+        halves.iter_mut().zip(row).for_each(|(half, &x)| *half = round(x));
+        if row.len() % 2 == 1 {
+            halves[row.len()] = 0;
+        }
     }
 }
 
-impl Element for f16 {
-    fn round(x: f32) -> Self {
-        Self::from_f32(x)
-    }
-    #[inline(always)]
-    fn load<S: Simd>(s: S, from: &[Self]) -> S::F {
-        s.load_f16(from)
-    }
+/// The upper half of `x`, rounded to nearest even: without a branch, so that a loop over it becomes vectors.
+#[inline(always)]
+fn round(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // A NaN stays one.
+    (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 
-impl Element for bf16 {
-    fn round(x: f32) -> Self {
-        Self::from_f32(x)
+impl Element for Pair {
+    type Left = Pair;
+    type Operand<S: Simd> = S::Pairs;
+    #[inline(always)]
+    fn parts<S: Simd>() -> usize {
+        S::PAIR_PARTS
     }
     #[inline(always)]
-    fn load<S: Simd>(s: S, from: &[Self]) -> S::F {
-        s.load_bf16(from)
+    fn load<S: Simd>(s: S, from: &[Self], part: usize) -> S::Pairs {
+        s.load_pairs(from, part)
+    }
+    #[inline(always)]
+    fn splat<S: Simd>(s: S, left: Self, part: usize) -> S::Pairs {
+        s.splat_pair(left, part)
+    }
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, left: S::Pairs, right: S::Pairs, sum: S::F) -> S::F {
+        s.dot_pairs(left, right, sum)
     }
 }
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
 /// columns `p·width .. (p+1)·width`, zero beyond the last. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Panels<E> {
+pub(super) struct Panels<E> {
     width: usize,
     depth: usize,
     data: Vec<E>,
@@ -51,7 +116,7 @@ pub(crate) struct Panels<E> {
 impl<E: Element> Panels<E> {
     /// Packs the matrix whose element in row `k` and column `n` is `at(k, n)`; keeps the memory it has.
     #[inline(always)]
-    pub(super) fn pack(&mut self, width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) {
+    pub(super) fn pack(&mut self, width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> E) {
         (self.width, self.depth) = (width, depth);
         self.data.clear();
         self.data.resize(columns.div_ceil(width) * depth * width, E::default());
@@ -59,7 +124,7 @@ impl<E: Element> Panels<E> {
             let first = panel * width;
             for n in first..columns.min(first + width) {
                 for k in 0..depth {
-                    data[k * width + n - first] = E::round(at(k, n));
+                    data[k * width + n - first] = at(k, n);
                 }
             }
         }

@@ -7,7 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use half::{bf16, f16};
+use super::panel::Pair;
+use half::f16;
 
 /// An instruction-set level of the CPU backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,11 +19,13 @@ pub enum SimdLevel {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL: 16 lanes.
     Avx512,
+    /// As [`SimdLevel::Avx512`], with the dot products of AVX512-BF16.
+    Avx512Bf16,
 }
 
 impl SimdLevel {
     /// All levels, the lowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
     /// Whether this machine's processor has the level.
     #[cfg(target_arch = "x86_64")]
@@ -31,6 +34,7 @@ impl SimdLevel {
             Self::Portable => true,
             Self::Avx2 => Avx2::detect().is_some(),
             Self::Avx512 => Avx512::detect().is_some(),
+            Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
         }
     }
 
@@ -74,6 +78,12 @@ impl SimdLevel {
                     return unsafe { in_avx512(simd, kernel) };
                 }
             }
+            Self::Avx512Bf16 => {
+                if let Some(simd) = Avx512Bf16::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512_bf16`.
+                    return unsafe { in_avx512_bf16(simd, kernel) };
+                }
+            }
         }
         kernel.run(Portable)
     }
@@ -88,6 +98,12 @@ fn in_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 fn in_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
@@ -108,11 +124,19 @@ pub(super) trait Simd: Copy + Send + Sync {
     const TILE_VECTORS: usize;
 
     type F: Copy;
+    /// A vector of bf16 pairs, or one half of each of them widened to f32.
+    type Pairs: Copy;
+    /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second halves, then of
+    /// the first, which is what the instruction does and so gives the same bits.
+    const PAIR_PARTS: usize;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32]) -> Self::F;
     fn load_f16(self, from: &[f16]) -> Self::F;
-    fn load_bf16(self, from: &[bf16]) -> Self::F;
+    fn load_pairs(self, from: &[Pair], part: usize) -> Self::Pairs;
+    fn splat_pair(self, pair: Pair, part: usize) -> Self::Pairs;
+    /// One part of `a·b + c`, of all pairs.
+    fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
     fn store(self, x: Self::F, to: &mut [f32]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
@@ -152,6 +176,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     }
 }
 
+/// The half of a pair that a part multiplies: the second one first.
+#[inline(always)]
+fn half_of(pair: Pair, part: usize) -> f32 {
+    pair.widen()[1 - part]
+}
+
 /// The level without intrinsics: 8 lanes that the compiler maps to what the target has.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -168,6 +198,8 @@ impl Simd for Portable {
     const TILE_ROWS: usize = 3;
     const TILE_VECTORS: usize = 2;
     type F = [f32; 8];
+    type Pairs = [f32; 8];
+    const PAIR_PARTS: usize = 2;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {
@@ -182,8 +214,16 @@ impl Simd for Portable {
         from.first_chunk::<8>().expect("8 elements").map(f16::to_f32)
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[bf16]) -> [f32; 8] {
-        from.first_chunk::<8>().expect("8 elements").map(|x| f32::from_bits(u32::from(x.to_bits()) << 16))
+    fn load_pairs(self, from: &[Pair], part: usize) -> [f32; 8] {
+        from.first_chunk::<8>().expect("8 elements").map(|pair| half_of(pair, part))
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: Pair, part: usize) -> [f32; 8] {
+        [half_of(pair, part); 8]
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        self.mul_add(a, b, c)
     }
     #[inline(always)]
     fn store(self, x: [f32; 8], to: &mut [f32]) {
@@ -278,13 +318,23 @@ impl Simd for Avx2 {
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;
     type F = __m256;
+    type Pairs = __m256;
+    const PAIR_PARTS: usize = 2;
 
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         load(from: &[f32]) -> __m256 = _mm256_loadu_ps(from[..8].as_ptr());
         load_f16(from: &[f16]) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
-        load_bf16(from: &[bf16]) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(
-            _mm256_cvtepu16_epi32(_mm_loadu_si128(from[..8].as_ptr().cast()))));
+        load_pairs(from: &[Pair], part: usize) -> __m256 = {
+            let pairs = _mm256_loadu_si256(from[..8].as_ptr().cast());
+            _mm256_castsi256_ps(if part == 0 {
+                _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32))
+            } else {
+                _mm256_slli_epi32::<16>(pairs)
+            })
+        };
+        splat_pair(pair: Pair, part: usize) -> __m256 = _mm256_set1_ps(half_of(pair, part));
+        dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
@@ -305,13 +355,23 @@ impl Simd for Avx512 {
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 4;
     type F = __m512;
+    type Pairs = __m512;
+    const PAIR_PARTS: usize = 2;
 
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
         load_f16(from: &[f16]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
-        load_bf16(from: &[bf16]) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(
-            _mm512_cvtepu16_epi32(_mm256_loadu_si256(from[..16].as_ptr().cast()))));
+        load_pairs(from: &[Pair], part: usize) -> __m512 = {
+            let pairs = _mm512_loadu_si512(from[..16].as_ptr().cast());
+            _mm512_castsi512_ps(if part == 0 {
+                _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32))
+            } else {
+                _mm512_slli_epi32::<16>(pairs)
+            })
+        };
+        splat_pair(pair: Pair, part: usize) -> __m512 = _mm512_set1_ps(half_of(pair, part));
+        dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -324,5 +384,62 @@ impl Simd for Avx512 {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         exp2_integer(n: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(
             _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127))));
+    }
+}
+
+/// Proof of AVX512-BF16, and of what [`Avx512`] proves.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Bf16(Avx512);
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Bf16 {
+    fn detect() -> Option<Self> {
+        Avx512::detect().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
+    }
+}
+
+/// Hands operations to the level below.
+#[cfg(target_arch = "x86_64")]
+macro_rules! below {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: $type),*) $(-> $result)? {
+            self.0.$name($($argument),*)
+        }
+    )+};
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512Bf16 {
+    const LANES: usize = Avx512::LANES;
+    const TILE_ROWS: usize = Avx512::TILE_ROWS;
+    const TILE_VECTORS: usize = Avx512::TILE_VECTORS;
+    type F = __m512;
+    type Pairs = __m512bh;
+    const PAIR_PARTS: usize = 1;
+
+    operations! {
+        load_pairs(from: &[Pair], _part: usize) -> __m512bh =
+            std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from[..16].as_ptr().cast()));
+        splat_pair(pair: Pair, _part: usize) -> __m512bh =
+            std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.0 as i32));
+        dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
+    }
+
+    below! {
+        splat(x: f32) -> __m512;
+        load(from: &[f32]) -> __m512;
+        load_f16(from: &[f16]) -> __m512;
+        store(x: __m512, to: &mut [f32]);
+        add(a: __m512, b: __m512) -> __m512;
+        sub(a: __m512, b: __m512) -> __m512;
+        mul(a: __m512, b: __m512) -> __m512;
+        div(a: __m512, b: __m512) -> __m512;
+        min(a: __m512, b: __m512) -> __m512;
+        max(a: __m512, b: __m512) -> __m512;
+        mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
+        round(x: __m512) -> __m512;
+        exp2_integer(n: __m512) -> __m512;
     }
 }

@@ -1,7 +1,8 @@
 //! The register tile: the one inner loop of every matrix product on the CPU.
 //!
 //! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
-//! vectors of the panel (unit stride) and one element of each row, and does `MR·NV` fused multiply-adds.
+//! vectors of the panel (unit stride) and one element of each row, and does `MR·NV` fused multiply-adds, or as many dot
+//! products of bf16 pairs.
 //! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
 
 use super::panel::Element;
@@ -12,21 +13,16 @@ const MAX_ROWS: usize = 6;
 
 /// The left-hand rows of one tile, all of the panel's depth.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    rows: [&'a [f32]; MAX_ROWS],
+pub(super) struct Rows<'a, L = f32> {
+    rows: [&'a [L]; MAX_ROWS],
     count: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, L> Rows<'a, L> {
     /// Row `i` is `row(i)`, for `i` in `0 .. count`.
     #[inline(always)]
-    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
+    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [L]) -> Self {
         Self { rows: std::array::from_fn(|i| if i < count { row(i) } else { &[] }), count }
-    }
-
-    #[inline(always)]
-    pub(super) fn count(&self) -> usize {
-        self.count
     }
 }
 
@@ -40,7 +36,7 @@ pub(super) trait Epilogue<S: Simd> {
 
 /// `epilogue.finish(epilogue.start() + rows · panel)` for the number of rows at hand, so that a row tail wastes nothing.
 #[inline(always)]
-pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_>, panel: &[E], epilogue: &mut impl Epilogue<S>) {
+pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_, E::Left>, panel: &[E], epilogue: &mut impl Epilogue<S>) {
     // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
     match (S::TILE_VECTORS, rows.count) {
         (4, 6) => fixed::<S, E, _, 6, 4>(s, rows, panel, epilogue),
@@ -64,14 +60,14 @@ pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_>, panel: &[E], epilo
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
 fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
     s: S,
-    rows: Rows<'_>,
+    rows: Rows<'_, E::Left>,
     panel: &[E],
     epilogue: &mut I,
 ) {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
     // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
-    let mut left: [&[f32]; MR] = [&[]; MR];
+    let mut left: [&[E::Left]; MR] = [&[]; MR];
     let mut sums = [[s.splat(0.0); NV]; MR];
     for r in 0..MR {
         left[r] = &rows.rows[r][..depth];
@@ -80,16 +76,18 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
         }
     }
     for (k, weights) in (0..depth).zip(panel.chunks_exact(width)) {
-        let mut w = [s.splat(0.0); NV];
-        for v in 0..NV {
-            w[v] = E::load(s, &weights[v * S::LANES..]);
-        }
-        for r in 0..MR {
-            // SAFETY: k < depth, and each row was cut to `depth` elements above. A check that the compiler fails to
-            // remove would spill every accumulator at each step.
-            let x = s.splat(unsafe { *left[r].get_unchecked(k) });
-            for v in 0..NV {
-                sums[r][v] = s.mul_add(x, w[v], sums[r][v]);
+        for part in 0..E::parts::<S>() {
+            let mut w = [E::load(s, weights, part); NV];
+            for v in 1..NV {
+                w[v] = E::load(s, &weights[v * S::LANES..], part);
+            }
+            for r in 0..MR {
+                // SAFETY: k < depth, and each row was cut to `depth` elements above. A check that the compiler fails
+                // to remove would spill every accumulator at each step.
+                let x = E::splat(s, unsafe { *left[r].get_unchecked(k) }, part);
+                for v in 0..NV {
+                    sums[r][v] = E::multiply_add(s, x, w[v], sums[r][v]);
+                }
             }
         }
     }

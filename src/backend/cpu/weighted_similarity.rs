@@ -5,10 +5,10 @@
 
 use super::Cpu;
 use super::grid::{TileMut, for_each_tile};
-use super::linear::CpuLinear;
+use super::linear::{CpuLinear, Left};
 use super::math::{dot, softmax_numerators};
 use super::simd::{Kernel, Simd};
-use super::tile::{Epilogue, Rows};
+use super::tile::Epilogue;
 use crate::backend::{HostTensor, Reduction, Shaped, contract};
 use crate::error::Result;
 
@@ -76,10 +76,13 @@ pub(super) fn run(
     let cols = out.shape().cols;
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
     cpu.install(|| {
-        for_each_tile(out.data_mut(), cols, &[0, 1], &class_cuts(classes), Vec::new, |similarities, _, _, mut tile| {
+        let scratch = || (Vec::new(), Vec::new());
+        for_each_tile(out.data_mut(), cols, &[0, 1], &class_cuts(classes), scratch, |scratch, _, _, mut tile| {
             let offsets = &classes[tile.cols.start..=tile.cols.end];
-            let block =
-                Block { views, view_weights, texts, text_weights, offsets, scores: tile_row(&mut tile), similarities };
+            let (similarities, rounded) = scratch;
+            let views = texts.left(views, 0..views.shape().rows, rounded);
+            let scores = tile_row(&mut tile);
+            let block = Block { views, view_weights, texts, text_weights, offsets, scores, similarities };
             match reduction {
                 Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
                 Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
@@ -108,7 +111,7 @@ fn class_cuts(classes: &[u32]) -> Vec<usize> {
 
 /// One task: some classes.
 struct Block<'a> {
-    views: &'a HostTensor,
+    views: Left<'a>,
     view_weights: &'a [f32],
     texts: &'a CpuLinear,
     text_weights: &'a [f32],
@@ -121,8 +124,8 @@ struct Block<'a> {
 impl Block<'_> {
     /// The tile of views from `view` on.
     #[inline(always)]
-    fn view_tile<S: Simd>(&self, view: usize) -> Rows<'_> {
-        Rows::new(S::TILE_ROWS.min(self.views.shape().rows - view), |r| self.views.row(view + r))
+    fn view_tile<S: Simd>(&self, view: usize) -> std::ops::Range<usize> {
+        view..self.view_weights.len().min(view + S::TILE_ROWS)
     }
 
     /// The panels that hold a range of texts.
@@ -141,7 +144,7 @@ impl Kernel for Mean<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let block = self.0;
-        let depth = block.views.shape().cols;
+        let depth = block.texts.shape().cols;
         let width = S::TILE_VECTORS * S::LANES;
         let last = block.offsets.len() - 1;
         block.scores.fill(0.0);
@@ -150,8 +153,15 @@ impl Kernel for Mean<'_> {
             let mut sums = [0.0; 64];
             for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
                 let rows = block.view_tile::<S>(view);
-                let weights = &block.view_weights[view..view + rows.count()];
-                block.texts.tile(s, rows, panel, 0..depth, &mut WeighViews { s, weights, sums: &mut sums });
+                let weights = &block.view_weights[rows.clone()];
+                block.texts.tile(
+                    s,
+                    block.views,
+                    rows,
+                    panel,
+                    0..depth,
+                    &mut WeighViews { s, weights, sums: &mut sums },
+                );
             }
             for (text, sum) in (panel * width..).zip(&sums[..width]) {
                 if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
@@ -197,7 +207,7 @@ impl Kernel for Best<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self(block, k) = self;
         let mut similarities = std::mem::take(block.similarities);
-        let depth = block.views.shape().cols;
+        let depth = block.texts.shape().cols;
         let width = S::TILE_VECTORS * S::LANES;
         for class in 0..block.offsets.len() - 1 {
             let (from, to) = (block.offsets[class], block.offsets[class + 1]);
@@ -211,9 +221,9 @@ impl Kernel for Best<'_> {
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
                     let mut sink = Similarities { s, rows: &mut similarities, stride, column };
-                    block.texts.tile(s, rows, panel, 0..depth, &mut sink);
+                    block.texts.tile(s, block.views, rows.clone(), panel, 0..depth, &mut sink);
                 }
-                for r in 0..rows.count() {
+                for r in 0..rows.len() {
                     let first = r * stride + from as usize - panels.start * width;
                     let row = &similarities[first..first + (to - from) as usize];
                     let weights = &block.text_weights[from as usize..to as usize];

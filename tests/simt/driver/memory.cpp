@@ -9,7 +9,7 @@ namespace {
 
 // Pinned allocations.
 std::set<void*>& pinned() {
-    static std::set<void*> all;
+    static auto& all = *new std::set<void*>;
     return all;
 }
 
@@ -167,11 +167,14 @@ CUDA_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t 
     return stream_work(stream, on_device(to, from, bytes));
 }
 
-CUDA_API CUresult cuMemcpyPeerAsync(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes, CUstream stream) {
+CUDA_API CUresult cuMemcpyPeerAsync(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, size_t bytes,
+                                    CUstream stream) {
     return stream_work(stream, on_device(to, from, bytes));
 }
 
-CUDA_API CUresult cuMemcpy(CUdeviceptr to, CUdeviceptr from, size_t bytes) { return host_work(anywhere(to, from, bytes)); }
+CUDA_API CUresult cuMemcpy(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+    return host_work(anywhere(to, from, bytes));
+}
 
 CUDA_API CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
     return stream_work(stream, anywhere(to, from, bytes));

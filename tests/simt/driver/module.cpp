@@ -133,9 +133,9 @@ CUDA_API CUresult cuFuncSetCacheConfig(CUfunction, int) {
     return need_context();
 }
 
-CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                                 unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream handle,
-                                 void** arguments, void** extra) {
+CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                 unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                                 CUstream handle, void** arguments, void** extra) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
     Stream* stream = find_stream(handle);
@@ -146,7 +146,8 @@ CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned 
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (grid_x > MAX_GRID_X || grid_y > MAX_GRID_YZ || grid_z > MAX_GRID_YZ) return CUDA_ERROR_INVALID_VALUE;
-    if (block_x > simt::MAX_THREADS || block_y > simt::MAX_THREADS || block_z > MAX_BLOCK_Z) return CUDA_ERROR_INVALID_VALUE;
+    if (block_x > simt::MAX_THREADS || block_y > simt::MAX_THREADS || block_z > MAX_BLOCK_Z)
+        return CUDA_ERROR_INVALID_VALUE;
     if (block_x * block_y * block_z > simt::MAX_THREADS) return CUDA_ERROR_INVALID_VALUE;
     if (block_x * block_y * block_z > kernel.max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (shared_bytes > function->max_dynamic_shared) return CUDA_ERROR_INVALID_VALUE;
@@ -172,8 +173,8 @@ CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned 
 }
 
 // The executor runs one block after the other.
-CUDA_API CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                                            CUstream, void**) {
+CUDA_API CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                                            unsigned, CUstream, void**) {
     return CUDA_ERROR_NOT_SUPPORTED;
 }
 

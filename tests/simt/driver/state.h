@@ -1,4 +1,5 @@
-// What the stand-in for the driver knows: devices, and what was made on them. All of it behind one lock.
+// What the stand-in for the driver knows: devices, and what was made on them. All of it behind one lock, and never
+// destroyed, since threads may outlive main().
 #pragma once
 
 #include <chrono>
@@ -114,7 +115,7 @@ CUresult need_context();
 // Handles that were given out and not destroyed.
 template <typename T>
 std::set<T*>& handles() {
-    static std::set<T*> all;
+    static auto& all = *new std::set<T*>;
     return all;
 }
 

@@ -1,5 +1,5 @@
-// Streams and events. Work is done when it is submitted, so that there is never anything to wait for; what waiting means
-// to a capture is here.
+// Streams and events. Work is done when it is submitted, so that there is never anything to wait for; what waiting
+// means to a capture is here.
 #include "state.h"
 
 namespace driver {
@@ -39,7 +39,8 @@ CUresult forbid_in_capture() {
     for (Stream* stream : handles<Stream>()) {
         if (!stream->capture || stream->capture->origin != stream) continue;
         Capture& capture = *stream->capture;
-        const bool mine = capture.thread == std::this_thread::get_id() && capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+        const bool mine =
+            capture.thread == std::this_thread::get_id() && capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
         if (!mine && capture.mode != CU_STREAM_CAPTURE_MODE_GLOBAL) continue;
         invalidate(capture);
         result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
@@ -250,7 +251,7 @@ CUDA_API CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* st
     const Lock lock;
     Stream* stream;
     if (const CUresult error = need_stream(handle, &stream)) return error;
-    *status = !stream->capture ? CU_STREAM_CAPTURE_STATUS_NONE
+    *status = !stream->capture         ? CU_STREAM_CAPTURE_STATUS_NONE
               : stream->capture->valid ? CU_STREAM_CAPTURE_STATUS_ACTIVE
                                        : CU_STREAM_CAPTURE_STATUS_INVALIDATED;
     return CUDA_SUCCESS;

@@ -9,7 +9,8 @@ namespace {
 
 CUresult do_work(const KernelWork& work) {
     std::vector<void*> arguments;
-    for (const size_t offset : work.offsets) arguments.push_back(const_cast<unsigned char*>(work.arguments.data()) + offset);
+    for (const size_t offset : work.offsets)
+        arguments.push_back(const_cast<unsigned char*>(work.arguments.data()) + offset);
     const simt::Launch launch = {work.kernel, arguments.data(), work.grid, work.block, work.shared_bytes};
     return simt::run(launch, work.device->memory) ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }

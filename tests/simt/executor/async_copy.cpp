@@ -29,7 +29,8 @@ void copy_async(void* to, const void* from, int bytes) {
     if (bytes > 0) check_global(lane, source, bytes, Access::READ, code);
     shared_memory.begin_copy(lane, target, code);
     memset(to, 0xff, BYTES);
-    lane.copies.copies.push_back({static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), unsigned(bytes)});
+    lane.copies.copies.push_back(
+        {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), unsigned(bytes)});
 }
 
 void commit_copies() {

@@ -63,6 +63,8 @@ struct alignas(64) Lane {
     uint16_t who;
     // Whether its fiber is within a kernel, and not behind one.
     bool in_kernel;
+    // Where in the code it came to a collective.
+    const void* code;
     uint3 thread_index;
     AsyncCopies copies;
 };

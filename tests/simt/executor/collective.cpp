@@ -3,16 +3,18 @@
 #include "findings.h"
 
 namespace simt {
+
 void fail_outside_mask(const Lane& lane) {
-    fail(SIMT_COLLECTIVE, &lane, {}, "is not in its own mask 0x%08x of %s", lane.mask, lane.operation->name);
+    fail(SIMT_COLLECTIVE, &lane, {lane.code}, "is not in its own mask 0x%08x of %s", lane.mask, lane.operation->name);
 }
 
 void meet_others(const Lane& lane) {
     for (uint32_t rest = lane.warp->at_collective; rest != 0; rest &= rest - 1) {
         const Lane& other = lane.warp->lanes[__builtin_ctz(rest)];
         if ((other.mask & lane.mask) == 0 || (other.operation == lane.operation && other.mask == lane.mask)) continue;
-        fail(SIMT_COLLECTIVE, &lane, {}, "comes to %s (mask 0x%08x) where lane %u of its warp waits at %s (mask 0x%08x)",
-             lane.operation->name, lane.mask, other.index, other.operation->name, other.mask);
+        fail(SIMT_COLLECTIVE, &lane, {lane.code},
+             "comes to %s (mask 0x%08x) where lane %u of its warp waits at %s (mask 0x%08x)", lane.operation->name,
+             lane.mask, other.index, other.operation->name, other.mask);
     }
 }
 

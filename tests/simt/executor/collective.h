@@ -24,11 +24,12 @@ inline void complete(Warp& warp, const Operation& operation, uint32_t lanes) {
 void complete_without_exited(Warp& warp);
 
 // The running lane comes to a collective: waits, or does it if it is the last. Inlined, so that the operation is, too.
-inline Switch meet(const Operation& operation, uint32_t mask) {
+inline Switch meet(const Operation& operation, uint32_t mask, const void* code) {
     Lane& lane = *executor.current;
     Warp& warp = *lane.warp;
     lane.operation = &operation;
     lane.mask = mask;
+    lane.code = code;
     if (warp.at_collective == 0) {
         warp.operation = &operation;
         warp.mask = mask;

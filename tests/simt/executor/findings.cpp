@@ -6,13 +6,28 @@
 #include "launch.h"
 #include "scheduler.h"
 #include "shared_memory.h"
-#include "source_line.h"
+#include "symbols.h"
 
 namespace simt {
 namespace {
 
 // A kernel with this many is broken throughout: no need to see it through.
 constexpr uint64_t ENOUGH = 1000;
+
+const char* name_of(SimtFinding finding) {
+    switch (finding) {
+        case SIMT_RACE: return "race";
+        case SIMT_UNINITIALISED: return "uninitialised read";
+        case SIMT_IN_FLIGHT: return "cp.async in flight";
+        case SIMT_OUT_OF_BOUNDS: return "out of bounds";
+        case SIMT_MISALIGNED: return "misaligned";
+        case SIMT_BARRIER: return "divergent barrier";
+        case SIMT_COLLECTIVE: return "divergent warp";
+        case SIMT_CONFLICT: return "bank conflicts";
+        case SIMT_UNDEFINED: return "undefined";
+        default: return "?";
+    }
+}
 
 // Words in a row, as many as there is room for.
 class Text {
@@ -38,21 +53,15 @@ private:
     size_t left_;
 };
 
-void note_words(SimtFinding finding, const Lane* lane, Place place, const char* format, va_list arguments) {
-    SimtReport& report = executor.report;
-    uint64_t before = 0;
-    for (const uint64_t count : report.findings) before += count;
-    report.findings[finding]++;
-    if (before >= ENOUGH) give_up();
-    if (before > 0) return;
-    Text text(report.message, sizeof report.message);
-    const uint3 block = executor.block_index;
-    text.add("%s: %s: block (%u, %u, %u)", executor.launch->kernel->name, name_of(finding), block.x, block.y, block.z);
-    if (lane != nullptr) {
-        text.add(", %s ", name_of_threads(lane->who).text);
-    } else {
-        text.add(": ");
+void describe_list(SimtFinding finding, const Lane* lane, Place place, const char* format, va_list arguments) {
+    Text text(executor.report.message, sizeof executor.report.message);
+    text.add("%s: %s: ", executor.launch->kernel->name, name_of(finding));
+    // Some things are found when all blocks have run.
+    if (executor.current != nullptr) {
+        const uint3 block = executor.block_index;
+        text.add("block (%u, %u, %u)%s ", block.x, block.y, block.z, lane != nullptr ? "," : ":");
     }
+    if (lane != nullptr) text.add("%s ", name_of_threads(lane->who).c_str());
     text.add_list(format, arguments);
     const SourceLine line = place.file != nullptr ? SourceLine{place.file, place.line} : source_line(place.code);
     if (line.file != nullptr) text.add(" [%s:%u]", line.file, line.line);
@@ -60,49 +69,50 @@ void note_words(SimtFinding finding, const Lane* lane, Place place, const char* 
 
 }  // namespace
 
-void note(SimtFinding finding, const Lane* lane, Place place, const char* format, ...) {
+bool count(SimtFinding finding) {
+    SimtReport& report = executor.report;
+    uint64_t before = 0;
+    for (const uint64_t findings : report.findings) before += findings;
+    report.findings[finding]++;
+    if (before >= ENOUGH) give_up();
+    return before == 0;
+}
+
+void describe(SimtFinding finding, const Lane* lane, Place place, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    note_words(finding, lane, place, format, arguments);
+    describe_list(finding, lane, place, format, arguments);
     va_end(arguments);
 }
 
 void fail(SimtFinding finding, const Lane* lane, Place place, const char* format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    note_words(finding, lane, place, format, arguments);
-    va_end(arguments);
+    if (count(finding)) {
+        va_list arguments;
+        va_start(arguments, format);
+        describe_list(finding, lane, place, format, arguments);
+        va_end(arguments);
+    }
     give_up();
 }
 
-const char* name_of(SimtFinding finding) {
-    switch (finding) {
-        case SIMT_RACE: return "race";
-        case SIMT_UNINITIALISED: return "uninitialised read";
-        case SIMT_IN_FLIGHT: return "cp.async in flight";
-        case SIMT_OUT_OF_BOUNDS: return "out of bounds";
-        case SIMT_MISALIGNED: return "misaligned";
-        case SIMT_BARRIER: return "divergent barrier";
-        case SIMT_COLLECTIVE: return "divergent warp";
-        case SIMT_CONFLICT: return "bank conflicts";
-        case SIMT_UNDEFINED: return "undefined";
-        default: return "?";
-    }
-}
-
-Words name_of_threads(uint16_t who) {
-    Words words;
-    const unsigned warp = who >> WHO_WARP_SHIFT;
-    const unsigned lane = who % SEVERAL_LANES;
-    if (warp == SEVERAL_WARPS >> WHO_WARP_SHIFT) {
-        snprintf(words.text, sizeof words.text, "several threads");
-    } else if (who & SEVERAL_LANES) {
-        snprintf(words.text, sizeof words.text, "several threads of warp %u", warp);
-    } else {
-        const uint3 thread = executor.lanes[warp * WARP_SIZE + lane].thread_index;
-        snprintf(words.text, sizeof words.text, "thread (%u, %u, %u)", thread.x, thread.y, thread.z);
+std::string summary(const SimtReport& report) {
+    std::string words;
+    for (int i = 0; i < SIMT_FINDINGS; i++) {
+        if (report.findings[i] == 0) continue;
+        if (!words.empty()) words += ", ";
+        words += std::to_string(report.findings[i]) + " × " + name_of(SimtFinding(i));
     }
     return words;
+}
+
+std::string name_of_threads(uint16_t who) {
+    const unsigned warp = who >> WHO_WARP_SHIFT;
+    const unsigned lane = who % SEVERAL_LANES;
+    if (warp == SEVERAL_WARPS >> WHO_WARP_SHIFT) return "several threads";
+    if (who & SEVERAL_LANES) return "several threads of warp " + std::to_string(warp);
+    const uint3 thread = executor.lanes[warp * WARP_SIZE + lane].thread_index;
+    return "thread (" + std::to_string(thread.x) + ", " + std::to_string(thread.y) + ", " + std::to_string(thread.z) +
+           ")";
 }
 
 }  // namespace simt

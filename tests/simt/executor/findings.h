@@ -2,26 +2,28 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "block.h"
 #include "report.h"
 
 namespace simt {
 
-// Counts a finding; the launch's first is put into words. `lane` did it, where it was one.
-__attribute__((format(printf, 4, 5), cold)) void note(SimtFinding finding, const Lane* lane, Place place,
-                                                      const char* format, ...);
+// Counts a finding. True for the launch's first, which is to be put into words.
+bool count(SimtFinding finding);
 
-// The same, where the kernel cannot go on.
+// The words for it. `lane` did it, where it was one.
+__attribute__((format(printf, 4, 5), cold)) void describe(SimtFinding finding, const Lane* lane, Place place,
+                                                          const char* format, ...);
+
+// All three, where the kernel cannot go on.
 [[noreturn]] __attribute__((format(printf, 4, 5), cold)) void fail(SimtFinding finding, const Lane* lane, Place place,
                                                                    const char* format, ...);
 
-const char* name_of(SimtFinding finding);
+// "2 × race, 1 × misaligned", or nothing.
+std::string summary(const SimtReport& report);
 
 // "thread (1, 0, 0)" for the name of a lane in the shadow memory, or what is known of several.
-struct Words {
-    char text[64];
-};
-Words name_of_threads(uint16_t who);
+std::string name_of_threads(uint16_t who);
 
 }  // namespace simt

@@ -29,20 +29,38 @@ void widen_rows(const Words4 (&a)[WARP_SIZE], float (&wide)[16][16]) {
     }
 }
 
-// The rows of b: word m of column g has rows 2m and 2m + 1, so that the words of a row are every eighth.
-void widen_columns(const Words2 (&b)[WARP_SIZE], __m256 (&wide)[16]) {
-    const int* const all = reinterpret_cast<const int*>(b);
-    const __m256i columns = _mm256_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56);
-    for (int m = 0; m < 4; m++) {
-        for (int half = 0; half < 2; half++) {
-            const __m256i pairs = _mm256_i32gather_epi32(all + m * 2 + half, columns, 4);
-            const __m256i even = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
-            const __m256i odd = _mm256_srli_epi32(pairs, 16);
-            // packus works within 128 bits: the four quarters are even 0–3, odd 0–3, even 4–7, odd 4–7.
-            const __m256i rows = _mm256_permute4x64_epi64(_mm256_packus_epi32(even, odd), 0b11011000);
-            wide[half * 8 + m * 2] = _mm256_cvtph_ps(_mm256_castsi256_si128(rows));
-            wide[half * 8 + m * 2 + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(rows, 1));
+// An 8×8 matrix of words, transposed.
+void transpose(__m256i (&rows)[8]) {
+    __m256i pairs[8], fours[8];
+    for (int i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        for (int j = 0; j < 2; j++) {
+            fours[i + j * 2] = _mm256_unpacklo_epi64(pairs[i + j], pairs[i + j + 2]);
+            fours[i + j * 2 + 1] = _mm256_unpackhi_epi64(pairs[i + j], pairs[i + j + 2]);
         }
+    }
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
+        rows[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
+    }
+}
+
+// The rows of b. A column's lanes hold, word by word, the pairs of rows 0, 8, 2, 10, 4, 12, 6, 14.
+void widen_columns(const Words2 (&b)[WARP_SIZE], __m256 (&wide)[16]) {
+    __m256i words[8];
+    for (int g = 0; g < 8; g++) words[g] = _mm256_load_si256(reinterpret_cast<const __m256i*>(&b[g * 4]));
+    transpose(words);
+    for (int i = 0; i < 8; i++) {
+        const __m256i even = _mm256_and_si256(words[i], _mm256_set1_epi32(0xffff));
+        const __m256i odd = _mm256_srli_epi32(words[i], 16);
+        // packus works within 128 bits: the four quarters are even 0–3, odd 0–3, even 4–7, odd 4–7.
+        const __m256i rows = _mm256_permute4x64_epi64(_mm256_packus_epi32(even, odd), 0b11011000);
+        const int row = i / 2 * 2 + i % 2 * 8;
+        wide[row] = _mm256_cvtph_ps(_mm256_castsi256_si128(rows));
+        wide[row + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(rows, 1));
     }
 }
 
@@ -83,7 +101,9 @@ void multiply_add(Fragments& fragments) {
 #else
 
 void multiply_add(Fragments& fragments) {
-    const auto half = [](unsigned pair, int which) { return half_to_float(which % 2 == 0 ? pair & 0xffff : pair >> 16); };
+    const auto half = [](unsigned pair, int which) {
+        return half_to_float(which % 2 == 0 ? pair & 0xffff : pair >> 16);
+    };
     float a[16][16], b[16][8];
     for (int lane = 0; lane < int(WARP_SIZE); lane++) {
         const int g = lane / 4, m = lane % 4;

@@ -27,12 +27,16 @@ void access_elsewhere(uintptr_t address, size_t bytes, Access access, const void
 void fail_unallocated(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code) {
     uintptr_t begin;
     size_t size;
-    if (!executor.memory->find(address, &begin, &size)) {
-        fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %#zx, which is not memory of this device", verb(access),
-             bytes, size_t(address));
+    if (executor.memory->contains(address) && !executor.memory->find(address, &begin, &size)) {
+        fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %#zx, where nothing is allocated", verb(access), bytes,
+             size_t(address));
     }
-    fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %zu of an allocation of %zu, or at %#zx of none", verb(access),
-         bytes, size_t(address - begin), size, size_t(address));
+    if (!executor.memory->contains(address)) {
+        fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %#zx, which is not memory of this device",
+             verb(access), bytes, size_t(address));
+    }
+    fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %zu of an allocation of %zu, or at %#zx of none",
+         verb(access), bytes, size_t(address - begin), size, size_t(address));
 }
 
 }  // namespace simt

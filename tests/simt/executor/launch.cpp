@@ -53,7 +53,9 @@ public:
     }
 
 private:
-    static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
+    static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) {
+        return b == 0 ? a : greatest_common_divisor(b, a % b);
+    }
 
     uint64_t count_;
     uint64_t start_ = 0;
@@ -66,14 +68,14 @@ void check_conflicts() {
     if (limit == nullptr || report.ldmatrix_matrices == 0) return;
     const double average = double(report.ldmatrix_cycles) / report.ldmatrix_matrices;
     if (average <= atof(limit)) return;
-    note(SIMT_CONFLICT, nullptr, {}, "ldmatrix takes %.2f cycles a matrix", average);
+    if (count(SIMT_CONFLICT)) describe(SIMT_CONFLICT, nullptr, {}, "ldmatrix takes %.2f cycles a matrix", average);
 }
 
 void trace(const Launch& launch, double seconds) {
     const SimtReport& report = executor.report;
     fprintf(stderr,
-            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, ldmatrix %llu at %.2f cycles, "
-            "barriers %llu, read %llu, written %llu bytes\n",
+            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, ldmatrix %llu at %.2f "
+            "cycles, barriers %llu, read %llu, written %llu bytes\n",
             launch.kernel->name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x, launch.block.y,
             launch.block.z, launch.shared_bytes, seconds * 1e3, name_of(executor.order), (unsigned long long)report.mma,
             (unsigned long long)report.ldmatrix_matrices,
@@ -122,13 +124,10 @@ bool run(const Launch& launch, DeviceMemory& memory) {
     if (getenv("SIMT_TRACE") != nullptr) {
         trace(launch, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
-    uint64_t findings = 0;
-    for (const uint64_t found : executor.report.findings) findings += found;
-    if (findings > 0) {
-        fprintf(stderr, "simt: %s (%s order, %llu findings)\n", executor.report.message, name_of(executor.order),
-                (unsigned long long)findings);
-    }
-    return findings == 0;
+    const std::string findings = summary(executor.report);
+    if (findings.empty()) return true;
+    fprintf(stderr, "simt: %s (%s order: %s)\n", executor.report.message, name_of(executor.order), findings.c_str());
+    return false;
 }
 
 }  // namespace simt

@@ -31,29 +31,30 @@ unsigned bank_cycles(const void* const* rows) {
     return most;
 }
 
-void require_all(uint32_t lanes, const char* name) {
-    if (lanes != ALL_LANES) fail(SIMT_COLLECTIVE, nullptr, {}, "%s by the lanes 0x%08x only", name, lanes);
+void require_all(const Warp& warp, uint32_t lanes) {
+    if (lanes == ALL_LANES) return;
+    const Lane& lane = warp.lanes[__builtin_ctz(lanes)];
+    fail(SIMT_COLLECTIVE, &lane, {lane.code}, "does %s with the lanes 0x%08x only", warp.operation->name, lanes);
 }
-
-const void* call_of_ldmatrix;
 
 unsigned& word(Warp& warp, unsigned lane, unsigned matrix) { return (&warp.matrices[lane].x)[matrix]; }
 
 template <bool TRANSPOSED>
 void load(Warp& warp, uint32_t lanes) {
-    require_all(lanes, "ldmatrix");
+    require_all(warp, lanes);
     for (unsigned matrix = 0; matrix < 4; matrix++) {
         const void* const* rows = warp.rows + matrix * SIDE;
         for (unsigned row = 0; row < SIDE; row++) {
             const Lane& lane = warp.lanes[matrix * SIDE + row];
             const auto address = reinterpret_cast<uintptr_t>(rows[row]);
             if (!shared_memory.contains(address)) {
-                fail(SIMT_OUT_OF_BOUNDS, &lane, {call_of_ldmatrix}, "gives ldmatrix %p, which is not shared memory", rows[row]);
+                fail(SIMT_OUT_OF_BOUNDS, &lane, {lane.code}, "gives ldmatrix %p, which is not shared memory",
+                     rows[row]);
             }
             if (address % ROW_BYTES != 0) {
-                fail(SIMT_MISALIGNED, &lane, {call_of_ldmatrix}, "gives ldmatrix %p, no multiple of 16", rows[row]);
+                fail(SIMT_MISALIGNED, &lane, {lane.code}, "gives ldmatrix %p, no multiple of 16", rows[row]);
             }
-            shared_memory.access<ROW_BYTES, Access::READ>(lane, address, call_of_ldmatrix);
+            shared_memory.access<ROW_BYTES, Access::READ>(lane, address, lane.code);
             if (!TRANSPOSED) {
                 unsigned words[4];
                 memcpy(words, rows[row], sizeof words);
@@ -73,7 +74,7 @@ void load(Warp& warp, uint32_t lanes) {
 }
 
 void multiply(Warp& warp, uint32_t lanes) {
-    require_all(lanes, "mma");
+    require_all(warp, lanes);
     executor.report.mma++;
     multiply_add(warp.fragments);
 }
@@ -87,8 +88,7 @@ constexpr Operation MULTIPLY = {"mma", multiply};
 Switch come_to_load(const void* row, bool transposed) {
     const Lane& lane = *executor.current;
     lane.warp->rows[lane.index] = row;
-    call_of_ldmatrix = __builtin_return_address(0);
-    return transposed ? meet(LOAD_TRANSPOSED, ALL_LANES) : meet(LOAD, ALL_LANES);
+    return meet(transposed ? LOAD_TRANSPOSED : LOAD, ALL_LANES, __builtin_return_address(0));
 }
 
 Words4 take_matrices() { return executor.current->warp->matrices[executor.current->index]; }
@@ -99,7 +99,7 @@ Switch come_to_product(Floats4 c, Words4 a, Words2 b) {
     fragments.a[lane.index] = a;
     fragments.b[lane.index] = b;
     fragments.c[lane.index] = c;
-    return meet(MULTIPLY, ALL_LANES);
+    return meet(MULTIPLY, ALL_LANES, __builtin_return_address(0));
 }
 
 Floats4 take_product() { return executor.current->warp->fragments.c[executor.current->index]; }

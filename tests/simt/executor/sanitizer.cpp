@@ -65,11 +65,15 @@ Place place(const SourceLocation& location) { return {nullptr, location.file, lo
 
 using simt::Access;
 
-#define CALLBACKS(bytes)                                                                                                \
-    void __tsan_read##bytes(void* at) { simt::access<bytes, Access::READ>(at, __builtin_return_address(0)); }           \
-    void __tsan_write##bytes(void* at) { simt::access<bytes, Access::WRITE>(at, __builtin_return_address(0)); }         \
-    void __tsan_unaligned_read##bytes(void* at) { simt::access<bytes, Access::READ>(at, __builtin_return_address(0)); } \
-    void __tsan_unaligned_write##bytes(void* at) { simt::access<bytes, Access::WRITE>(at, __builtin_return_address(0)); }
+#define CALLBACKS(bytes)                                                                                        \
+    void __tsan_read##bytes(void* at) { simt::access<bytes, Access::READ>(at, __builtin_return_address(0)); }   \
+    void __tsan_write##bytes(void* at) { simt::access<bytes, Access::WRITE>(at, __builtin_return_address(0)); } \
+    void __tsan_unaligned_read##bytes(void* at) {                                                               \
+        simt::access<bytes, Access::READ>(at, __builtin_return_address(0));                                     \
+    }                                                                                                           \
+    void __tsan_unaligned_write##bytes(void* at) {                                                              \
+        simt::access<bytes, Access::WRITE>(at, __builtin_return_address(0));                                    \
+    }
 
 extern "C" {
 

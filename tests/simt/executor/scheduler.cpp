@@ -45,7 +45,8 @@ unsigned pick(uint32_t set) {
         if (warp.at_collective != 0 && operation == nullptr) operation = warp.operation;
     }
     if (executor.waiting == 0) {
-        fail(SIMT_COLLECTIVE, nullptr, {}, "%u threads wait at %s for lanes that never come", at_collectives, operation->name);
+        fail(SIMT_COLLECTIVE, nullptr, {}, "%u threads wait at %s for lanes that never come", at_collectives,
+             operation->name);
     }
     fail(SIMT_BARRIER, nullptr, executor.barrier, "%u of %u threads wait at a barrier, %u at %s, %u have exited",
          executor.waiting, executor.threads, at_collectives, operation ? operation->name : "no collective",

@@ -8,6 +8,8 @@
 
 #include "../kernel/qualifiers.h"
 #include "findings.h"
+#include "scheduler.h"
+#include "symbols.h"
 
 // The statics of the kernels and the dynamic memory, which the build script moved to this section.
 extern "C" SIMT_RUNTIME unsigned char __start_simt_shared[];
@@ -19,17 +21,12 @@ namespace {
 // What nobody wrote: not a number in f32, f16 and bf16, and no index that would be inside.
 constexpr int GARBAGE = 0xff;
 
-// Where an address is, as messages say it.
-Words name_of_place(uintptr_t address) {
-    Words words;
+std::string name_of_place(uintptr_t address) {
     const auto dynamic = reinterpret_cast<uintptr_t>(dynamic_shared);
-    if (address - dynamic < SHARED_BYTES_OPT_IN) {
-        snprintf(words.text, sizeof words.text, "byte %zu of dynamic shared memory", size_t(address - dynamic));
-    } else {
-        const auto begin = reinterpret_cast<uintptr_t>(__start_simt_shared);
-        snprintf(words.text, sizeof words.text, "byte %zu of all static shared memory", size_t(address - begin));
-    }
-    return words;
+    if (address - dynamic < SHARED_BYTES_OPT_IN)
+        return "byte " + std::to_string(address - dynamic) + " of dynamic shared memory";
+    const std::string place = place_in_variable(reinterpret_cast<const void*>(address));
+    return place.empty() ? "static shared memory" : place;
 }
 
 const char* verb(Access access) {
@@ -44,7 +41,8 @@ SharedMemory::SharedMemory() {
     begin_ = reinterpret_cast<uintptr_t>(__start_simt_shared) / LINE * LINE;
     bytes_ = reinterpret_cast<uintptr_t>(__stop_simt_shared) - begin_;
     shadow_bytes_ = (bytes_ / LINE + 1) * sizeof(Line);
-    void* lines = mmap(nullptr, shadow_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* lines =
+        mmap(nullptr, shadow_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (lines == MAP_FAILED) {
         perror("simt: shadow of shared memory");
         abort();
@@ -90,12 +88,28 @@ void SharedMemory::access(const Lane& lane, uintptr_t address, size_t bytes, Acc
     if (bytes > bytes_ - (address - begin_)) {
         fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at the end of shared memory", verb(kind), bytes);
     }
-    for (const uintptr_t end = address + bytes; address < end; address++) {
-        switch (kind) {
-            case Access::READ: access<1, Access::READ>(lane, address, code); break;
-            case Access::WRITE: access<1, Access::WRITE>(lane, address, code); break;
-            case Access::ATOMIC: access<1, Access::ATOMIC>(lane, address, code); break;
+    // In pieces as large as their address and the rest allow.
+    while (bytes > 0) {
+        size_t piece = LINE;
+        while (address % piece != 0 || piece > bytes) piece /= 2;
+        if (kind == Access::READ) {
+            access_piece<Access::READ>(lane, address, piece, code);
+        } else {
+            access_piece<Access::WRITE>(lane, address, piece, code);
         }
+        address += piece;
+        bytes -= piece;
+    }
+}
+
+template <Access ACCESS>
+void SharedMemory::access_piece(const Lane& lane, uintptr_t address, size_t bytes, const void* code) {
+    switch (bytes) {
+        case 1: access<1, ACCESS>(lane, address, code); break;
+        case 2: access<2, ACCESS>(lane, address, code); break;
+        case 4: access<4, ACCESS>(lane, address, code); break;
+        case 8: access<8, ACCESS>(lane, address, code); break;
+        default: access<LINE, ACCESS>(lane, address, code);
     }
 }
 
@@ -111,22 +125,27 @@ void SharedMemory::end_copy(const Lane& lane, uintptr_t address) {
 }
 
 void SharedMemory::find(const Cell& cell, const Lane& lane, Access access, uintptr_t address, const void* code) {
-    const Words place = name_of_place(address);
-    const Words writer = name_of_threads(cell.writer & THREADS);
-    if (cell.writer & OUTSIDE) {
-        fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %s; the launch gives %zu", verb(access), place.text, dynamic_bytes_);
-    } else if (cell.writer & IN_FLIGHT) {
-        note(SIMT_IN_FLIGHT, &lane, {code}, "%s %s, to which a copy of %s is under way", verb(access), place.text,
-             writer.text);
-    } else if (!is_before(cell.write_time, cell.writer, lane)) {
-        note(SIMT_RACE, &lane, {code}, "%s %s, which %s wrote, without a barrier between", verb(access), place.text,
-             writer.text);
-    } else if (access != Access::WRITE && cell.write_time == 0) {
-        note(SIMT_UNINITIALISED, &lane, {code}, "%s %s, which nobody wrote", verb(access), place.text);
-    } else {
-        note(SIMT_RACE, &lane, {code}, "%s %s, which %s read, without a barrier between", verb(access), place.text,
-             name_of_threads(cell.reader).text);
+    const bool is_outside = (cell.writer & OUTSIDE) != 0;
+    const bool is_in_flight = (cell.writer & IN_FLIGHT) != 0;
+    const bool is_uninitialised = access != Access::WRITE && cell.write_time == 0;
+    const SimtFinding finding = is_outside         ? SIMT_OUT_OF_BOUNDS
+                                : is_in_flight     ? SIMT_IN_FLIGHT
+                                : is_uninitialised ? SIMT_UNINITIALISED
+                                                   : SIMT_RACE;
+    if (count(finding)) {
+        const std::string place = name_of_place(address);
+        const bool after_write = !is_before(cell.write_time, cell.writer, lane);
+        const std::string other = name_of_threads(after_write || is_in_flight ? cell.writer & THREADS : cell.reader);
+        std::string what;
+        switch (finding) {
+            case SIMT_OUT_OF_BOUNDS: what = "; the launch gives " + std::to_string(dynamic_bytes_); break;
+            case SIMT_IN_FLIGHT: what = ", to which a copy of " + other + " is under way"; break;
+            case SIMT_UNINITIALISED: what = ", which nobody wrote"; break;
+            default: what = ", which " + other + (after_write ? " wrote" : " read") + ", without a barrier between";
+        }
+        describe(finding, &lane, {code}, "%s %s%s", verb(access), place.c_str(), what.c_str());
     }
+    if (is_outside) give_up();
 }
 
 }  // namespace simt

@@ -43,7 +43,7 @@ public:
     template <unsigned BYTES, Access ACCESS>
     void access(const Lane& lane, uintptr_t address, const void* code);
 
-    // Any other.
+    // Any other read or write.
     void access(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code);
 
     // A copy of 16 bytes on its way, and its arrival.
@@ -74,6 +74,8 @@ private:
                ((who & THREADS) >> WHO_WARP_SHIFT == lane.warp->index && time < lane.warp->sync_time);
     }
 
+    template <Access ACCESS>
+    void access_piece(const Lane& lane, uintptr_t address, size_t bytes, const void* code);
     static Who joined(uint32_t time, Who who, const Lane& lane);
     void begin_line(size_t index);
     void refine(Line& line, unsigned step);
@@ -114,6 +116,8 @@ template <Access ACCESS>
 inline void SharedMemory::touch(Cell& cell, const Lane& lane, uintptr_t address, const void* code) {
     if (!is_fine<ACCESS>(cell, lane)) find(cell, lane, ACCESS, address, code);
     if (ACCESS == Access::READ) {
+        // The most frequent case: several warps read it already.
+        if (cell.reader == SEVERAL_WARPS && cell.read_time == executor.now) return;
         cell.reader = joined(cell.read_time, cell.reader, lane);
         cell.read_time = executor.now;
     } else if (ACCESS == Access::WRITE) {

@@ -43,16 +43,16 @@ Switch come_to_shuffle(unsigned mask, unsigned value, unsigned source_lane) {
     const Lane& lane = *executor.current;
     lane.warp->values[lane.index] = value;
     lane.warp->sources[lane.index] = source_lane;
-    return meet(SHUFFLE, mask);
+    return meet(SHUFFLE, mask, __builtin_return_address(0));
 }
 
 Switch come_to_ballot(unsigned mask, bool vote) {
     const Lane& lane = *executor.current;
     lane.warp->values[lane.index] = vote;
-    return meet(BALLOT, mask);
+    return meet(BALLOT, mask, __builtin_return_address(0));
 }
 
-Switch come_to_warp_barrier(unsigned mask) { return meet(WARP_BARRIER, mask); }
+Switch come_to_warp_barrier(unsigned mask) { return meet(WARP_BARRIER, mask, __builtin_return_address(0)); }
 
 unsigned take_value() { return executor.current->warp->values[executor.current->index]; }
 

@@ -11,7 +11,9 @@ SIMT_RUNTIME unsigned atomic_add(unsigned* at, unsigned x);
 }  // namespace simt
 
 template <typename T>
-SIMT_INLINE T __ldg(const T* from) { return *from; }
+SIMT_INLINE T __ldg(const T* from) {
+    return *from;
+}
 
 SIMT_INLINE float atomicAdd(float* at, float x) { return simt::atomic_add(at, x); }
 SIMT_INLINE unsigned atomicAdd(unsigned* at, unsigned x) { return simt::atomic_add(at, x); }

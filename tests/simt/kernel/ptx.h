@@ -56,6 +56,8 @@ SIMT_INLINE u32 pack(float x, float y) { return simt::float_to_half(x) | u32(sim
 SIMT_INLINE void cp_async_16(void* to, const void* from, int bytes) { simt::copy_async(to, from, bytes); }
 SIMT_INLINE void cp_async_commit() { simt::commit_copies(); }
 template <int N>
-SIMT_INLINE void cp_async_wait() { simt::wait_for_copies(N); }
+SIMT_INLINE void cp_async_wait() {
+    simt::wait_for_copies(N);
+}
 
 }  // namespace ptx

@@ -21,7 +21,8 @@ struct Call<kernel> {
         run_with(arguments, std::index_sequence_for<Parameters...>());
     }
 
-    static constexpr Parameter PARAMETERS[sizeof...(Parameters) + 1] = {{sizeof(Parameters), alignof(Parameters)}..., {}};
+    static constexpr Parameter PARAMETERS[sizeof...(Parameters) + 1] = {{sizeof(Parameters), alignof(Parameters)}...,
+                                                                        {}};
     static constexpr size_t COUNT = sizeof...(Parameters);
 
 private:
@@ -39,7 +40,7 @@ struct Registration {
 
 }  // namespace simt
 
-#define SIMT_KERNEL(name, max_threads)                                                                            \
-    const simt::Kernel simt_kernel_##name = {#name, max_threads, simt::Call<&name>::run,                          \
-                                             simt::Call<&name>::PARAMETERS, simt::Call<&name>::COUNT};            \
+#define SIMT_KERNEL(name, max_threads)                                                                 \
+    const simt::Kernel simt_kernel_##name = {#name, max_threads, simt::Call<&name>::run,               \
+                                             simt::Call<&name>::PARAMETERS, simt::Call<&name>::COUNT}; \
     const simt::Registration simt_registration_##name(simt_kernel_##name);

@@ -15,12 +15,6 @@ SIMT_RUNTIME Switch come_to_ballot(unsigned mask, bool vote);
 SIMT_RUNTIME unsigned take_value();
 SIMT_RUNTIME Switch come_to_warp_barrier(unsigned mask);
 
-// The lane that a shuffle among groups of `width` lanes reads: its own where the group does not have the other.
-SIMT_INLINE unsigned lane_of_group(unsigned other, int width) {
-    const unsigned lane = lane_index();
-    return (other & ~(width - 1u)) == (lane & ~(width - 1u)) ? other : lane;
-}
-
 template <typename T>
 SIMT_INLINE T shuffle(unsigned mask, T value, unsigned source_lane) {
     go(come_to_shuffle(mask, bits_as<unsigned>(value), source_lane));
@@ -34,24 +28,33 @@ SIMT_INLINE unsigned ballot(unsigned mask, bool vote) {
 
 }  // namespace simt
 
-#define SIMT_SHUFFLES(T)                                                                                          \
-    SIMT_INLINE T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {                                 \
-        const unsigned group = simt::lane_index() & ~(width - 1u);                                                \
-        return simt::shuffle(mask, value, group | (lane & (width - 1u)));                                    \
-    }                                                                                                             \
-    SIMT_INLINE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) {                            \
-        return simt::shuffle(mask, value, simt::lane_of_group(simt::lane_index() ^ lanes, width));           \
-    }                                                                                                             \
-    SIMT_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned lanes, int width = 32) {                      \
-        return simt::shuffle(mask, value, simt::lane_of_group(simt::lane_index() + lanes, width));           \
-    }                                                                                                             \
-    SIMT_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned lanes, int width = 32) {                        \
-        return simt::shuffle(mask, value, simt::lane_of_group(simt::lane_index() - lanes, width));           \
-    }
+// Of types of 32 bits, among groups of `width` lanes; a lane whose group does not have the other reads itself.
 
-SIMT_SHUFFLES(float)
-SIMT_SHUFFLES(int)
-SIMT_SHUFFLES(unsigned)
+template <typename T>
+SIMT_INLINE T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
+    const unsigned first = simt::lane_index() & ~(width - 1u);
+    return simt::shuffle(mask, value, first | (lane & (width - 1u)));
+}
+
+// Earlier groups can be read, later ones not.
+template <typename T>
+SIMT_INLINE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) {
+    const unsigned lane = simt::lane_index();
+    const unsigned other = lane ^ lanes;
+    return simt::shuffle(mask, value, other > (lane | (width - 1u)) ? lane : other);
+}
+
+template <typename T>
+SIMT_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned lanes, int width = 32) {
+    const unsigned lane = simt::lane_index();
+    return simt::shuffle(mask, value, lane % width + lanes < unsigned(width) ? lane + lanes : lane);
+}
+
+template <typename T>
+SIMT_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned lanes, int width = 32) {
+    const unsigned lane = simt::lane_index();
+    return simt::shuffle(mask, value, lane % width >= lanes ? lane - lanes : lane);
+}
 
 SIMT_INLINE unsigned __ballot_sync(unsigned mask, int vote) { return simt::ballot(mask, vote != 0); }
 SIMT_INLINE int __any_sync(unsigned mask, int vote) { return simt::ballot(mask, vote != 0) != 0; }

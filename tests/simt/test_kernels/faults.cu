@@ -44,6 +44,7 @@ extern "C" __global__ void fault_dynamic_past_end(float* data, int count) {
 extern "C" __global__ void fault_static_past_end(float* data, int index) {
     __shared__ float memory[4];
     memory[index] = data[0];
+    data[1] = memory[0];
 }
 
 extern "C" __global__ void fault_misaligned_ldmatrix(float* data) {

@@ -12,7 +12,8 @@ extern "C" __global__ void feature_indices(char one, FeatureParams params, unsig
     const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
     const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
-    out[block * threads + thread] = (block * 1000 + thread) * params.factor + unsigned(params.addend.w) + one + two + pair.y;
+    out[block * threads + thread] =
+        (block * 1000 + thread) * params.factor + unsigned(params.addend.w) + one + two + pair.y;
 }
 
 // out [8, 32].

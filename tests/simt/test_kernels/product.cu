@@ -54,7 +54,8 @@ extern "C" __global__ void __launch_bounds__(128)
 #pragma unroll
             for (int n = 0; n < TILE / 8; n += 2) {
                 ptx::u32 both[4];
-                ptx::ldmatrix_x4(both, b_slab[step % 2] + place(n * 8 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+                ptx::ldmatrix_x4(both,
+                                 b_slab[step % 2] + place(n * 8 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
                 const ptx::u32 first[2] = {both[0], both[PLANT == WRONG_FRAGMENT ? 2 : 1]};
                 const ptx::u32 second[2] = {both[PLANT == WRONG_FRAGMENT ? 1 : 2], both[3]};
                 ptx::mma_16x8x16(sums[n], left, first);
