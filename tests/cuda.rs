@@ -83,6 +83,26 @@ fn crossalign(args: &[&str], variables: &[(&str, &str)]) -> Output {
 const CLASSIFY: [&str; 8] =
     ["classify", "models/mini/example.png", "--device", "cuda", "--views", "3", "--precision", "f16"];
 
+/// Two devices give what one gives, in the same order.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn several_devices_share_the_pictures() {
+    let pictures = ["landscape", "portrait", "tiny"].map(|name| format!("tests/golden/pictures/{name}.png"));
+    let classify = |device: &str, variables: &[(&str, &str)]| {
+        let mut args = vec!["classify", "--device", device, "--views", "2", "--precision", "f16", "--format", "json"];
+        args.extend(pictures.iter().map(String::as_str));
+        let output = crossalign(&args, variables);
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let one = classify("cuda", &[]);
+    assert!(one.0 && one.1.lines().count() == 3, "{}", one.1);
+    for devices in ["1", "2", "5"] {
+        assert_eq!(classify("cuda:all", &[("SIMT_DEVICES", devices)]), one, "{devices} devices");
+    }
+    let none = classify("cuda:all", &[("LD_LIBRARY_PATH", "")]);
+    assert!(!none.0 && none.1.contains("no NVIDIA driver"), "{}", none.1);
+}
+
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
 fn a_driver_that_is_of_no_use_says_so() {

@@ -69,6 +69,24 @@ pub struct DeviceRecording {
 }
 
 impl Device {
+    /// The devices that a name stands for: `cuda:all` all of the driver's, any other name itself. Never none.
+    ///
+    /// # Errors
+    /// When all CUDA devices are asked for, and there is no driver or device.
+    pub fn names(name: &str) -> Result<Vec<String>> {
+        if name != "cuda:all" {
+            return Ok(vec![name.to_string()]);
+        }
+        #[cfg(feature = "cuda")]
+        let count = Cuda::count()?;
+        #[cfg(not(feature = "cuda"))]
+        let count = open_cuda(name, 0).map(|_| 0)?;
+        if count == 0 {
+            return Err(Error::device(name, "the NVIDIA driver has no device"));
+        }
+        Ok((0..count).map(|index| format!("cuda:{index}")).collect())
+    }
+
     /// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N]` or `cuda[:N]`; `threads` is for the CPU
     /// (0: as many as the machine runs at once). `auto` is a GPU where there is one, through CUDA or else wgpu, and
     /// else the CPU; `cuda` alone is the first device.
@@ -90,7 +108,7 @@ impl Device {
             "reference" => Ok(Self::Reference(Reference)),
             "wgpu" => open_wgpu(name, number),
             "cuda" => open_cuda(name, number.unwrap_or(0)),
-            _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N] or reference")),
+            _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N|:all] or reference")),
         }
     }
 

@@ -53,7 +53,7 @@ impl Args {
         let classifier = self.classifier()?;
         let (files, mut failed) = list_files(&self.images);
         let options = classifier.compiled().options.clone();
-        let batch = if options.method == Method::Wca { 1 } else { BATCH };
+        let batch = if options.method == Method::Wca { classifier.model().devices() } else { BATCH };
         let bar = self.progress(files.len());
         for files in files.chunks(batch) {
             let mut decoded = Vec::new();

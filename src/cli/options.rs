@@ -17,7 +17,7 @@ pub(super) enum Format {
 
 #[derive(clap::Args)]
 pub(super) struct DeviceArgs {
-    /// auto, cpu, wgpu[:N], cuda[:N] or reference
+    /// auto, cpu, wgpu[:N], cuda[:N|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
     /// Storage of the weights: f32, f16 or bf16

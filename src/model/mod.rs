@@ -19,6 +19,7 @@ use layout::Layout;
 use random::RandomWeights;
 use source::Source;
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use text::TextTower;
@@ -53,7 +54,7 @@ pub enum Towers {
 /// How a model is loaded.
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
-    /// `auto`, `cpu`, `wgpu[:N]`, `cuda[:N]` or `reference`.
+    /// `auto`, `cpu`, `wgpu[:N]`, `cuda[:N]`, `cuda:all` or `reference`.
     pub device: String,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,
@@ -126,6 +127,8 @@ pub struct Model(Arc<Inner>);
 
 struct Inner {
     device: Device,
+    /// The vision tower on further devices, with which it shares the pictures.
+    replicas: Vec<(Device, VisionTower<Device>)>,
     config: Config,
     fingerprint: String,
     vision: Option<VisionTower<Device>>,
@@ -151,13 +154,21 @@ impl Model {
     }
 
     fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
-        let device = Device::open(&options.device, options.threads)?;
+        let names = Device::names(&options.device)?;
+        let device = Device::open(&names[0], options.threads)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let loader = Loader { device: &device, weights: &weights, layout, precision: options.precision };
         let vision = match options.towers {
             Towers::Text => None,
             _ => Some(VisionTower::load(&loader, &config)?),
         };
+        let replica = |name: &String| -> Result<(Device, VisionTower<Device>)> {
+            let device = Device::open(name, options.threads)?;
+            let tower = VisionTower::load(&Loader { device: &device, ..loader }, &config)?;
+            Ok((device, tower))
+        };
+        let further = if vision.is_some() { &names[1..] } else { &[] };
+        let replicas = further.iter().map(replica).collect::<Result<_>>()?;
         let text = match options.towers {
             Towers::Vision => None,
             _ => {
@@ -168,7 +179,7 @@ impl Model {
             }
         };
         let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
-        Ok(Self(Arc::new(Inner { device, config, fingerprint, vision, text })))
+        Ok(Self(Arc::new(Inner { device, replicas, config, fingerprint, vision, text })))
     }
 
     /// A vision tower with random weights, to measure speed without a download; it has no text tower.
@@ -181,7 +192,8 @@ impl Model {
         let loader =
             Loader { device: &device, weights: &weights, layout: Layout::Transformers, precision: options.precision };
         let vision = Some(VisionTower::load(&loader, &config)?);
-        Ok(Self(Arc::new(Inner { device, config, fingerprint: "random".into(), vision, text: None })))
+        let (fingerprint, replicas) = ("random".into(), Vec::new());
+        Ok(Self(Arc::new(Inner { device, replicas, config, fingerprint, vision, text: None })))
     }
 
     /// The model's dimensions.
@@ -189,9 +201,14 @@ impl Model {
         &self.0.config
     }
 
-    /// The device that the model runs on.
+    /// The device that the model runs on; the first of several.
     pub fn device(&self) -> &Device {
         &self.0.device
+    }
+
+    /// How many devices share the pictures of a call.
+    pub fn devices(&self) -> usize {
+        1 + self.0.replicas.len()
     }
 
     /// What tells this model from others: a compiled classifier carries it.
@@ -207,7 +224,8 @@ impl Model {
         self.text().map(|(tokenizer, _)| tokenizer)
     }
 
-    /// Encodes the views of pictures, in order: as projected, or of unit length with `normalize`.
+    /// Encodes the views of pictures, in order: as projected, or of unit length with `normalize`. Several devices share
+    /// the pictures.
     ///
     /// # Errors
     /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
@@ -217,7 +235,21 @@ impl Model {
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        Ok(Embeddings { width: self.0.config.embed, data: vision.encode(&self.0.device, jobs, normalize)? })
+        let replicas = self.0.replicas.iter().map(|(device, tower)| (device, tower));
+        let towers: Vec<_> = std::iter::once((&self.0.device, vision)).chain(replicas).collect();
+        let share = jobs.len().div_ceil(towers.len()).max(1);
+        let encode = |((device, tower), jobs): ((&Device, &VisionTower<Device>), &[ViewJob<'_>])| {
+            tower.encode(device, jobs, normalize)
+        };
+        let parts: Vec<Result<Vec<f32>>> = std::thread::scope(|scope| {
+            let mut parts = towers.into_iter().zip(jobs.chunks(share));
+            let first = parts.next();
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || encode(part))).collect();
+            let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            first.into_iter().map(encode).chain(others).collect()
+        });
+        let data = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
+        Ok(Embeddings { width: self.0.config.embed, data })
     }
 
     /// Encodes texts, in order: as projected, or of unit length with `normalize`. Texts with equal tokens are
