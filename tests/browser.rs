@@ -162,7 +162,7 @@ fn packed(weights: &[f32], width: usize, precision: Precision) -> (usize, Bindin
     let binding = match precision {
         Precision::F32 => read(&padded.collect::<Vec<_>>()),
         Precision::F16 => read(&padded.map(|w| f16::from_f32(w).to_bits()).collect::<Vec<_>>()),
-        Precision::Bf16 => read(&padded.map(|w| bf16::from_f32(w).to_bits()).collect::<Vec<_>>()),
+        Precision::Bf16 | Precision::Int8 => read(&padded.map(|w| bf16::from_f32(w).to_bits()).collect::<Vec<_>>()),
     };
     (stride, binding)
 }

@@ -19,6 +19,7 @@ mod crop;
 mod device;
 mod host;
 mod profile;
+mod quantize;
 
 use crate::error::Result;
 
@@ -79,6 +80,7 @@ pub trait Shaped {
 /// | `F32` | none | 3.4e38 |
 /// | `F16` | ≤ 2⁻¹¹ (4.9e-4); none for weights that come in f16 | 65,504 |
 /// | `Bf16` | ≤ 2⁻⁸ (3.9e-3); none for weights that come in bf16 | 3.4e38 |
+/// | `Int8` | ≤ 1/254 of the largest of its row | 3.4e38 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floats.
@@ -89,6 +91,9 @@ pub enum Precision {
     /// The upper half of an f32, widened to f32 as it is read; the CPU rounds what it is multiplied by as well, and
     /// multiplies two at once where the processor can.
     Bf16,
+    /// 8-bit integers, symmetric: a row of weights, and each row that meets it, by its own largest magnitude; sums are
+    /// exact, results f32. On the CPU and the reference backend.
+    Int8,
 }
 
 impl std::str::FromStr for Precision {
@@ -99,7 +104,8 @@ impl std::str::FromStr for Precision {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(crate::Error::argument("precision", format!("{text:?}"), "f32, f16 or bf16")),
+            "int8" => Ok(Self::Int8),
+            _ => Err(crate::Error::argument("precision", format!("{text:?}"), "f32, f16, bf16 or int8")),
         }
     }
 }
@@ -110,6 +116,7 @@ impl std::fmt::Display for Precision {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
         })
     }
 }

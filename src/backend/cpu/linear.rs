@@ -6,10 +6,11 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::{Element, Pair, Panels};
+use super::panel::{Element, Pair, Panels, Quad};
 use super::simd::{Kernel, Simd};
 use super::tile::{self, Rows};
 use super::{Cpu, SimdLevel};
+use crate::backend::quantize::Scale;
 use crate::backend::{Epilogue, HostTensor, Precision, Shape, Shaped, contract};
 use crate::error::Result;
 use half::f16;
@@ -36,15 +37,30 @@ enum Storage {
     F32(Panels<f32>),
     F16(Panels<f16>),
     Bf16(Panels<Pair>),
+    /// With what 1 stands for in each column, and what takes the left-hand offset back: −128 times the column's sum.
+    Int8 {
+        panels: Panels<Quad>,
+        units: Vec<f32>,
+        corrections: Vec<i32>,
+    },
 }
 
-/// A matrix as a layer multiplies its rows: as it is, and some of its rows in bf16.
+/// Rows that were rounded for a layer in bf16 or int8.
+#[derive(Debug, Default)]
+pub(super) struct Rounded {
+    pairs: Vec<Pair>,
+    quads: Vec<Quad>,
+    /// What 1 stands for in each row of quads.
+    units: Vec<f32>,
+}
+
+/// A matrix as a layer multiplies its rows: as it is, and some of its rows rounded.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     input: &'a HostTensor,
-    /// The row that `pairs` begins with.
+    /// The row that `rounded` begins with.
     first: usize,
-    pairs: &'a [Pair],
+    rounded: &'a Rounded,
 }
 
 impl CpuLinear {
@@ -72,6 +88,17 @@ impl CpuLinear {
                 let pair = |k: usize, n: usize| Pair::new(at(2 * k, n), at(2 * k + 1, n));
                 Storage::Bf16(pack(width, depth.div_ceil(2), columns, pair))
             }
+            Precision::Int8 => {
+                let scales: Vec<Scale> = weight.chunks_exact(depth).map(Scale::of).collect();
+                let quantized = |k: usize, n: usize| scales[n].quantize(at(k, n));
+                let quad = |k: usize, n: usize| Quad::new(std::array::from_fn(|i| quantized(4 * k + i, n)));
+                let sum = |n| -> i32 { (0..depth).map(|k| i32::from(quantized(k, n))).sum() };
+                let (mut units, mut corrections): (Vec<f32>, Vec<i32>) =
+                    (0..columns).map(|n| (scales[n].unit, -Quad::OFFSET * sum(n))).unzip();
+                units.resize(padded.len(), 0.0);
+                corrections.resize(padded.len(), 0);
+                Storage::Int8 { panels: pack(width, depth.div_ceil(4), columns, quad), units, corrections }
+            }
         };
         Self { shape, level, panels, bias: padded }
     }
@@ -83,15 +110,35 @@ impl CpuLinear {
 
     /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16.
     #[inline(always)]
-    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Vec<Pair>) -> Left<'a> {
-        if let Storage::Bf16(_) = self.panels {
-            let width = self.shape.cols.div_ceil(2);
-            scratch.resize(rows.len() * width, Pair::default());
-            for (row, pairs) in rows.clone().zip(scratch.chunks_exact_mut(width)) {
-                Pair::round_row(input.row(row), pairs);
+    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
+        match &self.panels {
+            Storage::F32(_) | Storage::F16(_) => {}
+            Storage::Bf16(_) => {
+                let width = self.shape.cols.div_ceil(2);
+                scratch.pairs.resize(rows.len() * width, Pair::default());
+                for (row, pairs) in rows.clone().zip(scratch.pairs.chunks_exact_mut(width)) {
+                    Pair::round_row(input.row(row), pairs);
+                }
+            }
+            Storage::Int8 { .. } => {
+                let width = self.shape.cols.div_ceil(4);
+                scratch.quads.resize(rows.len() * width, Quad::default());
+                scratch.units.clear();
+                for (row, quads) in rows.clone().zip(scratch.quads.chunks_exact_mut(width)) {
+                    scratch.units.push(Quad::round_row(input.row(row), quads));
+                }
             }
         }
-        Left { input, first: rows.start, pairs: scratch }
+        Left { input, first: rows.start, rounded: scratch }
+    }
+
+    /// The most of the depth that is multiplied in one go, even: integers all of it, for they are scaled once.
+    fn depth_step(&self) -> usize {
+        let depth = self.shape.cols;
+        match self.panels {
+            Storage::Int8 { .. } => depth,
+            _ => depth.div_ceil(depth.div_ceil(DEPTH_BLOCK)).next_multiple_of(2),
+        }
     }
 
     /// Multiplies `rows` by one panel, at most those of a tile; `depth` begins at an even place.
@@ -105,7 +152,7 @@ impl CpuLinear {
         depth: Range<usize>,
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
-        let Left { input, first, pairs } = left;
+        let Left { input, first, rounded } = left;
         let whole = |r: usize| &input.row(rows.start + r)[depth.clone()];
         match &self.panels {
             Storage::F32(panels) => {
@@ -116,8 +163,22 @@ impl CpuLinear {
             }
             Storage::Bf16(panels) => {
                 let (width, depth) = (self.shape.cols.div_ceil(2), depth.start / 2..depth.end.div_ceil(2));
-                let row = |r: usize| &pairs[(rows.start + r - first) * width..][..width][depth.clone()];
+                let row = |r: usize| &rounded.pairs[(rows.start + r - first) * width..][..width][depth.clone()];
                 tile::tile(s, Rows::new(rows.len(), row), panels.panel(panel, depth.clone()), epilogue);
+            }
+            Storage::Int8 { panels, units, corrections } => {
+                debug_assert_eq!(depth, 0..self.shape.cols, "integers are scaled once");
+                let width = self.shape.cols.div_ceil(4);
+                let row = |r: usize| &rounded.quads[(rows.start + r - first) * width..][..width];
+                let column = panel * S::TILE_VECTORS * S::LANES;
+                let mut scaled = Scaled {
+                    s,
+                    row_units: &rounded.units[rows.start - first..],
+                    units: &units[column..],
+                    corrections: &corrections[column..],
+                    epilogue,
+                };
+                tile::tile(s, Rows::new(rows.len(), row), panels.panel(panel, 0..width), &mut scaled);
             }
         }
     }
@@ -140,7 +201,7 @@ pub(super) fn run(
     let shape = out.shape();
     let (row_cuts, col_cuts) = partition(shape, layer.level.panel_width(), cpu.threads());
     cpu.install(|| {
-        for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Vec::new, |scratch, _, _, tile| {
+        for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Rounded::default, |scratch, _, _, tile| {
             layer.level.dispatch(Block { input, layer, epilogue, scratch, tile });
         });
     });
@@ -162,7 +223,7 @@ struct Block<'a> {
     input: &'a HostTensor,
     layer: &'a CpuLinear,
     epilogue: Epilogue,
-    scratch: &'a mut Vec<Pair>,
+    scratch: &'a mut Rounded,
     tile: TileMut<'a>,
 }
 
@@ -175,7 +236,7 @@ impl Kernel for Block<'_> {
         let width = S::TILE_VECTORS * S::LANES;
         let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
         let depth = layer.shape.cols;
-        let step = depth.div_ceil(depth.div_ceil(DEPTH_BLOCK)).next_multiple_of(2);
+        let step = layer.depth_step();
         let left = layer.left(input, rows.clone(), scratch);
         for panel in cols.start / width..cols.end.div_ceil(width) {
             for from in (0..depth).step_by(step) {
@@ -203,6 +264,30 @@ impl Kernel for Block<'_> {
                 }
             }
         }
+    }
+}
+
+/// Turns sums of integers to what they stand for, and hands them on.
+struct Scaled<'a, S, I> {
+    s: S,
+    row_units: &'a [f32],
+    units: &'a [f32],
+    corrections: &'a [i32],
+    epilogue: &'a mut I,
+}
+
+impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I> {
+    #[inline(always)]
+    fn start(&mut self, _row: usize, vector: usize) -> S::I {
+        self.s.load_i32(&self.corrections[vector * S::LANES..])
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, row: usize, vector: usize, sum: S::I) {
+        let s = self.s;
+        let unit = s.mul(s.splat(self.row_units[row]), s.load(&self.units[vector * S::LANES..]));
+        let start = self.epilogue.start(row, vector);
+        self.epilogue.finish(row, vector, s.mul_add(s.to_float(sum), unit, start));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
 
 use super::simd::Simd;
+use crate::backend::quantize::Scale;
 use half::f16;
 
 /// How a packed weight is stored, and what it is multiplied by. The tile takes one element of each column a step, in one
@@ -10,11 +11,13 @@ pub(super) trait Element: Copy + Default + Send + Sync + 'static {
     type Left: Copy + 'static;
     /// A vector of weights, or of one element of a row, as it is multiplied.
     type Operand<S: Simd>: Copy;
+    type Sum<S: Simd>: Copy;
+    fn zero<S: Simd>(s: S) -> Self::Sum<S>;
     /// The parts of a step: multiply-adds one after the other.
     fn parts<S: Simd>() -> usize;
     fn load<S: Simd>(s: S, from: &[Self], part: usize) -> Self::Operand<S>;
     fn splat<S: Simd>(s: S, left: Self::Left, part: usize) -> Self::Operand<S>;
-    fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: S::F) -> S::F;
+    fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 }
 
 /// An element that is widened to f32 as it is loaded.
@@ -23,6 +26,11 @@ macro_rules! widened {
         impl Element for $type {
             type Left = f32;
             type Operand<S: Simd> = S::F;
+            type Sum<S: Simd> = S::F;
+            #[inline(always)]
+            fn zero<S: Simd>(s: S) -> S::F {
+                s.splat(0.0)
+            }
             #[inline(always)]
             fn parts<S: Simd>() -> usize {
                 1
@@ -86,6 +94,11 @@ fn round(x: f32) -> u16 {
 impl Element for Pair {
     type Left = Pair;
     type Operand<S: Simd> = S::Pairs;
+    type Sum<S: Simd> = S::F;
+    #[inline(always)]
+    fn zero<S: Simd>(s: S) -> S::F {
+        s.splat(0.0)
+    }
     #[inline(always)]
     fn parts<S: Simd>() -> usize {
         S::PAIR_PARTS
@@ -101,6 +114,59 @@ impl Element for Pair {
     #[inline(always)]
     fn multiply_add<S: Simd>(s: S, left: S::Pairs, right: S::Pairs, sum: S::F) -> S::F {
         s.dot_pairs(left, right, sum)
+    }
+}
+
+/// Four 8-bit integers that are neighbours in depth, in this order in memory: what `vpdpbusd` multiplies. On the left
+/// they are unsigned, with [`Quad::OFFSET`] added.
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(super) struct Quad(pub(super) u32);
+
+impl Quad {
+    /// What is added to the left-hand integers.
+    pub(super) const OFFSET: i32 = 128;
+
+    pub(super) fn new(weights: [i8; 4]) -> Self {
+        Self(bytemuck::cast(weights))
+    }
+
+    /// Rounds a row to quads; those that the last one lacks are zeros. Returns what 1 stands for.
+    #[inline(always)]
+    pub(super) fn round_row(row: &[f32], quads: &mut [Self]) -> f32 {
+        let scale = Scale::of(row);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(quads);
+        let (whole, rest) = bytes.split_at_mut(row.len());
+        // An offset of 128 is the sign bit's opposite.
+        whole.iter_mut().zip(row).for_each(|(byte, &x)| *byte = scale.quantize(x) as u8 ^ 0x80);
+        rest.fill(Self::OFFSET as u8);
+        scale.unit
+    }
+}
+
+impl Element for Quad {
+    type Left = Quad;
+    type Operand<S: Simd> = S::Quads;
+    type Sum<S: Simd> = S::I;
+    #[inline(always)]
+    fn zero<S: Simd>(s: S) -> S::I {
+        s.load_i32(&[0; 16])
+    }
+    #[inline(always)]
+    fn parts<S: Simd>() -> usize {
+        1
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self], _: usize) -> S::Quads {
+        s.load_quads(from)
+    }
+    #[inline(always)]
+    fn splat<S: Simd>(s: S, left: Self, _: usize) -> S::Quads {
+        s.splat_quad(left)
+    }
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, left: S::Quads, right: S::Quads, sum: S::I) -> S::I {
+        s.dot_quads(left, right, sum)
     }
 }
 

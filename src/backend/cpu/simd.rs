@@ -7,7 +7,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::panel::Pair;
+use super::panel::{Pair, Quad};
 use half::f16;
 
 /// An instruction-set level of the CPU backend.
@@ -19,7 +19,7 @@ pub enum SimdLevel {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL: 16 lanes.
     Avx512,
-    /// As [`SimdLevel::Avx512`], with the dot products of AVX512-BF16.
+    /// As [`SimdLevel::Avx512`], with the dot products of AVX512-BF16 and AVX512-VNNI.
     Avx512Bf16,
 }
 
@@ -102,7 +102,7 @@ fn in_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
     kernel.run(simd)
 }
@@ -129,6 +129,10 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second halves, then of
     /// the first, which is what the instruction does and so gives the same bits.
     const PAIR_PARTS: usize;
+    /// A vector of 32-bit integers.
+    type I: Copy;
+    /// A vector of quads.
+    type Quads: Copy;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32]) -> Self::F;
@@ -137,6 +141,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn splat_pair(self, pair: Pair, part: usize) -> Self::Pairs;
     /// One part of `a·b + c`, of all pairs.
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
+    fn load_i32(self, from: &[i32]) -> Self::I;
+    fn to_float(self, x: Self::I) -> Self::F;
+    fn load_quads(self, from: &[Quad]) -> Self::Quads;
+    fn splat_quad(self, quad: Quad) -> Self::Quads;
+    /// `a·b + c` of all quads, `a` unsigned and `b` signed; exact.
+    fn dot_quads(self, a: Self::Quads, b: Self::Quads, c: Self::I) -> Self::I;
     fn store(self, x: Self::F, to: &mut [f32]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
@@ -200,6 +210,8 @@ impl Simd for Portable {
     type F = [f32; 8];
     type Pairs = [f32; 8];
     const PAIR_PARTS: usize = 2;
+    type I = [i32; 8];
+    type Quads = [Quad; 8];
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {
@@ -224,6 +236,29 @@ impl Simd for Portable {
     #[inline(always)]
     fn dot_pairs(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         self.mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> [i32; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn to_float(self, x: [i32; 8]) -> [f32; 8] {
+        x.map(|x| x as f32)
+    }
+    #[inline(always)]
+    fn load_quads(self, from: &[Quad]) -> [Quad; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn splat_quad(self, quad: Quad) -> [Quad; 8] {
+        [quad; 8]
+    }
+    #[inline(always)]
+    fn dot_quads(self, a: [Quad; 8], b: [Quad; 8], c: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|i| {
+            let (a, b): ([u8; 4], [i8; 4]) = (bytemuck::cast(a[i]), bytemuck::cast(b[i]));
+            c[i] + (0..4).map(|j| i32::from(a[j]) * i32::from(b[j])).sum::<i32>()
+        })
     }
     #[inline(always)]
     fn store(self, x: [f32; 8], to: &mut [f32]) {
@@ -320,6 +355,8 @@ impl Simd for Avx2 {
     type F = __m256;
     type Pairs = __m256;
     const PAIR_PARTS: usize = 2;
+    type I = __m256i;
+    type Quads = __m256i;
 
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
@@ -335,6 +372,16 @@ impl Simd for Avx2 {
         };
         splat_pair(pair: Pair, part: usize) -> __m256 = _mm256_set1_ps(half_of(pair, part));
         dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        load_i32(from: &[i32]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
+        to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
+        load_quads(from: &[Quad]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
+        splat_quad(quad: Quad) -> __m256i = _mm256_set1_epi32(quad.0 as i32);
+        dot_quads(a: __m256i, b: __m256i, c: __m256i) -> __m256i = {
+            // Even and odd bytes as 16-bit integers: `vpmaddubsw` would saturate.
+            let (a0, a1) = (_mm256_and_si256(a, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(a));
+            let (b0, b1) = (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)), _mm256_srai_epi16::<8>(b));
+            _mm256_add_epi32(c, _mm256_add_epi32(_mm256_madd_epi16(a0, b0), _mm256_madd_epi16(a1, b1)))
+        };
         store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
@@ -357,6 +404,8 @@ impl Simd for Avx512 {
     type F = __m512;
     type Pairs = __m512;
     const PAIR_PARTS: usize = 2;
+    type I = __m512i;
+    type Quads = __m512i;
 
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
@@ -372,6 +421,16 @@ impl Simd for Avx512 {
         };
         splat_pair(pair: Pair, part: usize) -> __m512 = _mm512_set1_ps(half_of(pair, part));
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        load_i32(from: &[i32]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
+        load_quads(from: &[Quad]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        splat_quad(quad: Quad) -> __m512i = _mm512_set1_epi32(quad.0 as i32);
+        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = {
+            // Even and odd bytes as 16-bit integers: `vpmaddubsw` would saturate.
+            let (a0, a1) = (_mm512_and_si512(a, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(a));
+            let (b0, b1) = (_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)), _mm512_srai_epi16::<8>(b));
+            _mm512_add_epi32(c, _mm512_add_epi32(_mm512_madd_epi16(a0, b0), _mm512_madd_epi16(a1, b1)))
+        };
         store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -387,7 +446,7 @@ impl Simd for Avx512 {
     }
 }
 
-/// Proof of AVX512-BF16, and of what [`Avx512`] proves.
+/// Proof of AVX512-BF16 and AVX512-VNNI, and of what [`Avx512`] proves.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Bf16(Avx512);
@@ -395,7 +454,8 @@ pub(super) struct Avx512Bf16(Avx512);
 #[cfg(target_arch = "x86_64")]
 impl Avx512Bf16 {
     fn detect() -> Option<Self> {
-        Avx512::detect().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
+        let has = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
+        Avx512::detect().filter(|_| has).map(Self)
     }
 }
 
@@ -418,6 +478,8 @@ impl Simd for Avx512Bf16 {
     type F = __m512;
     type Pairs = __m512bh;
     const PAIR_PARTS: usize = 1;
+    type I = __m512i;
+    type Quads = __m512i;
 
     operations! {
         load_pairs(from: &[Pair], _part: usize) -> __m512bh =
@@ -425,6 +487,7 @@ impl Simd for Avx512Bf16 {
         splat_pair(pair: Pair, _part: usize) -> __m512bh =
             std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.0 as i32));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
+        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
     }
 
     below! {
@@ -441,5 +504,9 @@ impl Simd for Avx512Bf16 {
         mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
         round(x: __m512) -> __m512;
         exp2_integer(n: __m512) -> __m512;
+        load_i32(from: &[i32]) -> __m512i;
+        to_float(x: __m512i) -> __m512;
+        load_quads(from: &[Quad]) -> __m512i;
+        splat_quad(quad: Quad) -> __m512i;
     }
 }

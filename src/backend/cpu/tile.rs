@@ -2,7 +2,7 @@
 //!
 //! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
 //! vectors of the panel (unit stride) and one element of each row, and does `MR·NV` fused multiply-adds, or as many dot
-//! products of bf16 pairs.
+//! products of bf16 pairs or of four 8-bit integers.
 //! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
 
 use super::panel::Element;
@@ -27,16 +27,21 @@ impl<'a, L> Rows<'a, L> {
 }
 
 /// What a tile starts from and where its sums go.
-pub(super) trait Epilogue<S: Simd> {
+pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
     /// The accumulators' first value for vector `vector` of row `row` of the tile.
-    fn start(&mut self, row: usize, vector: usize) -> S::F;
+    fn start(&mut self, row: usize, vector: usize) -> T;
     /// Takes the finished sum.
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F);
+    fn finish(&mut self, row: usize, vector: usize, sum: T);
 }
 
 /// `epilogue.finish(epilogue.start() + rows · panel)` for the number of rows at hand, so that a row tail wastes nothing.
 #[inline(always)]
-pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_, E::Left>, panel: &[E], epilogue: &mut impl Epilogue<S>) {
+pub(super) fn tile<S: Simd, E: Element>(
+    s: S,
+    rows: Rows<'_, E::Left>,
+    panel: &[E],
+    epilogue: &mut impl Epilogue<S, E::Sum<S>>,
+) {
     // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
     match (S::TILE_VECTORS, rows.count) {
         (4, 6) => fixed::<S, E, _, 6, 4>(s, rows, panel, epilogue),
@@ -58,7 +63,7 @@ pub(super) fn tile<S: Simd, E: Element>(s: S, rows: Rows<'_, E::Left>, panel: &[
 /// The tile of `MR` rows by `NV` vectors.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
-fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
+fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
     s: S,
     rows: Rows<'_, E::Left>,
     panel: &[E],
@@ -68,7 +73,7 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S>, const MR: usize, const NV: usize>(
     let depth = panel.len() / width;
     // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
     let mut left: [&[E::Left]; MR] = [&[]; MR];
-    let mut sums = [[s.splat(0.0); NV]; MR];
+    let mut sums = [[E::zero(s); NV]; MR];
     for r in 0..MR {
         left[r] = &rows.rows[r][..depth];
         for v in 0..NV {

@@ -5,7 +5,7 @@
 
 use super::Cpu;
 use super::grid::{TileMut, for_each_tile};
-use super::linear::{CpuLinear, Left};
+use super::linear::{CpuLinear, Left, Rounded};
 use super::math::{dot, softmax_numerators};
 use super::simd::{Kernel, Simd};
 use super::tile::Epilogue;
@@ -76,7 +76,7 @@ pub(super) fn run(
     let cols = out.shape().cols;
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
     cpu.install(|| {
-        let scratch = || (Vec::new(), Vec::new());
+        let scratch = || (Vec::new(), Rounded::default());
         for_each_tile(out.data_mut(), cols, &[0, 1], &class_cuts(classes), scratch, |scratch, _, _, mut tile| {
             let offsets = &classes[tile.cols.start..=tile.cols.end];
             let (similarities, rounded) = scratch;

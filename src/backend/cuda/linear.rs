@@ -30,6 +30,9 @@ impl CudaLinear {
         storage: Precision,
     ) -> Result<Self> {
         contract::pack(shape, weight, bias)?;
+        if storage == Precision::Int8 {
+            return Err(Error::argument("precision", "int8", "f32, f16 or bf16 on a GPU"));
+        }
         let stride = shape.cols.next_multiple_of(DEPTH);
         let mut padded = vec![0.0; shape.rows * stride];
         for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
@@ -38,7 +41,9 @@ impl CudaLinear {
         let weight = match storage {
             Precision::F32 => context.upload(&padded)?,
             Precision::F16 => context.upload(&padded.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>())?,
-            Precision::Bf16 => context.upload(&padded.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>())?,
+            Precision::Bf16 | Precision::Int8 => {
+                context.upload(&padded.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>())?
+            }
         };
         let bias = context.upload(&bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec))?;
         Ok(Self { shape, storage, weight, bias })

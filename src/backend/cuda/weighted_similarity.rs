@@ -39,7 +39,7 @@ pub(super) fn run(
         Precision::F32 => ("weighted_similarity_f32", 64),
         // On tensor cores.
         Precision::F16 => ("weighted_similarity_f16", 128),
-        Precision::Bf16 => ("weighted_similarity_bf16", 64),
+        Precision::Bf16 | Precision::Int8 => ("weighted_similarity_bf16", 64),
     };
     let count = classes.len() - 1;
     let (width, stride) = (v.cols as u32, texts.stride() as u32);

@@ -1,29 +1,41 @@
 //! `linear`: matrix product with an epilogue.
 
+use crate::backend::quantize::Scale;
 use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
 use crate::error::Result;
 use half::{bf16, f16};
+use std::borrow::Cow;
 
 /// Weights `[outputs, inputs]`, rounded to their storage precision, and a bias.
 #[derive(Clone, Debug)]
 pub struct ReferenceLinear {
     shape: Shape,
+    precision: Precision,
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl ReferenceLinear {
     pub(super) fn new(shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Self {
-        let round = |&w: &f32| match precision {
-            Precision::F32 => w,
-            Precision::F16 => f16::from_f32(w).to_f32(),
-            Precision::Bf16 => bf16::from_f32(w).to_f32(),
+        let round = |row: &[f32]| -> Vec<f32> {
+            match precision {
+                Precision::F32 => row.to_vec(),
+                Precision::F16 => row.iter().map(|&w| f16::from_f32(w).to_f32()).collect(),
+                Precision::Bf16 => row.iter().map(|&w| bf16::from_f32(w).to_f32()).collect(),
+                Precision::Int8 => through_int8(row),
+            }
         };
         Self {
             shape,
-            weight: weight.iter().map(round).collect(),
+            precision,
+            weight: weight.chunks(shape.cols.max(1)).flat_map(round).collect(),
             bias: bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec),
         }
+    }
+
+    /// A row as the weights meet it.
+    pub(super) fn left<'a>(&self, row: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.precision == Precision::Int8 { through_int8(row).into() } else { row.into() }
     }
 
     /// The weights of one output.
@@ -36,6 +48,12 @@ impl Shaped for ReferenceLinear {
     fn shape(&self) -> Shape {
         self.shape
     }
+}
+
+/// A row rounded to integers, and what they stand for.
+fn through_int8(row: &[f32]) -> Vec<f32> {
+    let scale = Scale::of(row);
+    row.iter().map(|&x| f32::from(scale.quantize(x)) * scale.unit).collect()
 }
 
 /// `Σ a·b` in f64, first to last.
@@ -55,8 +73,9 @@ fn activate(activation: Activation, x: f64) -> f64 {
 pub(super) fn run(input: &HostTensor, layer: &ReferenceLinear, epilogue: Epilogue, out: &mut HostTensor) -> Result<()> {
     contract::linear(input.shape(), layer.shape, out.shape())?;
     for row in 0..input.shape().rows {
+        let left = layer.left(input.row(row));
         for (output, element) in out.row_mut(row).iter_mut().enumerate() {
-            let product = dot(input.row(row), layer.row(output)) + f64::from(layer.bias[output]);
+            let product = dot(&left, layer.row(output)) + f64::from(layer.bias[output]);
             *element = match epilogue {
                 Epilogue::Store => product,
                 Epilogue::Activate(activation) => activate(activation, product),

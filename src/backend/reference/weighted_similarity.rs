@@ -46,7 +46,8 @@ pub(super) fn run(
     for (class, bounds) in classes.windows(2).enumerate() {
         let mut score = 0.0;
         for view in 0..views.shape().rows {
-            let similarity = |text| dot(views.row(view), texts.row(text));
+            let left = texts.left(views.row(view));
+            let similarity = |text| dot(&left, texts.row(text));
             let weighted = |text: usize| (f64::from(text_weights.row(0)[text]), similarity(text));
             let pairs = (bounds[0] as usize..bounds[1] as usize).map(weighted);
             score += f64::from(view_weights.row(0)[view]) * reduce(reduction, pairs);

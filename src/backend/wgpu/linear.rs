@@ -8,7 +8,7 @@ use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
 use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use half::{bf16, f16};
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -30,6 +30,9 @@ impl WgpuLinear {
         storage: Precision,
     ) -> Result<Self> {
         contract::pack(shape, weight, bias)?;
+        if storage == Precision::Int8 {
+            return Err(Error::argument("precision", "int8", "f32, f16 or bf16 on a GPU"));
+        }
         let stride = shape.cols.next_multiple_of(DEPTH as usize);
         let mut padded = vec![0.0; shape.rows * stride];
         for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
@@ -40,7 +43,7 @@ impl WgpuLinear {
             Precision::F16 => {
                 queue.upload(&padded.iter().map(|&w| f16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
             }
-            Precision::Bf16 => {
+            Precision::Bf16 | Precision::Int8 => {
                 queue.upload(&padded.iter().map(|&w| bf16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
             }
         };
@@ -172,6 +175,6 @@ fn of_storage(storage: Precision) -> u32 {
     match storage {
         Precision::F32 => F32,
         Precision::F16 => F16,
-        Precision::Bf16 => BF16,
+        Precision::Bf16 | Precision::Int8 => BF16,
     }
 }

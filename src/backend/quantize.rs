@@ -1,0 +1,58 @@
+//! int8 as every backend rounds to it: symmetric, a row by its largest magnitude.
+
+/// The step of a row's integers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// What 1 stands for.
+    pub(crate) unit: f32,
+    inverse: f32,
+}
+
+impl Scale {
+    /// The one by which the largest magnitude of the row becomes 127; all of a row of zeros becomes 0.
+    #[inline(always)]
+    pub(crate) fn of(row: &[f32]) -> Self {
+        // Lanes of their own, so that it becomes vectors; the maximum is the same in any order.
+        let (chunks, rest) = row.as_chunks::<16>();
+        let mut largest = [0f32; 16];
+        for chunk in chunks {
+            for (largest, x) in largest.iter_mut().zip(chunk) {
+                *largest = if x.abs() > *largest { x.abs() } else { *largest };
+            }
+        }
+        let largest = rest.iter().fold(largest.into_iter().fold(0f32, f32::max), |max, x| max.max(x.abs()));
+        let inverse = 127.0 / largest;
+        if inverse.is_finite() { Self { unit: largest / 127.0, inverse } } else { Self { unit: 0.0, inverse: 0.0 } }
+    }
+
+    /// To the nearest integer of −127 ..= 127, ties to even.
+    #[inline(always)]
+    pub(crate) fn quantize(self, x: f32) -> i8 {
+        // Adding 1.5 · 2²³ leaves no fraction bits, and the integer in the lowest ones; without a branch, so that a loop
+        // over it becomes vectors.
+        const SHIFT: f32 = 12_582_912.0;
+        (x * self.inverse + SHIFT).to_bits() as i8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_integers() {
+        let scale = Scale::of(&[0.5, -2.0, 1.0]);
+        assert_eq!([0.5, -2.0, 1.0, 0.0].map(|x| scale.quantize(x)), [32, -127, 64, 0]);
+        assert!((scale.unit * 127.0 - 2.0).abs() < 1e-6);
+        let row: Vec<f32> = (0..100).map(|i| i as f32 - 77.0).collect();
+        let scale = Scale::of(&row);
+        assert_eq!(row.iter().map(|&x| scale.quantize(x)).min(), Some(-127));
+        for none in [&[0.0, -0.0][..], &[], &[1e-45]] {
+            let scale = Scale::of(none);
+            assert_eq!((scale.unit, scale.quantize(1.0)), (0.0, 0), "{none:?}");
+        }
+        // Ties to even, of either sign.
+        let scale = Scale::of(&[127.0]);
+        assert_eq!([0.5, 1.5, 2.5, -0.5, -1.5].map(|x| scale.quantize(x)), [0, 2, 2, 0, -2]);
+    }
+}
