@@ -1,5 +1,5 @@
 //! The vision tower of ViT-B/32 on random weights: 61, 16 and 1 views of one 1024×768 picture, from bytes to unit
-//! embeddings (crop, resize, normalise, encode), in f32 and bf16 on all threads.
+//! embeddings (crop, resize, normalise, encode), in f32, bf16 and int8 on all threads.
 //!
 //! Operations are counted from the architecture (8.8 GFLOP a view), not from what the last block skips.
 
@@ -23,7 +23,7 @@ fn bench(criterion: &mut Criterion) {
         plan_views((1024, 768), &boxes, 224).expect("boxes of this picture")
     };
     let threads = input::thread_counts().last().expect("at least one");
-    for (precision, views) in [(Precision::F32, &[61, 16, 1][..]), (Precision::Bf16, &[61, 16, 1])] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let config = Config::named("ViT-B-32").expect("a published architecture");
         let options = ModelOptions { device: "cpu".into(), threads, precision, ..Default::default() };
         let model = Model::random(config, &options).expect("a CPU");
@@ -36,10 +36,14 @@ fn bench(criterion: &mut Criterion) {
         let length = one.row(0).iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!(one.row(0) == two.row(0) && (length - 1.0).abs() < 1e-5);
 
-        for &views in views {
+        for views in [61, 16, 1] {
             let plan = plan(views);
             let flops = model.config().vision_flops() * views as f64;
-            let work = if precision == Precision::Bf16 { Work::Bf16(flops) } else { Work::Flops(flops) };
+            let work = match precision {
+                Precision::Bf16 => Work::Bf16(flops),
+                Precision::Int8 => Work::Int8(flops),
+                Precision::F32 | Precision::F16 => Work::Flops(flops),
+            };
             let name = format!("ViT-B-32 {views} views {precision} x{threads}");
             group.bench(&name, threads, views as u64, work, || {
                 black_box(encode(&plan));

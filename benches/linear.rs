@@ -8,7 +8,7 @@
 //! | `up` | 3072 × 768 | quick_gelu, or gelu |
 //! | `down` | 768 × 3072 | accumulate |
 //!
-//! All layers in f32 and bf16 at the best level; `output` at every level and storage, on one thread and on all.
+//! All layers in f32, bf16 and int8 at the best level; `output` at every level and storage, on one thread and on all.
 
 mod ceiling;
 mod input;
@@ -47,14 +47,14 @@ fn bench(criterion: &mut Criterion) {
     let all = input::thread_counts().last().expect("at least one");
     let best = input::cpu(SimdLevel::best(), all);
     for rows in ROWS {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             LAYERS.iter().for_each(|layer| bench_layer(&mut group, &best, rows, layer, precision));
         }
     }
     for level in input::levels() {
         for threads in input::thread_counts() {
             let cpu = input::cpu(level, threads);
-            for precision in [Precision::F32, Precision::F16, Precision::Bf16] {
+            for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8] {
                 if (level, threads) != (best.level(), all) || precision == Precision::F16 {
                     bench_layer(&mut group, &cpu, ROWS[0], &OUTPUT, precision);
                 }
@@ -88,6 +88,7 @@ fn bench_layer(group: &mut Group<'_>, cpu: &Cpu, rows: usize, layer: &Layer, pre
     let name = format!("{name} {rows}x{outputs}x{inputs} {precision} {}", input::name(cpu));
     let work = match precision {
         Precision::Bf16 if cpu.level() == SimdLevel::Avx512Bf16 => Work::Bf16(flops as f64),
+        Precision::Int8 if cpu.level() == SimdLevel::Avx512Bf16 => Work::Int8(flops as f64),
         _ => Work::Flops(flops as f64),
     };
     group.bench(&name, cpu.threads(), flops as u64, work, || {

@@ -2,8 +2,9 @@
 #![cfg(feature = "mini")]
 
 use crossalign::align::{CompileOptions, Method, Views};
-use crossalign::image::ViewSampling;
-use crossalign::model::MINI_PROMPTS;
+use crossalign::backend::Precision;
+use crossalign::image::{ViewSampling, plan_views};
+use crossalign::model::{MINI_PROMPTS, ModelOptions, ViewJob};
 use crossalign::{Classifier, DecodeOptions, Model, Picture, Prompts};
 use std::path::{Path, PathBuf};
 
@@ -72,4 +73,26 @@ fn the_example_is_recognised() {
     let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/example.png");
     let picture = Picture::open(picture, &DecodeOptions::default()).unwrap();
     assert_eq!(classifier(Method::Wca).classify(&picture).unwrap().predictions()[0].class, "pig");
+}
+
+/// What a precision costs: the least cosine of a picture's embedding to the one in f32.
+#[test]
+fn precisions_keep_the_direction() {
+    let encode = |precision| {
+        let model = Model::mini(&ModelOptions { device: "cpu".into(), precision, ..Default::default() }).unwrap();
+        let pictures = pictures("single").into_iter().step_by(5);
+        let embed = |(_, path): (String, PathBuf)| {
+            let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
+            let plan = plan_views((picture.width(), picture.height()), &[], model.config().image_size).unwrap();
+            model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
+        };
+        pictures.map(embed).collect::<Vec<_>>()
+    };
+    let expected = encode(Precision::F32);
+    for (precision, least) in [(Precision::F16, 0.999_99), (Precision::Bf16, 0.9999), (Precision::Int8, 0.999)] {
+        let cosine = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let found = encode(precision).iter().zip(&expected).map(cosine).fold(1.0, f32::min);
+        println!("{precision}: {found}");
+        assert!(found >= least, "{precision}: {found}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Multiply-adds that never leave the registers, of f32 and of bf16 pairs.
+//! Multiply-adds that never leave the registers: of f32, of bf16 pairs and of 8-bit quads.
 
 use crossalign::backend::SimdLevel;
 use std::hint::black_box;
@@ -43,6 +43,20 @@ pub fn run_bf16(steps: usize) {
     }
 }
 
+/// Operations of [`run_int8`]; none where the machine has no such instruction.
+pub fn int8_ops(steps: usize) -> Option<f64> {
+    bf16_flops(steps).map(|pairs| 2.0 * pairs)
+}
+
+/// `steps` dot products of quads on each chain.
+pub fn run_int8(steps: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if SimdLevel::best() == SimdLevel::Avx512Bf16 {
+        // SAFETY: `best` is a level that this machine's processor has, VNNI with it.
+        unsafe { x86::int8(steps) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{CHAINS, black_box};
@@ -57,6 +71,18 @@ mod x86 {
         for _ in 0..steps {
             for x in &mut chains {
                 *x = _mm512_dpbf16_ps(*x, zero, zero);
+            }
+        }
+        black_box(chains);
+    }
+
+    #[target_feature(enable = "avx512vnni,avx512f")]
+    pub fn int8(steps: usize) {
+        let zero = _mm512_set1_epi32(black_box(0));
+        let mut chains = [_mm512_set1_epi32(1); CHAINS];
+        for _ in 0..steps {
+            for x in &mut chains {
+                *x = _mm512_dpbusd_epi32(*x, zero, zero);
             }
         }
         black_box(chains);

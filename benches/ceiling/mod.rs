@@ -3,6 +3,7 @@
 //! | ceiling | measured as |
 //! | --- | --- |
 //! | bf16, GFLOP/s | the same of AVX512-BF16 dot products, where the machine has them |
+//! | int8, Gop/s | the same of AVX512-VNNI dot products |
 //! | FMA, GFLOP/s | independent chains of f32 multiply-adds in registers, at [`SimdLevel::best`](crossalign::backend::SimdLevel) |
 //! | read, GB/s | the sum of a buffer far larger than the last-level cache |
 //!
@@ -30,6 +31,8 @@ pub struct Ceiling {
     pub fma: f64,
     /// The same of bf16 dot products, where the machine has them.
     pub bf16: Option<f64>,
+    /// The same of 8-bit integer dot products.
+    pub int8: Option<f64>,
     /// Bytes read from memory, 10⁹ a second.
     pub read: f64,
 }
@@ -52,6 +55,8 @@ impl Ceiling {
             fma: flops / fastest(threads, 40, |_| fma::run(STEPS)) / 1e9,
             bf16: fma::bf16_flops(STEPS)
                 .map(|flops| flops * threads as f64 / fastest(threads, 40, |_| fma::run_bf16(STEPS)) / 1e9),
+            int8: fma::int8_ops(STEPS)
+                .map(|ops| ops * threads as f64 / fastest(threads, 40, |_| fma::run_int8(STEPS)) / 1e9),
             read: BYTES as f64 / fastest(threads, 10, |thread| sum(parts[thread])) / 1e9,
         }
     }
@@ -97,6 +102,8 @@ pub enum Work {
     Flops(f64),
     /// Operations on bf16 pairs; against the ceiling of their dot product where the machine has it, else of FMA.
     Bf16(f64),
+    /// Operations on 8-bit integers; against the ceiling of their dot product where the machine has it, else of FMA.
+    Int8(f64),
     /// Operations of 32-bit integers, two for each multiply-add; against the FMA ceiling, of which integers can
     /// reach half at best: their multiply-add is two instructions.
     IntegerOps(f64),
@@ -112,6 +119,10 @@ impl Work {
             Self::Bf16(amount) => match ceiling.bf16 {
                 Some(bf16) => (amount, "GFLOP/s", "bf16", bf16),
                 None => (amount, "GFLOP/s", "FMA", ceiling.fma),
+            },
+            Self::Int8(amount) => match ceiling.int8 {
+                Some(int8) => (amount, "Gop/s", "int8", int8),
+                None => (amount, "Gop/s", "FMA", ceiling.fma),
             },
             Self::IntegerOps(amount) => (amount, "integer Gop/s", "FMA", ceiling.fma),
             Self::Bytes(amount) => (amount, "GB/s", "read", ceiling.read),

@@ -20,7 +20,7 @@ pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N], cuda[:N|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
-    /// Storage of the weights: f32, f16 or bf16
+    /// Of the weights and what meets them: f32, f16, bf16 or int8
     #[arg(long, default_value = "f32")]
     pub(super) precision: Precision,
     /// Threads of the CPU backend [default: all]
