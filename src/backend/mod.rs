@@ -20,6 +20,8 @@ mod device;
 mod host;
 mod profile;
 mod quantize;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod tables;
 
 use crate::error::Result;
 

@@ -6,7 +6,8 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::{Element, Pair, Panels, Quad};
+use super::panel::{Element, Panels};
+use super::rounded::{Pair, Quad};
 use super::simd::{Kernel, Simd};
 use super::tile::{self, Rows};
 use super::{Cpu, SimdLevel};

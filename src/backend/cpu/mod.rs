@@ -14,6 +14,7 @@ mod layer_norm;
 mod linear;
 mod math;
 mod panel;
+mod rounded;
 mod simd;
 mod tile;
 mod weighted_similarity;

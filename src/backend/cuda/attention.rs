@@ -2,7 +2,7 @@
 
 use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shaped, Work, contract};
+use crate::backend::{Shaped, Work, contract, tables};
 use crate::error::{Error, Result};
 
 /// The parameters of attention.cu and attention_f32.cu.
@@ -59,7 +59,7 @@ pub(super) fn run(
     let width = queries.shape().cols;
     let head_dim = width / heads;
     let version = Version::choose(queries.element, head_dim);
-    let items = items(query_offsets, key_offsets, version.queries, causal);
+    let items = tables::attention_items(query_offsets, key_offsets, version.queries, causal);
     let params = Params {
         items: items.len() as i32,
         heads: heads as i32,
@@ -74,30 +74,8 @@ pub(super) fn run(
     let launch = Launch { grid, block: [128, 1], shared: 0 };
     let work = Work {
         bytes: queries.bytes() + keys_values.bytes() + out.bytes(),
-        flops: 4 * (width * scores(&items, causal)) as u64,
+        flops: 4 * (width * tables::attention_pairs(&items, causal)) as u64,
     };
     let table = context.table(&items)?;
     context.launch(version.kernel, &params, &[&queries.memory, &keys_values.memory, &table, &out.memory], launch, work)
-}
-
-/// A block's queries: their first row and number, the first key's row, and how many keys the first query sees.
-fn items(query_offsets: &[u32], key_offsets: &[u32], at_once: u32, causal: bool) -> Vec<[u32; 4]> {
-    let mut items = Vec::new();
-    for (q, k) in query_offsets.windows(2).zip(key_offsets.windows(2)) {
-        let (queries, keys) = (q[1] - q[0], k[1] - k[0]);
-        for first in (0..queries).step_by(at_once as usize) {
-            let visible = if causal { keys - queries + first + 1 } else { keys };
-            items.push([q[0] + first, (queries - first).min(at_once), k[0], visible]);
-        }
-    }
-    items
-}
-
-/// Pairs of a query and a key that it sees, in all.
-fn scores(items: &[[u32; 4]], causal: bool) -> usize {
-    let pairs = |&[_, count, _, visible]: &[u32; 4]| {
-        let (count, visible) = (count as usize, visible as usize);
-        count * visible + if causal { count * count.saturating_sub(1) / 2 } else { 0 }
-    };
-    items.iter().map(pairs).sum()
 }

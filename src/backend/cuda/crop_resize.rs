@@ -2,7 +2,7 @@
 
 use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
-use crate::backend::{CropOutput, CropPlan, CropView, Rgb, Shape, Taps, Work, contract};
+use crate::backend::{CropOutput, CropPlan, Rgb, Shape, contract, tables};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -53,13 +53,8 @@ fn patches(
     first_row: usize,
     out: &mut CudaTensor,
 ) -> Result<()> {
-    let (mut taps, mut weights) = (Vec::new(), Vec::new());
-    for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
-        taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
-        weights.extend_from_slice(its_weights);
-    }
+    let (taps, weights) = tables::taps(plan);
     let views = &plan.views()[views];
-    let corner = |view: &CropView| [view.x, view.y, view.horizontal as u32, view.vertical as u32];
     let kernel = match out.element {
         Element::F32 => "crop_resize_f32",
         Element::F16 => "crop_resize_f16",
@@ -72,25 +67,15 @@ fn patches(
         out_stride: out.stride() as u32,
         first_row: first_row as u32,
     };
-    let corners: Vec<[u32; 4]> = views.iter().map(corner).collect();
+    let height = picture.height() as usize;
     let picture = context.upload(picture.pixels())?;
-    let (corners, taps, weights) = (context.upload(&corners)?, context.upload(&taps)?, context.upload(&weights)?);
+    let (corners, taps, weights) =
+        (context.upload(&tables::views(views))?, context.upload(&taps)?, context.upload(&weights)?);
     let table = context.table(table)?;
     let memories = [&picture, &corners, &taps, &weights, &table, &out.memory];
     let tiles = size.div_ceil(TILE);
     let launch = Launch { grid: [views.len(), tiles, tiles], block: [TILE as u32, TILE as u32], shared: 0 };
     let elements = views.len() * (size / patch_side as usize).pow(2) * columns;
-    context.launch(kernel, &params, &memories, launch, work(plan, views, elements))
-}
-
-/// Each view's box once, a byte a channel, and its elements; the multiply-adds of both passes.
-fn work(plan: &CropPlan, views: &[CropView], elements: usize) -> Work {
-    let mut work = Work { bytes: 4 * elements as u64, flops: 0 };
-    for view in views {
-        let (across, down) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
-        let taps = |set: &Taps| (0..set.len()).map(|i| set.get(i).1.len()).sum::<usize>();
-        work.bytes += (3 * down.span().len() * across.span().len()) as u64;
-        work.flops += (6 * (down.span().len() * taps(across) + across.len() * taps(down))) as u64;
-    }
-    work
+    let written = (out.element.bytes() * elements) as u64;
+    context.launch(kernel, &params, &memories, launch, tables::crop_work(plan, views, 0..height, written))
 }

@@ -2,10 +2,9 @@
 
 use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract, tables};
 use crate::error::{Error, Result};
 use cudarc::driver::CudaSlice;
-use half::{bf16, f16};
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
 /// [`Cuda`](super::Cuda) backend.
@@ -29,23 +28,8 @@ impl CudaLinear {
         bias: Option<&[f32]>,
         storage: Precision,
     ) -> Result<Self> {
-        contract::pack(shape, weight, bias)?;
-        if storage == Precision::Int8 {
-            return Err(Error::argument("precision", "int8", "f32, f16 or bf16 on a GPU"));
-        }
-        let stride = shape.cols.next_multiple_of(DEPTH);
-        let mut padded = vec![0.0; shape.rows * stride];
-        for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
-            row[..shape.cols].copy_from_slice(weights);
-        }
-        let weight = match storage {
-            Precision::F32 => context.upload(&padded)?,
-            Precision::F16 => context.upload(&padded.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>())?,
-            Precision::Bf16 | Precision::Int8 => {
-                context.upload(&padded.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>())?
-            }
-        };
-        let bias = context.upload(&bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec))?;
+        let (weight, bias) = tables::layer(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
+        let (weight, bias) = (context.upload(&weight)?, context.upload(&bias)?);
         Ok(Self { shape, storage, weight, bias })
     }
 

@@ -24,7 +24,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    fn bytes(self) -> usize {
+    pub(super) fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Shaped, Work, contract};
+use crate::backend::{Shaped, Work, contract, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -37,11 +37,8 @@ pub(super) fn run(
     for sequences in segment_batches(&[(query_offsets, most_queries), (key_offsets, most_keys)]) {
         let span = |offsets: &[u32]| offsets[sequences.start] as usize..offsets[sequences.end] as usize;
         let (rows, keys) = (span(query_offsets), span(key_offsets));
-        let items = items(
-            &query_offsets[sequences.start..=sequences.end],
-            &key_offsets[sequences.start..=sequences.end],
-            causal,
-        );
+        let these = sequences.start..=sequences.end;
+        let items = tables::attention_items(&query_offsets[these.clone()], &key_offsets[these], QUERIES, causal);
         if items.is_empty() {
             continue;
         }
@@ -64,32 +61,9 @@ pub(super) fn run(
         let [x, y, _] = Queue::groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
-        let work = Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * scores(&items, causal));
+        let work =
+            Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * tables::attention_pairs(&items, causal));
         queue.record(&KERNEL, &[], &params, &bindings, groups, work)?;
     }
     Ok(())
-}
-
-/// A workgroup's queries: their first row and number, the first key's row, and how many keys the first query sees.
-/// Rows are counted from the first of these sequences.
-fn items(query_offsets: &[u32], key_offsets: &[u32], causal: bool) -> Vec<[u32; 4]> {
-    let mut items = Vec::new();
-    for (q, k) in query_offsets.windows(2).zip(key_offsets.windows(2)) {
-        let (queries, keys) = (q[1] - q[0], k[1] - k[0]);
-        for first in (0..queries).step_by(QUERIES as usize) {
-            let visible = if causal { keys - queries + first + 1 } else { keys };
-            let count = (queries - first).min(QUERIES);
-            items.push([q[0] - query_offsets[0] + first, count, k[0] - key_offsets[0], visible]);
-        }
-    }
-    items
-}
-
-/// Pairs of a query and a key that it sees, in all.
-fn scores(items: &[[u32; 4]], causal: bool) -> usize {
-    let pairs = |&[_, count, _, visible]: &[u32; 4]| {
-        let (count, visible) = (count as usize, visible as usize);
-        count * visible + if causal { count * count.saturating_sub(1) / 2 } else { 0 }
-    };
-    items.iter().map(pairs).sum()
 }

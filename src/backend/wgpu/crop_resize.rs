@@ -3,7 +3,7 @@
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{CropOutput, CropPlan, CropView, Rgb, Shape, Taps, Work, contract};
+use crate::backend::{CropOutput, CropPlan, Rgb, Shape, contract, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -75,8 +75,7 @@ fn patches(
         let batch_views = &plan.views()[start + batch.start..start + batch.end];
         let rows = first_row + batch.start * per_view..first_row + batch.end * per_view;
         let window = out.window(queue, "crop_resize output", rows)?;
-        let boxes: Vec<[u32; 4]> = batch_views.iter().map(packed).collect();
-        let boxes = queue.upload(&boxes)?;
+        let boxes = queue.upload(&tables::views(batch_views))?;
         let dispatch = |picture_rows: Range<u32>, pixels: &wgpu::Buffer, partial: &wgpu::Buffer, ends: [bool; 2]| {
             let params = Params {
                 width: picture.width(),
@@ -92,7 +91,9 @@ fn patches(
             let Tables { taps, weights, table } = &tables;
             let bindings = [all(pixels), all(&boxes), all(taps), all(weights), all(table), all(partial), window.slice];
             let tiles = size.div_ceil(TILE);
-            let work = work(plan, batch_views, picture_rows, per_view * columns);
+            let written = (4 * batch.len() * per_view * columns) as u64;
+            let work =
+                tables::crop_work(plan, batch_views, picture_rows.start as usize..picture_rows.end as usize, written);
             queue.record(&KERNEL, &[], &params, &bindings, [tiles, tiles, batch.len() as u32], work)
         };
         if let Some(pixels) = &uploaded {
@@ -113,25 +114,6 @@ fn patches(
     Ok(())
 }
 
-/// Each view's box once, a byte a channel, and its elements; the multiply-adds of both passes on those rows.
-fn work(plan: &CropPlan, views: &[CropView], rows: Range<u32>, elements: usize) -> Work {
-    let mut work = Work::words(views.len() * elements, 0);
-    for view in views {
-        let (across, down) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
-        let taps = |set: &Taps| (0..set.len()).map(|i| set.get(i).1.len()).sum::<usize>();
-        let (top, bottom) = (view.y as usize + down.span().start, view.y as usize + down.span().end);
-        let height = bottom.min(rows.end as usize).saturating_sub(top.max(rows.start as usize));
-        work.bytes += (3 * height * across.span().len()) as u64;
-        work.flops +=
-            (6 * (height * taps(across) + across.len() * taps(down) * height / down.span().len().max(1))) as u64;
-    }
-    work
-}
-
-fn packed(view: &CropView) -> [u32; 4] {
-    [view.x, view.y, view.horizontal as u32, view.vertical as u32]
-}
-
 /// The plan's taps, flat, and the normalised values.
 struct Tables {
     taps: wgpu::Buffer,
@@ -141,11 +123,7 @@ struct Tables {
 
 impl Tables {
     fn upload(queue: &Queue, plan: &CropPlan, table: &[f32]) -> Result<Self> {
-        let (mut taps, mut weights) = (Vec::new(), Vec::new());
-        for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
-            taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
-            weights.extend_from_slice(its_weights);
-        }
+        let (taps, weights) = tables::taps(plan);
         Ok(Self { taps: queue.upload(&taps)?, weights: queue.upload(&weights)?, table: queue.upload(table)? })
     }
 }

@@ -7,9 +7,8 @@ use super::pipeline::kernels::linear::{
 use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract};
-use crate::error::{Error, Result};
-use half::{bf16, f16};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract, tables};
+use crate::error::Result;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
 /// [`Wgpu`](super::Wgpu) backend.
@@ -29,25 +28,8 @@ impl WgpuLinear {
         bias: Option<&[f32]>,
         storage: Precision,
     ) -> Result<Self> {
-        contract::pack(shape, weight, bias)?;
-        if storage == Precision::Int8 {
-            return Err(Error::argument("precision", "int8", "f32, f16 or bf16 on a GPU"));
-        }
-        let stride = shape.cols.next_multiple_of(DEPTH as usize);
-        let mut padded = vec![0.0; shape.rows * stride];
-        for (row, weights) in padded.chunks_exact_mut(stride).zip(weight.chunks_exact(shape.cols)) {
-            row[..shape.cols].copy_from_slice(weights);
-        }
-        let weight = match storage {
-            Precision::F32 => queue.upload(&padded)?,
-            Precision::F16 => {
-                queue.upload(&padded.iter().map(|&w| f16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
-            }
-            Precision::Bf16 | Precision::Int8 => {
-                queue.upload(&padded.iter().map(|&w| bf16::from_f32(w).to_bits()).collect::<Vec<u16>>())?
-            }
-        };
-        let bias = queue.upload(&bias.map_or_else(|| vec![0.0; shape.rows], <[f32]>::to_vec))?;
+        let (weight, bias) = tables::layer(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH as usize))?;
+        let (weight, bias) = (queue.upload(&weight)?, queue.upload(&bias)?);
         Ok(Self { shape, storage, weight, bias })
     }
 

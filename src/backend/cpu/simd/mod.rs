@@ -1,0 +1,197 @@
+//! Vectors of f32 at each instruction-set level, and the choice between the levels at run time.
+//!
+//! A level's type ([`Avx2`], [`Avx512`]) is a proof that the processor has the instructions: it can only be made
+//! by asking the processor. That keeps the kernels free of `unsafe`: they are generic over [`Simd`] and run inside
+//! [`SimdLevel::dispatch`], whose target features let the operations inline.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::rounded::{Pair, Quad};
+use half::f16;
+use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+use x86::{Avx2, Avx512, Avx512Bf16};
+
+/// An instruction-set level of the CPU backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SimdLevel {
+    /// What every processor of the architecture has; vectorised by the compiler.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C: 8 lanes.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL: 16 lanes.
+    Avx512,
+    /// As [`SimdLevel::Avx512`], with the dot products of AVX512-BF16 and AVX512-VNNI.
+    Avx512Bf16,
+}
+
+impl SimdLevel {
+    /// All levels, the lowest first.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+
+    /// Whether this machine's processor has the level.
+    #[cfg(target_arch = "x86_64")]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => Avx2::detect().is_some(),
+            Self::Avx512 => Avx512::detect().is_some(),
+            Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
+        }
+    }
+
+    /// Whether this machine's processor has the level.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn is_available(self) -> bool {
+        self == Self::Portable
+    }
+
+    /// The highest level that this machine has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Columns of a packed panel at this level.
+    pub(super) fn panel_width(self) -> usize {
+        struct Width;
+        impl Kernel for Width {
+            type Output = usize;
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::TILE_VECTORS * S::LANES
+            }
+        }
+        self.dispatch(Width)
+    }
+
+    /// Runs a kernel at this level, or at the portable one where the processor lacks it.
+    pub(super) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Self::Portable => {}
+            Self::Avx2 => {
+                if let Some(simd) = Avx2::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx2`.
+                    return unsafe { in_avx2(simd, kernel) };
+                }
+            }
+            Self::Avx512 => {
+                if let Some(simd) = Avx512::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512`.
+                    return unsafe { in_avx512(simd, kernel) };
+                }
+            }
+            Self::Avx512Bf16 => {
+                if let Some(simd) = Avx512Bf16::detect() {
+                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512_bf16`.
+                    return unsafe { in_avx512_bf16(simd, kernel) };
+                }
+            }
+        }
+        kernel.run(Portable)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn in_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn in_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// A piece of work that is written once for all levels. Everything below `run` must be `#[inline(always)]`:
+/// only what is inlined into [`SimdLevel::dispatch`]'s wrappers is compiled for the level.
+pub(super) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of f32. Slices given to `load` and `store` hold at least `LANES` elements, or the call panics.
+pub(super) trait Simd: Copy + Send + Sync {
+    /// Elements of a vector.
+    const LANES: usize;
+    /// Rows of the matrix product's register tile, at most 6.
+    const TILE_ROWS: usize;
+    /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
+    const TILE_VECTORS: usize;
+
+    type F: Copy;
+    /// A vector of bf16 pairs, or one half of each of them widened to f32.
+    type Pairs: Copy;
+    /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second halves, then of
+    /// the first, which is what the instruction does and so gives the same bits.
+    const PAIR_PARTS: usize;
+    /// A vector of 32-bit integers.
+    type I: Copy;
+    /// A vector of quads.
+    type Quads: Copy;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, from: &[f32]) -> Self::F;
+    fn load_f16(self, from: &[f16]) -> Self::F;
+    fn load_pairs(self, from: &[Pair], part: usize) -> Self::Pairs;
+    fn splat_pair(self, pair: Pair, part: usize) -> Self::Pairs;
+    /// One part of `a·b + c`, of all pairs.
+    fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
+    fn load_i32(self, from: &[i32]) -> Self::I;
+    fn to_float(self, x: Self::I) -> Self::F;
+    fn load_quads(self, from: &[Quad]) -> Self::Quads;
+    fn splat_quad(self, quad: Quad) -> Self::Quads;
+    /// `a·b + c` of all quads, `a` unsigned and `b` signed; exact.
+    fn dot_quads(self, a: Self::Quads, b: Self::Quads, c: Self::I) -> Self::I;
+    fn store(self, x: Self::F, to: &mut [f32]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a·b + c`; with one rounding where the level has FMA.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, x: Self::F) -> Self::F;
+    /// `2ⁿ` for integral `n` in −126 ..= 127.
+    fn exp2_integer(self, n: Self::F) -> Self::F;
+
+    /// The first elements of a vector; the others are `fill`.
+    #[inline(always)]
+    fn load_head(self, from: &[f32], fill: f32) -> Self::F {
+        let mut whole = [fill; 16];
+        whole[..from.len()].copy_from_slice(from);
+        self.load(&whole)
+    }
+
+    /// Stores the first `to.len()` elements.
+    #[inline(always)]
+    fn store_head(self, x: Self::F, to: &mut [f32]) {
+        let mut whole = [0.0; 16];
+        self.store(x, &mut whole);
+        to.copy_from_slice(&whole[..to.len()]);
+    }
+
+    /// Sum of the elements, in lane order.
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        let mut lanes = [0.0; 16];
+        self.store(x, &mut lanes);
+        lanes[..Self::LANES].iter().sum()
+    }
+}
+
+/// The half of a pair that a part multiplies: the second one first.
+#[inline(always)]
+fn half_of(pair: Pair, part: usize) -> f32 {
+    pair.widen()[1 - part]
+}

@@ -1,0 +1,117 @@
+//! Eight lanes without intrinsics, which the compiler maps to what the target has.
+
+use super::{Simd, half_of};
+use crate::backend::cpu::rounded::{Pair, Quad};
+use half::f16;
+
+/// The level without intrinsics: 8 lanes that the compiler maps to what the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Portable {
+    #[inline(always)]
+    fn map2(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+        std::array::from_fn(|i| f(a[i], b[i]))
+    }
+}
+
+impl Simd for Portable {
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 3;
+    const TILE_VECTORS: usize = 2;
+    type F = [f32; 8];
+    type Pairs = [f32; 8];
+    const PAIR_PARTS: usize = 2;
+    type I = [i32; 8];
+    type Quads = [Quad; 8];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> [f32; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16]) -> [f32; 8] {
+        from.first_chunk::<8>().expect("8 elements").map(f16::to_f32)
+    }
+    #[inline(always)]
+    fn load_pairs(self, from: &[Pair], part: usize) -> [f32; 8] {
+        from.first_chunk::<8>().expect("8 elements").map(|pair| half_of(pair, part))
+    }
+    #[inline(always)]
+    fn splat_pair(self, pair: Pair, part: usize) -> [f32; 8] {
+        [half_of(pair, part); 8]
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        self.mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> [i32; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn to_float(self, x: [i32; 8]) -> [f32; 8] {
+        x.map(|x| x as f32)
+    }
+    #[inline(always)]
+    fn load_quads(self, from: &[Quad]) -> [Quad; 8] {
+        *from.first_chunk().expect("8 elements")
+    }
+    #[inline(always)]
+    fn splat_quad(self, quad: Quad) -> [Quad; 8] {
+        [quad; 8]
+    }
+    #[inline(always)]
+    fn dot_quads(self, a: [Quad; 8], b: [Quad; 8], c: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|i| {
+            let (a, b): ([u8; 4], [i8; 4]) = (bytemuck::cast(a[i]), bytemuck::cast(b[i]));
+            c[i] + (0..4).map(|j| i32::from(a[j]) * i32::from(b[j])).sum::<i32>()
+        })
+    }
+    #[inline(always)]
+    fn store(self, x: [f32; 8], to: &mut [f32]) {
+        *to.first_chunk_mut().expect("8 elements") = x;
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        Self::map2(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn round(self, x: [f32; 8]) -> [f32; 8] {
+        // Adding 1.5 · 2²³ leaves no fraction bits; exact for |x| < 2²², rounded to even by the addition itself.
+        const SHIFT: f32 = 12_582_912.0;
+        x.map(|x| (x + SHIFT) - SHIFT)
+    }
+    #[inline(always)]
+    fn exp2_integer(self, n: [f32; 8]) -> [f32; 8] {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+}
