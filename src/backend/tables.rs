@@ -1,8 +1,71 @@
 //! What the GPU backends lay out on the host for their kernels to read.
 
-use super::{CropPlan, CropView, Precision, Shape, Taps, Work, contract};
+use super::{CropOutput, CropPlan, CropView, Precision, Reduction, Shape, Taps, Work, contract};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use half::{bf16, f16};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// Bytes of tables that a device keeps; beyond that they are forgotten.
+const KEPT: usize = 16 << 20;
+
+/// Tables that are on a device, by their content: a forward pass needs the same ones in each layer and each time.
+#[derive(Debug)]
+pub(super) struct Kept<T>(Mutex<HashMap<Vec<u8>, T>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    /// The table that holds `content`: uploaded where it is not there yet.
+    pub(super) fn get(&self, content: &[u8], upload: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut kept = lock(&self.0);
+        if let Some(table) = kept.get(content) {
+            return Ok(table.clone());
+        }
+        if kept.keys().map(Vec::len).sum::<usize>() + content.len() > KEPT {
+            kept.clear();
+        }
+        let table = upload()?;
+        kept.insert(content.to_vec(), table.clone());
+        Ok(table)
+    }
+}
+
+/// Both outputs of `crop_resize` by one kernel, which writes patches of a side, with each byte's value, from a row on.
+pub(super) fn crop_output<T>(
+    output: CropOutput<'_, T>,
+    allocate: impl FnOnce(Shape) -> Result<T>,
+    download: impl FnOnce(&T) -> Result<Vec<f32>>,
+    patches: impl FnOnce(u32, &[f32], usize, &mut T) -> Result<()>,
+) -> Result<()> {
+    match output {
+        CropOutput::Patches { layout, first_row, out } => {
+            patches(layout.patch(), layout.table().as_flattened(), first_row, out)
+        }
+        // Bytes are patches of one pixel, each byte as the number that it is.
+        CropOutput::Bytes(bytes) => {
+            let values: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
+            let mut out = allocate(Shape::new(bytes.len() / 3, 3))?;
+            patches(1, &values, 0, &mut out)?;
+            bytes.iter_mut().zip(download(&out)?).for_each(|(byte, x)| *byte = x as u8);
+            Ok(())
+        }
+    }
+}
+
+/// How many of a class's texts count, as `weighted_similarity` takes it: 0 for all of them, as a weighted sum.
+pub(super) fn best(reduction: Reduction) -> u32 {
+    match reduction {
+        Reduction::WeightedMean => 0,
+        // More than a class has is all of it.
+        Reduction::BestMean(k) => u32::try_from(k).unwrap_or(u32::MAX),
+    }
+}
 
 /// A plan's taps, flat: for each output pixel of each set the first pixel, the first weight and the number of weights;
 /// and all weights.

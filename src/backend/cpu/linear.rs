@@ -91,11 +91,13 @@ impl CpuLinear {
             }
             Precision::Int8 => {
                 let scales: Vec<Scale> = weight.chunks_exact(depth).map(Scale::of).collect();
-                let quantized = |k: usize, n: usize| scales[n].quantize(at(k, n));
-                let quad = |k: usize, n: usize| Quad::new(std::array::from_fn(|i| quantized(4 * k + i, n)));
-                let sum = |n| -> i32 { (0..depth).map(|k| i32::from(quantized(k, n))).sum() };
-                let (mut units, mut corrections): (Vec<f32>, Vec<i32>) =
-                    (0..columns).map(|n| (scales[n].unit, -Quad::OFFSET * sum(n))).unzip();
+                let rows = weight.chunks_exact(depth).zip(&scales);
+                let quantized: Vec<i8> = rows.flat_map(|(row, scale)| row.iter().map(|&w| scale.quantize(w))).collect();
+                let at = |k: usize, n: usize| if k < depth { quantized[n * depth + k] } else { 0 };
+                let quad = |k: usize, n: usize| Quad::new(std::array::from_fn(|i| at(4 * k + i, n)));
+                let sums = quantized.chunks_exact(depth).map(|row| row.iter().map(|&q| i32::from(q)).sum::<i32>());
+                let mut corrections: Vec<i32> = sums.map(|sum| -Quad::OFFSET * sum).collect();
+                let mut units: Vec<f32> = scales.iter().map(|scale| scale.unit).collect();
                 units.resize(padded.len(), 0.0);
                 corrections.resize(padded.len(), 0);
                 Storage::Int8 { panels: pack(width, depth.div_ceil(4), columns, quad), units, corrections }

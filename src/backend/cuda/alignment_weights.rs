@@ -24,7 +24,7 @@ pub(super) fn run(
     contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
     let segments = offsets.len() - 1;
     let params = Params { width: rows.shape().cols as u32, scale, segments: segments as u32 };
-    let bounds = context.upload(offsets)?;
+    let bounds = context.table(offsets)?;
     let memories = [
         rows.f32("alignment_weights rows")?,
         anchors.f32("alignment_weights anchors")?,

@@ -4,6 +4,7 @@
 //! graph is captured, no other thread's launch may come between.
 
 use super::driver::{failed, open};
+use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -35,9 +36,6 @@ mod kernels {
 /// Dynamic shared memory that needs no permission.
 const FREE_SHARED: u32 = 48 << 10;
 
-/// Bytes of tables that are kept; beyond that they are forgotten.
-const TABLES: usize = 16 << 20;
-
 /// Data that kernels read besides tensors, such as offsets.
 pub(super) type Table = Arc<CudaSlice<u8>>;
 
@@ -49,8 +47,7 @@ pub(super) struct Context {
     context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
     turn: ReentrantMutex<RefCell<Turn>>,
-    /// Tables by their content: a forward pass needs the same ones in each layer and each time.
-    tables: Mutex<HashMap<Vec<u8>, Table>>,
+    tables: Kept<Table>,
     /// Counts the tensors that have moved to other memory.
     moved: AtomicU64,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
@@ -126,7 +123,7 @@ impl Context {
             context,
             stream,
             turn: ReentrantMutex::default(),
-            tables: Mutex::default(),
+            tables: Kept::default(),
             moved: AtomicU64::new(0),
             functions: Mutex::default(),
             profile: Mutex::default(),
@@ -163,20 +160,8 @@ impl Context {
 
     /// A table that holds `data`: uploaded where it is not there yet.
     pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Table> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
         let turn = self.turn.lock();
-        let mut tables = lock(&self.tables);
-        let table = match tables.get(bytes) {
-            Some(table) => table.clone(),
-            None => {
-                if tables.keys().map(Vec::len).sum::<usize>() + bytes.len() > TABLES {
-                    tables.clear();
-                }
-                let table = Arc::new(self.upload(data)?);
-                tables.insert(bytes.to_vec(), table.clone());
-                table
-            }
-        };
+        let table = self.tables.get(bytemuck::cast_slice(data), || self.upload(data).map(Arc::new))?;
         if let Some(collected) = &mut turn.borrow_mut().collected {
             collected.push(table.clone());
         }

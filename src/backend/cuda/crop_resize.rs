@@ -2,7 +2,7 @@
 
 use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
-use crate::backend::{CropOutput, CropPlan, Rgb, Shape, contract, tables};
+use crate::backend::{CropOutput, CropPlan, Rgb, contract, tables};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -27,19 +27,12 @@ pub(super) fn run(
     output: CropOutput<'_, CudaTensor>,
 ) -> Result<()> {
     contract::crop_resize(picture, plan, &views, &output)?;
-    match output {
-        CropOutput::Patches { layout, first_row, out } => {
-            patches(context, picture, plan, views, layout.patch(), layout.table().as_flattened(), first_row, out)
-        }
-        // Bytes are patches of one pixel, each byte as the number that it is.
-        CropOutput::Bytes(bytes) => {
-            let table: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
-            let mut out = CudaTensor::allocate(context, Shape::new(bytes.len() / 3, 3))?;
-            patches(context, picture, plan, views, 1, &table, 0, &mut out)?;
-            bytes.iter_mut().zip(out.download(context)?).for_each(|(byte, x)| *byte = x as u8);
-            Ok(())
-        }
-    }
+    tables::crop_output(
+        output,
+        |shape| CudaTensor::allocate(context, shape),
+        |out| out.download(context),
+        |patch_side, table, first_row, out| patches(context, picture, plan, views, patch_side, table, first_row, out),
+    )
 }
 
 #[expect(clippy::too_many_arguments, reason = "the two outputs in one form")]

@@ -3,7 +3,7 @@
 use super::context::{Context, Launch};
 use super::linear::CudaLinear;
 use super::tensor::CudaTensor;
-use crate::backend::{Precision, Reduction, Shaped, Work, contract};
+use crate::backend::{Precision, Reduction, Shaped, Work, contract, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -30,11 +30,6 @@ pub(super) fn run(
     let (v, t) = (views.shape(), texts.shape());
     let (view_shape, text_shape) = (view_weights.shape(), text_weights.shape());
     contract::weighted_similarity(v, view_shape, t, text_shape, classes, reduction, out.shape())?;
-    let best = match reduction {
-        Reduction::WeightedMean => 0,
-        // More than a class has is all of it.
-        Reduction::BestMean(k) => u32::try_from(k).unwrap_or(u32::MAX),
-    };
     let (kernel, threads) = match texts.storage {
         Precision::F32 => ("weighted_similarity_f32", 64),
         // On tensor cores.
@@ -43,8 +38,8 @@ pub(super) fn run(
     };
     let count = classes.len() - 1;
     let (width, stride) = (v.cols as u32, texts.stride() as u32);
-    let params = Params { views: v.rows as u32, width, stride, best, classes: count as u32 };
-    let bounds = context.upload(classes)?;
+    let params = Params { views: v.rows as u32, width, stride, best: tables::best(reduction), classes: count as u32 };
+    let bounds = context.table(classes)?;
     let memories = [
         views.f32("weighted_similarity views")?,
         view_weights.f32("weighted_similarity view weights")?,

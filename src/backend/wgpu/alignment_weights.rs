@@ -29,7 +29,7 @@ pub(super) fn run(
     let width = rows.shape().cols;
     let anchors = anchors.whole(queue, "alignment_weights anchors")?;
     let out = out.whole(queue, "alignment_weights output")?;
-    let uploaded = queue.upload(offsets)?;
+    let uploaded = queue.table(offsets)?;
     let bounds = Slice::all(&uploaded);
     for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]))]) {
         let first_row = offsets[segments.start];

@@ -42,7 +42,7 @@ pub(super) fn run(
         if items.is_empty() {
             continue;
         }
-        let uploaded = queue.upload(&items)?;
+        let uploaded = queue.table(&items)?;
         let list = Slice::all(&uploaded);
         let queries = queries.window(queue, "attention queries", rows.clone())?;
         let keys_values = keys_values.window(queue, "attention keys and values", keys.clone())?;

@@ -3,7 +3,7 @@
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{CropOutput, CropPlan, Rgb, Shape, contract, tables};
+use crate::backend::{CropOutput, CropPlan, Rgb, contract, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -28,20 +28,12 @@ pub(super) fn run(
     output: CropOutput<'_, WgpuTensor>,
 ) -> Result<()> {
     contract::crop_resize(picture, plan, &views, &output)?;
-    match output {
-        CropOutput::Patches { layout, first_row, out } => {
-            let table: Vec<f32> = layout.table().as_flattened().to_vec();
-            patches(queue, picture, plan, views, layout.patch(), &table, first_row, out)
-        }
-        // Bytes are patches of one pixel, each byte as the number that it is.
-        CropOutput::Bytes(bytes) => {
-            let table: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
-            let mut out = WgpuTensor::allocate(queue, Shape::new(bytes.len() / 3, 3))?;
-            patches(queue, picture, plan, views, 1, &table, 0, &mut out)?;
-            bytes.iter_mut().zip(out.download(queue)?).for_each(|(byte, x)| *byte = x as u8);
-            Ok(())
-        }
-    }
+    tables::crop_output(
+        output,
+        |shape| WgpuTensor::allocate(queue, shape),
+        |out| out.download(queue),
+        |patch_side, table, first_row, out| patches(queue, picture, plan, views, patch_side, table, first_row, out),
+    )
 }
 
 #[expect(clippy::too_many_arguments, reason = "the two outputs in one form")]
@@ -124,6 +116,6 @@ struct Tables {
 impl Tables {
     fn upload(queue: &Queue, plan: &CropPlan, table: &[f32]) -> Result<Self> {
         let (taps, weights) = tables::taps(plan);
-        Ok(Self { taps: queue.upload(&taps)?, weights: queue.upload(&weights)?, table: queue.upload(table)? })
+        Ok(Self { taps: queue.upload(&taps)?, weights: queue.upload(&weights)?, table: queue.table(table)? })
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut Wgp
     let width = input.shape().cols;
     let step = rows_at_once(queue, &[width]);
     for range in chunks(rows.len(), step) {
-        let indices = queue.upload(&rows[range.clone()])?;
+        let indices = queue.table(&rows[range.clone()])?;
         let indices = Slice::all(&indices);
         let out = out.window(queue, "gather_rows output", range.clone())?;
         for source in chunks(input.shape().rows, step) {

@@ -8,6 +8,7 @@ use super::cache::Cache;
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
+use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -28,10 +29,13 @@ pub(super) struct Queue {
     queue: wgpu::Queue,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
+    tables: Kept<wgpu::Buffer>,
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profile>>,
     /// What the driver reported last, outside any call's own result.
     fault: Arc<Mutex<Option<Error>>>,
+    /// Bytes of the largest buffer.
+    max_buffer: u64,
     /// Bytes of the largest storage binding.
     pub(super) max_binding: u64,
     /// What a binding's start must be a multiple of, in bytes.
@@ -102,9 +106,11 @@ impl Queue {
             adapter: about,
             queue,
             pipelines: Pipelines::new(Cache::open(&device, &adapter.get_info())),
-            recorder: Mutex::default(),
+            recorder: Mutex::new(Recorder::new(limits.min_uniform_buffer_offset_alignment as usize)),
+            tables: Kept::default(),
             profile: Mutex::default(),
             fault,
+            max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             device,
@@ -119,8 +125,8 @@ impl Queue {
     /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
     pub(super) fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
         let size = bytes.next_multiple_of(VECTOR).max(VECTOR);
-        if size > self.device.limits().max_buffer_size {
-            let expected = format!("at most {} bytes on {}", self.device.limits().max_buffer_size, self.adapter.name);
+        if size > self.max_buffer {
+            let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
             return Err(Error::argument("tensor", format!("{size} bytes"), expected));
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
@@ -142,6 +148,11 @@ impl Queue {
             self.queue.write_buffer(&buffer, whole as u64, &word);
         }
         Ok(buffer)
+    }
+
+    /// A buffer that holds `data` and is kept: for what a forward pass asks for again.
+    pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
+        self.tables.get(bytemuck::cast_slice(data), || self.upload(data))
     }
 
     /// Records one dispatch of `groups` workgroups; `bindings` follow the parameters, in the kernel's order.

@@ -19,8 +19,9 @@ pub(super) struct Recorded {
 }
 
 /// The dispatches of the next submission, in order.
-#[derive(Default)]
 pub(super) struct Recorder {
+    /// What parameters must begin at a multiple of, in bytes.
+    alignment: usize,
     pub(super) dispatches: Vec<Recorded>,
     blocks: Vec<Block>,
     /// Blocks that have parameters of these dispatches.
@@ -34,9 +35,13 @@ struct Block {
 }
 
 impl Recorder {
+    pub(super) fn new(alignment: usize) -> Self {
+        Self { alignment, dispatches: Vec::new(), blocks: Vec::new(), used: 0 }
+    }
+
     /// Puts parameters into a uniform buffer: it, and where they begin.
     pub(super) fn place(&mut self, device: &wgpu::Device, params: &[u8]) -> (wgpu::Buffer, u32) {
-        let alignment = device.limits().min_uniform_buffer_offset_alignment as usize;
+        let alignment = self.alignment;
         let start = |block: &Block| block.bytes.len().next_multiple_of(alignment);
         let last = self.used.checked_sub(1).map(|last| &self.blocks[last]);
         if last.is_none_or(|block| start(block) + params.len() > BLOCK) {

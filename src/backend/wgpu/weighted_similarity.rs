@@ -4,7 +4,7 @@ use super::linear::WgpuLinear;
 use super::pipeline::kernels::weighted_similarity::KERNEL;
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Reduction, Shaped, Work, contract};
+use crate::backend::{Reduction, Shaped, Work, contract, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -34,16 +34,11 @@ pub(super) fn run(
     let (v, t) = (views.shape(), texts.shape());
     let (view_shape, text_shape) = (view_weights.shape(), text_weights.shape());
     contract::weighted_similarity(v, view_shape, t, text_shape, classes, reduction, out.shape())?;
-    let best = match reduction {
-        Reduction::WeightedMean => 0,
-        // More than a class has is all of it.
-        Reduction::BestMean(k) => u32::try_from(k).unwrap_or(u32::MAX),
-    };
     let views = views.whole(queue, "weighted_similarity views")?;
     let view_weights = view_weights.whole(queue, "weighted_similarity view weights")?;
     let text_weights = text_weights.whole(queue, "weighted_similarity text weights")?;
     let out = out.whole(queue, "weighted_similarity output")?;
-    let uploaded = queue.upload(classes)?;
+    let uploaded = queue.table(classes)?;
     let bounds = Slice::all(&uploaded);
     for batch in segment_batches(&[(classes, rows_at_once(queue, &[texts.words()]))]) {
         let first_text = classes[batch.start];
@@ -53,7 +48,7 @@ pub(super) fn run(
             views: v.rows as u32,
             width: v.cols as u32,
             stride: texts.stride() as u32,
-            best,
+            best: tables::best(reduction),
             first_class: batch.start as u32,
             classes: batch.len() as u32,
             first_text,
