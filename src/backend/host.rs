@@ -1,5 +1,6 @@
 //! A tensor in the process's own memory.
 
+use super::pages::Pages;
 use super::{Shape, Shaped};
 use crate::error::{Error, Result};
 
@@ -8,12 +9,12 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct HostTensor {
     shape: Shape,
-    data: Vec<f32>,
+    data: Pages<f32>,
 }
 
 impl HostTensor {
     pub(crate) fn allocate(shape: Shape) -> Result<Self> {
-        let mut tensor = Self { shape: Shape::new(0, 0), data: Vec::new() };
+        let mut tensor = Self { shape: Shape::new(0, 0), data: Pages::default() };
         tensor.reshape(shape)?;
         Ok(tensor)
     }
@@ -28,11 +29,9 @@ impl HostTensor {
     }
 
     pub(crate) fn reshape(&mut self, shape: Shape) -> Result<()> {
-        let more = shape.len().saturating_sub(self.data.len());
-        self.data
-            .try_reserve(more)
-            .map_err(|_| Error::argument("tensor", format!("shape {shape}"), "one that fits in memory"))?;
-        self.data.resize(shape.len(), 0.0);
+        if !self.data.try_resize(shape.len()) {
+            return Err(Error::argument("tensor", format!("shape {shape}"), "one that fits in memory"));
+        }
         self.shape = shape;
         Ok(())
     }

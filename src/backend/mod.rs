@@ -18,6 +18,7 @@ mod contract;
 mod crop;
 mod device;
 mod host;
+mod pages;
 mod profile;
 mod quantize;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]

@@ -11,6 +11,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 /// Pictures whose single views are encoded together, where the method has one view a picture.
 const BATCH: usize = 16;
@@ -52,38 +53,65 @@ impl Args {
         let views = self.views.views()?;
         let classifier = self.classifier()?;
         let (files, mut failed) = list_files(&self.images);
-        let options = classifier.compiled().options.clone();
-        let batch = if options.method == Method::Wca { classifier.model().devices() } else { BATCH };
+        let batch =
+            if classifier.compiled().options.method == Method::Wca { classifier.model().devices() } else { BATCH };
         let bar = self.progress(files.len());
-        for files in files.chunks(batch) {
-            let mut decoded = Vec::new();
-            for path in files {
-                match Picture::open(path, &self.decode.options()) {
-                    Ok(picture) => decoded.push((path, picture)),
-                    Err(error) => {
-                        failed = true;
-                        bar.suspend(|| report(&error.to_string()));
+        let decode = self.decode.options();
+        // The next batch is decoded while this one is classified.
+        let (sender, batches) = mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let sender = sender;
+                for paths in files.chunks(batch) {
+                    let opened: Vec<_> = paths.iter().map(|path| (path, Picture::open(path, &decode))).collect();
+                    if sender.send(opened).is_err() {
+                        break; // the results could not be printed
                     }
                 }
+            });
+            for opened in batches {
+                let count = opened.len() as u64;
+                failed |= !self.classify_batch(&classifier, opened, &views, &bar)?;
+                bar.inc(count);
             }
-            let pictures: Vec<&Picture> = decoded.iter().map(|(_, picture)| picture).collect();
-            match classifier.classify_batch(&pictures, &views) {
-                Ok(results) => {
-                    let lines =
-                        decoded.iter().zip(&results).map(|((path, _), result)| self.show(path, &options, result));
-                    let lines: String = lines.collect();
-                    bar.suspend(|| print(&lines))?;
-                }
-                Err(error) => {
-                    failed = true;
-                    let path = decoded.first().map_or(Path::new(""), |(path, _)| path);
-                    bar.suspend(|| report(&name_picture(error, path, &views).to_string()));
-                }
-            }
-            bar.inc(files.len() as u64);
-        }
+            Ok::<_, Error>(())
+        })?;
         bar.finish_and_clear();
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// Prints the results of a batch; whether all of it has one.
+    fn classify_batch(
+        &self,
+        classifier: &Classifier,
+        opened: Vec<(&PathBuf, Result<Picture>)>,
+        views: &Views,
+        bar: &ProgressBar,
+    ) -> Result<bool> {
+        let (mut paths, mut pictures, mut whole) = (Vec::new(), Vec::new(), true);
+        let mut fail = |error: &Error| {
+            whole = false;
+            bar.suspend(|| report(&error.to_string()));
+        };
+        for (path, picture) in opened {
+            match picture {
+                Ok(picture) => {
+                    paths.push(path);
+                    pictures.push(picture);
+                }
+                Err(error) => fail(&error),
+            }
+        }
+        match classifier.classify_batch(&pictures.iter().collect::<Vec<_>>(), views) {
+            Ok(results) => {
+                let options = &classifier.compiled().options;
+                let lines = paths.iter().zip(&results).map(|(path, result)| self.show(path, options, result));
+                let lines: String = lines.collect();
+                bar.suspend(|| print(&lines))?;
+            }
+            Err(error) => fail(&name_picture(error, paths.first().map_or(Path::new(""), |path| path), views)),
+        }
+        Ok(whole)
     }
 
     fn classifier(&self) -> Result<Classifier> {

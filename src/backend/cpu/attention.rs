@@ -70,8 +70,8 @@ impl Kernel for Head<'_> {
 
         let key = |i: usize| &keys_values.row(keys.start + i)[cols.clone()];
         let value = |i: usize| &keys_values.row(keys.start + i)[width + cols.start..width + cols.end];
-        key_panels.pack(panel_width, dim, keys.len(), |k, n| key(n)[k]);
-        value_panels.pack(panel_width, keys.len(), dim, |k, n| value(k)[n]);
+        key_panels.pack_columns(s, panel_width, dim, keys.len(), key);
+        value_panels.pack_rows(panel_width, keys.len(), dim, value);
         let padded = keys.len().next_multiple_of(panel_width);
         scores.clear();
         scores.resize(S::TILE_ROWS * padded, 0.0);

@@ -6,9 +6,9 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::{Element, Panels};
-use super::rounded::{Pair, Quad};
-use super::simd::{Kernel, Simd};
+use super::panel::Panels;
+use super::rounded::{self, Pair, Quad, halves};
+use super::simd::{Kernel, Simd, Tiling};
 use super::tile::{self, Rows};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
@@ -17,9 +17,6 @@ use crate::error::Result;
 use half::f16;
 use std::ops::Range;
 
-/// Rows of the left-hand matrix that a task takes through a panel: with `DEPTH_BLOCK` columns they share the
-/// second-level cache with the panel.
-const ROW_BLOCK: usize = 96;
 /// The most rows of a panel that are multiplied in one go.
 const DEPTH_BLOCK: usize = 768;
 
@@ -28,6 +25,7 @@ const DEPTH_BLOCK: usize = 768;
 pub struct CpuLinear {
     shape: Shape,
     level: SimdLevel,
+    tiling: Tiling,
     panels: Storage,
     /// Padded with zeros to whole panels.
     bias: Vec<f32>,
@@ -38,7 +36,7 @@ enum Storage {
     F32(Panels<f32>),
     F16(Panels<f16>),
     Bf16(Panels<Pair>),
-    /// With what 1 stands for in each column, and what takes the left-hand offset back: −128 times the column's sum.
+    /// With what 1 stands for in each column, and what takes the left-hand offset back: as often the column's sum.
     Int8 {
         panels: Panels<Quad>,
         units: Vec<f32>,
@@ -49,9 +47,8 @@ enum Storage {
 /// Rows that were rounded for a layer in bf16 or int8.
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
-    pairs: Vec<Pair>,
-    quads: Vec<Quad>,
-    /// What 1 stands for in each row of quads.
+    words: Vec<u32>,
+    /// What 1 stands for in each row of integers.
     units: Vec<f32>,
 }
 
@@ -72,38 +69,38 @@ impl CpuLinear {
         bias: Option<&[f32]>,
         precision: Precision,
     ) -> Self {
-        fn pack<E: Element>(width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> E) -> Panels<E> {
-            let mut panels = Panels::default();
-            panels.pack(width, depth, columns, at);
-            panels
-        }
-        let width = level.panel_width();
+        let tiling = level.tiling();
+        let Tiling { panel_width: width, lanes, pair_parts, quad_parts, .. } = tiling;
         let (depth, columns) = (shape.cols, shape.rows);
-        let at = |k: usize, n: usize| if k < depth { weight[n * depth + k] } else { 0.0 };
-        let mut padded = bias.map_or_else(Vec::new, <[f32]>::to_vec);
-        padded.resize(shape.rows.div_ceil(width) * width, 0.0);
+        let padded = columns.next_multiple_of(width);
+        let at = |k: usize, n: usize| if k < depth && n < columns { weight[n * depth + k] } else { 0.0 };
         let panels = match precision {
-            Precision::F32 => Storage::F32(pack(width, depth, columns, at)),
-            Precision::F16 => Storage::F16(pack(width, depth, columns, |k, n| f16::from_f32(at(k, n)))),
+            Precision::F32 => Storage::F32(Panels::new(width, depth, padded, at)),
+            Precision::F16 => Storage::F16(Panels::new(width, depth, padded, |k, n| f16::from_f32(at(k, n)))),
             Precision::Bf16 => {
-                let pair = |k: usize, n: usize| Pair::new(at(2 * k, n), at(2 * k + 1, n));
-                Storage::Bf16(pack(width, depth.div_ceil(2), columns, pair))
+                let half = |k: usize, n: usize| rounded::round(at(k, n)).to_ne_bytes();
+                let pair = |k: usize, n: usize| halves(n, lanes, pair_parts, |n, i| half(2 * k + i, n));
+                Storage::Bf16(Panels::new(width, depth.div_ceil(2), padded, |k, n| Pair(pair(k, n))))
             }
             Precision::Int8 => {
                 let scales: Vec<Scale> = weight.chunks_exact(depth).map(Scale::of).collect();
                 let rows = weight.chunks_exact(depth).zip(&scales);
                 let quantized: Vec<i8> = rows.flat_map(|(row, scale)| row.iter().map(|&w| scale.quantize(w))).collect();
-                let at = |k: usize, n: usize| if k < depth { quantized[n * depth + k] } else { 0 };
-                let quad = |k: usize, n: usize| Quad::new(std::array::from_fn(|i| at(4 * k + i, n)));
+                let at = |k: usize, n: usize| if k < depth && n < columns { quantized[n * depth + k] } else { 0 };
+                let half = |k: usize, n: usize| [at(k, n), at(k + 1, n)].map(|q| q as u8);
+                let quad = |k: usize, n: usize| halves(n, lanes, quad_parts, |n, i| half(4 * k + 2 * i, n));
                 let sums = quantized.chunks_exact(depth).map(|row| row.iter().map(|&q| i32::from(q)).sum::<i32>());
-                let mut corrections: Vec<i32> = sums.map(|sum| -Quad::OFFSET * sum).collect();
+                let mut corrections: Vec<i32> = sums.map(|sum| -Quad::offset(quad_parts) * sum).collect();
                 let mut units: Vec<f32> = scales.iter().map(|scale| scale.unit).collect();
-                units.resize(padded.len(), 0.0);
-                corrections.resize(padded.len(), 0);
-                Storage::Int8 { panels: pack(width, depth.div_ceil(4), columns, quad), units, corrections }
+                units.resize(padded, 0.0);
+                corrections.resize(padded, 0);
+                let panels = Panels::new(width, depth.div_ceil(4), padded, |k, n| Quad(quad(k, n)));
+                Storage::Int8 { panels, units, corrections }
             }
         };
-        Self { shape, level, panels, bias: padded }
+        let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
+        bias.resize(padded, 0.0);
+        Self { shape, level, tiling, panels, bias }
     }
 
     /// The level whose tile the panels are packed for.
@@ -111,28 +108,23 @@ impl CpuLinear {
         self.level
     }
 
-    /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16.
+    /// Words of a row that [`CpuLinear::left`] rounded.
     #[inline(always)]
-    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
-        match &self.panels {
-            Storage::F32(_) | Storage::F16(_) => {}
-            Storage::Bf16(_) => {
-                let width = self.shape.cols.div_ceil(2);
-                scratch.pairs.resize(rows.len() * width, Pair::default());
-                for (row, pairs) in rows.clone().zip(scratch.pairs.chunks_exact_mut(width)) {
-                    Pair::round_row(input.row(row), pairs);
-                }
-            }
-            Storage::Int8 { .. } => {
-                let width = self.shape.cols.div_ceil(4);
-                scratch.quads.resize(rows.len() * width, Quad::default());
-                scratch.units.clear();
-                for (row, quads) in rows.clone().zip(scratch.quads.chunks_exact_mut(width)) {
-                    scratch.units.push(Quad::round_row(input.row(row), quads));
-                }
-            }
+    fn row_words(&self) -> usize {
+        match self.panels {
+            Storage::F32(_) | Storage::F16(_) => 0,
+            Storage::Bf16(_) => self.shape.cols.div_ceil(2) * self.tiling.pair_parts,
+            Storage::Int8 { .. } => self.shape.cols.div_ceil(4) * self.tiling.quad_parts,
         }
-        Left { input, first: rows.start, rounded: scratch }
+    }
+
+    /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16 or int8.
+    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
+        let first = rows.start;
+        if self.row_words() > 0 {
+            self.level.dispatch(Round { layer: self, input, rows, scratch });
+        }
+        Left { input, first, rounded: scratch }
     }
 
     /// The most of the depth that is multiplied in one go, even: integers all of it, for they are scaled once.
@@ -155,8 +147,9 @@ impl CpuLinear {
         depth: Range<usize>,
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
-        let Left { input, first, rounded } = left;
-        let whole = |r: usize| &input.row(rows.start + r)[depth.clone()];
+        let whole = |r: usize| &left.input.row(rows.start + r)[depth.clone()];
+        let width = self.row_words();
+        let rounded = |r: usize| &left.rounded.words[(rows.start + r - left.first) * width..][..width];
         match &self.panels {
             Storage::F32(panels) => {
                 tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
@@ -165,23 +158,27 @@ impl CpuLinear {
                 tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
             }
             Storage::Bf16(panels) => {
-                let (width, depth) = (self.shape.cols.div_ceil(2), depth.start / 2..depth.end.div_ceil(2));
-                let row = |r: usize| &rounded.pairs[(rows.start + r - first) * width..][..width][depth.clone()];
-                tile::tile(s, Rows::new(rows.len(), row), panels.panel(panel, depth.clone()), epilogue);
+                let depth = depth.start / 2..depth.end.div_ceil(2);
+                let words = depth.start * S::PAIR_PARTS..depth.end * S::PAIR_PARTS;
+                tile::tile(
+                    s,
+                    Rows::new(rows.len(), |r| &rounded(r)[words.clone()]),
+                    panels.panel(panel, depth),
+                    epilogue,
+                );
             }
             Storage::Int8 { panels, units, corrections } => {
                 debug_assert_eq!(depth, 0..self.shape.cols, "integers are scaled once");
-                let width = self.shape.cols.div_ceil(4);
-                let row = |r: usize| &rounded.quads[(rows.start + r - first) * width..][..width];
+                let depth = self.shape.cols.div_ceil(4);
                 let column = panel * S::TILE_VECTORS * S::LANES;
                 let mut scaled = Scaled {
                     s,
-                    row_units: &rounded.units[rows.start - first..],
+                    row_units: &left.rounded.units[rows.start - left.first..],
                     units: &units[column..],
                     corrections: &corrections[column..],
                     epilogue,
                 };
-                tile::tile(s, Rows::new(rows.len(), row), panels.panel(panel, 0..width), &mut scaled);
+                tile::tile(s, Rows::new(rows.len(), rounded), panels.panel(panel, 0..depth), &mut scaled);
             }
         }
     }
@@ -202,7 +199,7 @@ pub(super) fn run(
 ) -> Result<()> {
     contract::linear(input.shape(), layer.shape, out.shape())?;
     let shape = out.shape();
-    let (row_cuts, col_cuts) = partition(shape, layer.level.panel_width(), cpu.threads());
+    let (row_cuts, col_cuts) = partition(shape, layer.tiling, cpu.threads());
     cpu.install(|| {
         for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Rounded::default, |scratch, _, _, tile| {
             layer.level.dispatch(Block { input, layer, epilogue, scratch, tile });
@@ -212,13 +209,14 @@ pub(super) fn run(
 }
 
 /// Where `out` is cut into tasks: by rows, and by panels too where the rows alone would leave threads idle.
-fn partition(out: Shape, panel_width: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
+fn partition(out: Shape, tiling: Tiling, threads: usize) -> (Vec<usize>, Vec<usize>) {
     /// Tasks for each thread, so that an uneven last one costs little.
     const TASKS_PER_THREAD: usize = 4;
-    let rows = out.rows.div_ceil(ROW_BLOCK).max(1);
+    let Tiling { panel_width, row_block, .. } = tiling;
+    let rows = out.rows.div_ceil(row_block).max(1);
     let panels = out.cols.div_ceil(panel_width);
     let groups = if threads == 1 { 1 } else { (TASKS_PER_THREAD * threads).div_ceil(rows).min(panels) };
-    (cuts(out.rows, ROW_BLOCK), cuts(out.cols, panels.div_ceil(groups) * panel_width))
+    (cuts(out.rows, row_block), cuts(out.cols, panels.div_ceil(groups) * panel_width))
 }
 
 /// One task of `linear`.
@@ -265,6 +263,32 @@ impl Kernel for Block<'_> {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Rounds rows for a layer in bf16 or int8.
+struct Round<'a> {
+    layer: &'a CpuLinear,
+    input: &'a HostTensor,
+    rows: Range<usize>,
+    scratch: &'a mut Rounded,
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { layer, input, rows, scratch } = self;
+        let width = layer.row_words();
+        scratch.words.resize(rows.len() * width, 0);
+        scratch.units.clear();
+        for (row, words) in rows.zip(scratch.words.chunks_exact_mut(width)) {
+            match layer.panels {
+                Storage::Bf16(_) => Pair::round_row::<S>(input.row(row), words),
+                _ => scratch.units.push(Quad::round_row::<S>(input.row(row), words)),
             }
         }
     }

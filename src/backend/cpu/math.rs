@@ -157,9 +157,7 @@ fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
     for chunk in chunks {
         max = s.max(max, s.load(chunk));
     }
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    s.store(max, &mut lanes);
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    s.largest(max)
 }
 
 /// `Σ x`, lane by lane, then across the lanes.

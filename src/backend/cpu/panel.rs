@@ -2,21 +2,22 @@
 
 use super::rounded::{Pair, Quad};
 use super::simd::Simd;
+use crate::backend::pages::Pages;
+use bytemuck::Pod;
 use half::f16;
 
 /// How a packed weight is stored, and what it is multiplied by. The tile takes one element of each column a step, in one
 /// or more parts.
-pub(super) trait Element: Copy + Default + Send + Sync + 'static {
-    /// An element of the left-hand rows.
-    type Left: Copy + 'static;
-    /// A vector of weights, or of one element of a row, as it is multiplied.
+pub(super) trait Element: Pod + Default + Send + Sync + 'static {
+    /// What a left-hand row is made of: a word for each part of a step.
+    type Word: Copy + 'static;
+    /// A vector of weights, or of one word, as it is multiplied.
     type Operand<S: Simd>: Copy;
     type Sum<S: Simd>: Copy;
-    fn zero<S: Simd>(s: S) -> Self::Sum<S>;
-    /// The parts of a step: multiply-adds one after the other.
+    /// The parts of a step: multiply-adds one after the other, the last part first.
     fn parts<S: Simd>() -> usize;
     fn load<S: Simd>(s: S, from: &[Self], part: usize) -> Self::Operand<S>;
-    fn splat<S: Simd>(s: S, left: Self::Left, part: usize) -> Self::Operand<S>;
+    fn splat<S: Simd>(s: S, word: Self::Word) -> Self::Operand<S>;
     fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 }
 
@@ -24,13 +25,9 @@ pub(super) trait Element: Copy + Default + Send + Sync + 'static {
 macro_rules! widened {
     ($type:ty, $load:ident) => {
         impl Element for $type {
-            type Left = f32;
+            type Word = f32;
             type Operand<S: Simd> = S::F;
             type Sum<S: Simd> = S::F;
-            #[inline(always)]
-            fn zero<S: Simd>(s: S) -> S::F {
-                s.splat(0.0)
-            }
             #[inline(always)]
             fn parts<S: Simd>() -> usize {
                 1
@@ -40,8 +37,8 @@ macro_rules! widened {
                 s.$load(from)
             }
             #[inline(always)]
-            fn splat<S: Simd>(s: S, left: f32, _: usize) -> S::F {
-                s.splat(left)
+            fn splat<S: Simd>(s: S, word: f32) -> S::F {
+                s.splat(word)
             }
             #[inline(always)]
             fn multiply_add<S: Simd>(s: S, left: S::F, right: S::F, sum: S::F) -> S::F {
@@ -54,82 +51,65 @@ macro_rules! widened {
 widened!(f32, load);
 widened!(f16, load_f16);
 
-impl Element for Pair {
-    type Left = Pair;
-    type Operand<S: Simd> = S::Pairs;
-    type Sum<S: Simd> = S::F;
-    #[inline(always)]
-    fn zero<S: Simd>(s: S) -> S::F {
-        s.splat(0.0)
-    }
-    #[inline(always)]
-    fn parts<S: Simd>() -> usize {
-        S::PAIR_PARTS
-    }
-    #[inline(always)]
-    fn load<S: Simd>(s: S, from: &[Self], part: usize) -> S::Pairs {
-        s.load_pairs(from, part)
-    }
-    #[inline(always)]
-    fn splat<S: Simd>(s: S, left: Self, part: usize) -> S::Pairs {
-        s.splat_pair(left, part)
-    }
-    #[inline(always)]
-    fn multiply_add<S: Simd>(s: S, left: S::Pairs, right: S::Pairs, sum: S::F) -> S::F {
-        s.dot_pairs(left, right, sum)
-    }
+/// An element that is multiplied in groups.
+macro_rules! grouped {
+    ($type:ty, $operand:ident, $sum:ident, $parts:ident, $load:ident, $splat:ident, $dot:ident) => {
+        impl Element for $type {
+            type Word = u32;
+            type Operand<S: Simd> = S::$operand;
+            type Sum<S: Simd> = S::$sum;
+            #[inline(always)]
+            fn parts<S: Simd>() -> usize {
+                S::$parts
+            }
+            #[inline(always)]
+            fn load<S: Simd>(s: S, from: &[Self], part: usize) -> S::$operand {
+                s.$load(from, part)
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(s: S, word: u32) -> S::$operand {
+                s.$splat(word)
+            }
+            #[inline(always)]
+            fn multiply_add<S: Simd>(s: S, left: S::$operand, right: S::$operand, sum: S::$sum) -> S::$sum {
+                s.$dot(left, right, sum)
+            }
+        }
+    };
 }
-
-impl Element for Quad {
-    type Left = Quad;
-    type Operand<S: Simd> = S::Quads;
-    type Sum<S: Simd> = S::I;
-    #[inline(always)]
-    fn zero<S: Simd>(s: S) -> S::I {
-        s.load_i32(&[0; 16])
-    }
-    #[inline(always)]
-    fn parts<S: Simd>() -> usize {
-        1
-    }
-    #[inline(always)]
-    fn load<S: Simd>(s: S, from: &[Self], _: usize) -> S::Quads {
-        s.load_quads(from)
-    }
-    #[inline(always)]
-    fn splat<S: Simd>(s: S, left: Self, _: usize) -> S::Quads {
-        s.splat_quad(left)
-    }
-    #[inline(always)]
-    fn multiply_add<S: Simd>(s: S, left: S::Quads, right: S::Quads, sum: S::I) -> S::I {
-        s.dot_quads(left, right, sum)
-    }
-}
+grouped!(Pair, Pairs, F, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
+grouped!(Quad, Quads, I, QUAD_PARTS, load_quads, splat_quad, dot_quads);
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
-/// columns `p·width .. (p+1)·width`, zero beyond the last. The tile reads a panel front to back.
+/// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Panels<E> {
+pub(super) struct Panels<E: Pod> {
     width: usize,
     depth: usize,
-    data: Vec<E>,
+    data: Pages<E>,
 }
 
 impl<E: Element> Panels<E> {
-    /// Packs the matrix whose element in row `k` and column `n` is `at(k, n)`; keeps the memory it has.
+    /// Packs the matrix whose element in row `k` and column `n` is `at(k, n)`; `columns` is a multiple of `width`.
     #[inline(always)]
-    pub(super) fn pack(&mut self, width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> E) {
-        (self.width, self.depth) = (width, depth);
-        self.data.clear();
-        self.data.resize(columns.div_ceil(width) * depth * width, E::default());
-        for (panel, data) in self.data.chunks_exact_mut(depth * width).enumerate() {
-            let first = panel * width;
-            for n in first..columns.min(first + width) {
+    pub(super) fn new(width: usize, depth: usize, columns: usize, at: impl Fn(usize, usize) -> E) -> Self {
+        let mut panels = Self::default();
+        panels.resize(width, depth, columns);
+        for (panel, data) in panels.data.chunks_exact_mut((depth * width).max(1)).enumerate() {
+            for n in 0..width {
                 for k in 0..depth {
-                    data[k * width + n - first] = at(k, n);
+                    data[k * width + n] = at(k, panel * width + n);
                 }
             }
         }
+        panels
+    }
+
+    /// Memory for a matrix, with whatever it had.
+    #[inline(always)]
+    fn resize(&mut self, width: usize, depth: usize, columns: usize) {
+        (self.width, self.depth) = (width, depth);
+        self.data.resize(columns.div_ceil(width) * depth * width);
     }
 
     /// The rows `depth` of one panel.
@@ -137,5 +117,54 @@ impl<E: Element> Panels<E> {
     pub(super) fn panel(&self, panel: usize, depth: std::ops::Range<usize>) -> &[E] {
         let start = panel * self.depth * self.width;
         &self.data[start + depth.start * self.width..start + depth.end * self.width]
+    }
+}
+
+impl Panels<f32> {
+    /// Packs the matrix whose row `k` is `row(k)`, in the memory it has.
+    #[inline(always)]
+    pub(super) fn pack_rows<'a>(
+        &mut self,
+        width: usize,
+        depth: usize,
+        columns: usize,
+        row: impl Fn(usize) -> &'a [f32],
+    ) {
+        self.resize(width, depth, columns);
+        for k in 0..depth {
+            for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(row(k).chunks(width)) {
+                panel[k * width..][..part.len()].copy_from_slice(part);
+            }
+        }
+    }
+
+    /// Packs the matrix whose column `n` is `column(n)`, in the memory it has; `width` is a multiple of 8.
+    #[inline(always)]
+    pub(super) fn pack_columns<'a, S: Simd>(
+        &mut self,
+        s: S,
+        width: usize,
+        depth: usize,
+        columns: usize,
+        column: impl Fn(usize) -> &'a [f32],
+    ) {
+        self.resize(width, depth, columns);
+        for n in (0..columns).step_by(8) {
+            let count = 8.min(columns - n);
+            let panel = &mut self.data[n / width * depth * width..][..depth * width];
+            for k in (0..depth).step_by(8) {
+                let mut block = [[0.0; 8]; 8];
+                for (i, line) in block[..count].iter_mut().enumerate() {
+                    match column(n + i)[k..].first_chunk() {
+                        Some(whole) => *line = *whole,
+                        None => line[..depth - k].copy_from_slice(&column(n + i)[k..]),
+                    }
+                }
+                let rows = s.transpose(block);
+                for (row, to) in rows.iter().zip(panel[k * width..].chunks_exact_mut(width)) {
+                    to[n % width..][..8].copy_from_slice(row);
+                }
+            }
+        }
     }
 }

@@ -1,67 +1,73 @@
 //! Operands of a product in bf16 and int8, in the groups that the instructions multiply.
 
+use super::simd::Simd;
 use crate::backend::quantize::Scale;
 
-/// Two bf16 that are neighbours in depth, in this order in memory: what `vdpbf16ps` multiplies. One word, so that it is
-/// broadcast as one.
+/// Two bf16 that are neighbours in depth: what `vdpbf16ps` multiplies; packed by [`halves`].
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub(super) struct Pair(pub(super) u32);
 
+/// The element at column `n` of a panel, of two halves: both of that column. Where a step takes two parts, a vector's
+/// first halves come before its second ones, so that each part is loaded by itself.
+pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, usize) -> [u8; 2]) -> u32 {
+    let lane = n % lanes;
+    let at = |i: usize| {
+        if parts == 1 { half(n, i) } else { half(n - lane + (2 * lane + i) % lanes, (2 * lane + i) / lanes) }
+    };
+    bytemuck::cast([at(0), at(1)])
+}
+
 impl Pair {
-    pub(super) fn new(first: f32, second: f32) -> Self {
-        Self(bytemuck::cast([round(first), round(second)]))
-    }
-
-    /// Both elements, widened.
+    /// Rounds a left-hand row to words: pairs, or where a step takes two parts each element widened to f32 again.
     #[inline(always)]
-    pub(super) fn widen(self) -> [f32; 2] {
-        bytemuck::cast::<u32, [u16; 2]>(self.0).map(|half| f32::from_bits(u32::from(half) << 16))
-    }
-
-    /// Rounds a row to pairs; an odd last element is with a zero.
-    #[inline(always)]
-    pub(super) fn round_row(row: &[f32], pairs: &mut [Self]) {
-        let halves: &mut [u16] = bytemuck::cast_slice_mut(pairs);
-        halves.iter_mut().zip(row).for_each(|(half, &x)| *half = round(x));
-        if row.len() % 2 == 1 {
-            halves[row.len()] = 0;
+    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [u32]) {
+        if S::PAIR_PARTS == 1 {
+            let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
+            halves.iter_mut().zip(row).for_each(|(half, &x)| *half = round(x));
+            halves[row.len()..].fill(0);
+        } else {
+            words.iter_mut().zip(row).for_each(|(word, &x)| *word = u32::from(round(x)) << 16);
+            words[row.len()..].fill(0);
         }
     }
 }
 
 /// The upper half of `x`, rounded to nearest even: without a branch, so that a loop over it becomes vectors.
 #[inline(always)]
-fn round(x: f32) -> u16 {
+pub(super) fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     // A NaN stays one.
     (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 
-/// Four 8-bit integers that are neighbours in depth, in this order in memory: what `vpdpbusd` multiplies. On the left
-/// they are unsigned, with [`Quad::OFFSET`] added.
+/// Four 8-bit integers that are neighbours in depth: what `vpdpbusd` multiplies; packed by [`halves`].
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub(super) struct Quad(pub(super) u32);
 
 impl Quad {
-    /// What is added to the left-hand integers.
-    pub(super) const OFFSET: i32 = 128;
-
-    pub(super) fn new(weights: [i8; 4]) -> Self {
-        Self(bytemuck::cast(weights))
+    /// What is added to left-hand integers: `vpdpbusd` takes them unsigned.
+    pub(super) fn offset(parts: usize) -> i32 {
+        if parts == 1 { 128 } else { 0 }
     }
 
-    /// Rounds a row to quads; those that the last one lacks are zeros. Returns what 1 stands for.
+    /// Rounds a left-hand row to words: four integers each, with the offset, or two of 16 bits where a step takes two
+    /// parts. Returns what 1 stands for.
     #[inline(always)]
-    pub(super) fn round_row(row: &[f32], quads: &mut [Self]) -> f32 {
+    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [u32]) -> f32 {
         let scale = Scale::of(row);
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(quads);
-        let (whole, rest) = bytes.split_at_mut(row.len());
-        // An offset of 128 is the sign bit's opposite.
-        whole.iter_mut().zip(row).for_each(|(byte, &x)| *byte = scale.quantize(x) as u8 ^ 0x80);
-        rest.fill(Self::OFFSET as u8);
+        if S::QUAD_PARTS == 1 {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+            // An offset of 128 is the sign bit's opposite.
+            bytes.iter_mut().zip(row).for_each(|(byte, &x)| *byte = scale.quantize(x) as u8 ^ 0x80);
+            bytes[row.len()..].fill(0x80);
+        } else {
+            let halves: &mut [i16] = bytemuck::cast_slice_mut(words);
+            halves.iter_mut().zip(row).for_each(|(half, &x)| *half = i16::from(scale.quantize(x)));
+            halves[row.len()..].fill(0);
+        }
         scale.unit
     }
 }

@@ -1,8 +1,8 @@
 //! The register tile: the one inner loop of every matrix product on the CPU.
 //!
 //! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
-//! vectors of the panel (unit stride) and one element of each row, and does `MR·NV` fused multiply-adds, or as many dot
-//! products of bf16 pairs or of four 8-bit integers.
+//! vectors of the panel (unit stride) and one word of each row, and does `MR·NV` fused multiply-adds, or as many dot
+//! products of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each.
 //! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
 
 use super::panel::Element;
@@ -13,15 +13,15 @@ const MAX_ROWS: usize = 6;
 
 /// The left-hand rows of one tile, all of the panel's depth.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a, L = f32> {
-    rows: [&'a [L]; MAX_ROWS],
+pub(super) struct Rows<'a, W = f32> {
+    rows: [&'a [W]; MAX_ROWS],
     count: usize,
 }
 
-impl<'a, L> Rows<'a, L> {
+impl<'a, W> Rows<'a, W> {
     /// Row `i` is `row(i)`, for `i` in `0 .. count`.
     #[inline(always)]
-    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [L]) -> Self {
+    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [W]) -> Self {
         Self { rows: std::array::from_fn(|i| if i < count { row(i) } else { &[] }), count }
     }
 }
@@ -38,7 +38,7 @@ pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
 #[inline(always)]
 pub(super) fn tile<S: Simd, E: Element>(
     s: S,
-    rows: Rows<'_, E::Left>,
+    rows: Rows<'_, E::Word>,
     panel: &[E],
     epilogue: &mut impl Epilogue<S, E::Sum<S>>,
 ) {
@@ -65,31 +65,35 @@ pub(super) fn tile<S: Simd, E: Element>(
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
 fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
     s: S,
-    rows: Rows<'_, E::Left>,
+    rows: Rows<'_, E::Word>,
     panel: &[E],
     epilogue: &mut I,
 ) {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
+    let parts = E::parts::<S>();
     // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
-    let mut left: [&[E::Left]; MR] = [&[]; MR];
-    let mut sums = [[E::zero(s); NV]; MR];
+    let mut left: [&[E::Word]; MR] = [&[]; MR];
+    let mut sums = [[epilogue.start(0, 0); NV]; MR];
     for r in 0..MR {
-        left[r] = &rows.rows[r][..depth];
+        left[r] = &rows.rows[r][..depth * parts];
         for v in 0..NV {
             sums[r][v] = epilogue.start(r, v);
         }
     }
-    for (k, weights) in (0..depth).zip(panel.chunks_exact(width)) {
-        for part in 0..E::parts::<S>() {
+    for k in 0..depth {
+        // SAFETY: k < depth, and the panel has at least `depth · width` elements. Not `chunks_exact`: where its iterator
+        // is not inlined, neither are the accumulators in registers.
+        let weights = unsafe { panel.get_unchecked(k * width..(k + 1) * width) };
+        for part in (0..parts).rev() {
             let mut w = [E::load(s, weights, part); NV];
             for v in 1..NV {
                 w[v] = E::load(s, &weights[v * S::LANES..], part);
             }
             for r in 0..MR {
-                // SAFETY: k < depth, and each row was cut to `depth` elements above. A check that the compiler fails
-                // to remove would spill every accumulator at each step.
-                let x = E::splat(s, unsafe { *left[r].get_unchecked(k) }, part);
+                // SAFETY: k < depth and part < parts, and each row was cut to `depth · parts` words above. A check that
+                // the compiler fails to remove would spill every accumulator at each step.
+                let x = E::splat(s, unsafe { *left[r].get_unchecked(k * parts + part) });
                 for v in 0..NV {
                     sums[r][v] = E::multiply_add(s, x, w[v], sums[r][v]);
                 }

@@ -12,8 +12,10 @@ use super::tile::Epilogue;
 use crate::backend::{HostTensor, Reduction, Shaped, contract};
 use crate::error::Result;
 
-/// Texts of one task, about: a few panels, so that the shared ones at its edges weigh little.
+/// The least texts of one task, about: a few panels, so that the shared ones at its edges weigh little.
 const TEXT_BLOCK: usize = 512;
+/// Tasks for each thread, where there are texts for as many.
+const TASKS_PER_THREAD: usize = 8;
 
 pub(super) fn alignment_weights(
     cpu: &Cpu,
@@ -76,18 +78,25 @@ pub(super) fn run(
     let cols = out.shape().cols;
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
     cpu.install(|| {
-        let scratch = || (Vec::new(), Rounded::default());
-        for_each_tile(out.data_mut(), cols, &[0, 1], &class_cuts(classes), scratch, |scratch, _, _, mut tile| {
-            let offsets = &classes[tile.cols.start..=tile.cols.end];
-            let (similarities, rounded) = scratch;
-            let views = texts.left(views, 0..views.shape().rows, rounded);
-            let scores = tile_row(&mut tile);
-            let block = Block { views, view_weights, texts, text_weights, offsets, scores, similarities };
-            match reduction {
-                Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
-                Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
-            }
-        });
+        let mut rounded = Rounded::default();
+        let views = texts.left(views, 0..views.shape().rows, &mut rounded);
+        let block = (texts.shape().rows / (TASKS_PER_THREAD * cpu.threads())).max(TEXT_BLOCK);
+        for_each_tile(
+            out.data_mut(),
+            cols,
+            &[0, 1],
+            &class_cuts(classes, block),
+            Vec::new,
+            |similarities, _, _, mut tile| {
+                let offsets = &classes[tile.cols.start..=tile.cols.end];
+                let scores = tile_row(&mut tile);
+                let block = Block { views, view_weights, texts, text_weights, offsets, scores, similarities };
+                match reduction {
+                    Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
+                    Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
+                }
+            },
+        );
     });
     Ok(())
 }
@@ -96,12 +105,12 @@ fn tile_row<'a>(tile: &'a mut TileMut<'_>) -> &'a mut [f32] {
     tile.row(0)
 }
 
-/// Cuts the classes so that each task has about `TEXT_BLOCK` texts.
-fn class_cuts(classes: &[u32]) -> Vec<usize> {
+/// Cuts the classes so that each task has about `block` texts.
+fn class_cuts(classes: &[u32], block: usize) -> Vec<usize> {
     let mut cuts = vec![0];
     let mut first = 0;
     for (class, &end) in classes.iter().enumerate().skip(1) {
-        if (end - first) as usize >= TEXT_BLOCK || class + 1 == classes.len() {
+        if (end - first) as usize >= block || class + 1 == classes.len() {
             cuts.push(class);
             first = end;
         }

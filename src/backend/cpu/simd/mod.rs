@@ -53,16 +53,22 @@ impl SimdLevel {
         Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Portable)
     }
 
-    /// Columns of a packed panel at this level.
-    pub(super) fn panel_width(self) -> usize {
-        struct Width;
-        impl Kernel for Width {
-            type Output = usize;
-            fn run<S: Simd>(self, _: S) -> usize {
-                S::TILE_VECTORS * S::LANES
+    /// How products are cut at this level.
+    pub(super) fn tiling(self) -> Tiling {
+        struct Read;
+        impl Kernel for Read {
+            type Output = Tiling;
+            fn run<S: Simd>(self, _: S) -> Tiling {
+                Tiling {
+                    panel_width: S::TILE_VECTORS * S::LANES,
+                    lanes: S::LANES,
+                    row_block: S::ROW_BLOCK,
+                    pair_parts: S::PAIR_PARTS,
+                    quad_parts: S::QUAD_PARTS,
+                }
             }
         }
-        self.dispatch(Width)
+        self.dispatch(Read)
     }
 
     /// Runs a kernel at this level, or at the portable one where the processor lacks it.
@@ -111,6 +117,21 @@ fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
+/// How a level cuts products.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiling {
+    /// Columns of a panel.
+    pub(super) panel_width: usize,
+    /// [`Simd::LANES`]
+    pub(super) lanes: usize,
+    /// [`Simd::ROW_BLOCK`]
+    pub(super) row_block: usize,
+    /// [`Simd::PAIR_PARTS`]
+    pub(super) pair_parts: usize,
+    /// [`Simd::QUAD_PARTS`]
+    pub(super) quad_parts: usize,
+}
+
 /// A piece of work that is written once for all levels. Everything below `run` must be `#[inline(always)]`:
 /// only what is inlined into [`SimdLevel::dispatch`]'s wrappers is compiled for the level.
 pub(super) trait Kernel {
@@ -126,30 +147,35 @@ pub(super) trait Simd: Copy + Send + Sync {
     const TILE_ROWS: usize;
     /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
     const TILE_VECTORS: usize;
+    /// Left-hand rows that a task takes through a panel: a multiple of the tile's, so that 768 columns of them and a
+    /// panel of as many rows take about half of the second-level cache of processors whose highest level this is.
+    const ROW_BLOCK: usize;
 
     type F: Copy;
     /// A vector of bf16 pairs, or one half of each of them widened to f32.
     type Pairs: Copy;
-    /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second halves, then of
-    /// the first, which is what the instruction does and so gives the same bits.
+    /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second elements, then
+    /// of the first, which is what the instruction does and so gives the same bits.
     const PAIR_PARTS: usize;
     /// A vector of 32-bit integers.
     type I: Copy;
-    /// A vector of quads.
+    /// A vector of quads, or of one half of each of them as 16-bit integers.
     type Quads: Copy;
+    /// How many multiply-adds the dot product of quads takes: 1 as an instruction, else 2.
+    const QUAD_PARTS: usize;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32]) -> Self::F;
     fn load_f16(self, from: &[f16]) -> Self::F;
     fn load_pairs(self, from: &[Pair], part: usize) -> Self::Pairs;
-    fn splat_pair(self, pair: Pair, part: usize) -> Self::Pairs;
+    fn splat_pair(self, word: u32) -> Self::Pairs;
     /// One part of `a·b + c`, of all pairs.
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
     fn load_i32(self, from: &[i32]) -> Self::I;
     fn to_float(self, x: Self::I) -> Self::F;
-    fn load_quads(self, from: &[Quad]) -> Self::Quads;
-    fn splat_quad(self, quad: Quad) -> Self::Quads;
-    /// `a·b + c` of all quads, `a` unsigned and `b` signed; exact.
+    fn load_quads(self, from: &[Quad], part: usize) -> Self::Quads;
+    fn splat_quad(self, word: u32) -> Self::Quads;
+    /// One part of `a·b + c`, of all quads; exact.
     fn dot_quads(self, a: Self::Quads, b: Self::Quads, c: Self::I) -> Self::I;
     fn store(self, x: Self::F, to: &mut [f32]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
@@ -164,6 +190,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn round(self, x: Self::F) -> Self::F;
     /// `2ⁿ` for integral `n` in −126 ..= 127.
     fn exp2_integer(self, n: Self::F) -> Self::F;
+
+    /// Rows to columns.
+    #[inline(always)]
+    fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| rows.map(|row| row[i]))
+    }
 
     /// The first elements of a vector; the others are `fill`.
     #[inline(always)]
@@ -181,17 +213,29 @@ pub(super) trait Simd: Copy + Send + Sync {
         to.copy_from_slice(&whole[..to.len()]);
     }
 
-    /// Sum of the elements, in lane order.
+    /// Sum of the elements: the upper half to the lower one, until one is left.
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         let mut lanes = [0.0; 16];
         self.store(x, &mut lanes);
-        lanes[..Self::LANES].iter().sum()
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
     }
-}
 
-/// The half of a pair that a part multiplies: the second one first.
-#[inline(always)]
-fn half_of(pair: Pair, part: usize) -> f32 {
-    pair.widen()[1 - part]
+    /// The largest element, of no NaN.
+    #[inline(always)]
+    fn largest(self, x: Self::F) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        self.store(x, &mut lanes);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
+            }
+        }
+        lanes[0]
+    }
 }

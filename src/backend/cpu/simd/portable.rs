@@ -1,6 +1,6 @@
 //! Eight lanes without intrinsics, which the compiler maps to what the target has.
 
-use super::{Simd, half_of};
+use super::Simd;
 use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 
@@ -19,11 +19,13 @@ impl Simd for Portable {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 3;
     const TILE_VECTORS: usize = 2;
+    const ROW_BLOCK: usize = 48;
     type F = [f32; 8];
     type Pairs = [f32; 8];
     const PAIR_PARTS: usize = 2;
     type I = [i32; 8];
-    type Quads = [Quad; 8];
+    type Quads = [[i16; 2]; 8];
+    const QUAD_PARTS: usize = 2;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {
@@ -39,11 +41,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn load_pairs(self, from: &[Pair], part: usize) -> [f32; 8] {
-        from.first_chunk::<8>().expect("8 elements").map(|pair| half_of(pair, part))
+        let halves: &[u16] = bytemuck::cast_slice(&from[..8]);
+        std::array::from_fn(|i| f32::from_bits(u32::from(halves[8 * part + i]) << 16))
     }
     #[inline(always)]
-    fn splat_pair(self, pair: Pair, part: usize) -> [f32; 8] {
-        [half_of(pair, part); 8]
+    fn splat_pair(self, word: u32) -> [f32; 8] {
+        [f32::from_bits(word); 8]
     }
     #[inline(always)]
     fn dot_pairs(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
@@ -58,18 +61,19 @@ impl Simd for Portable {
         x.map(|x| x as f32)
     }
     #[inline(always)]
-    fn load_quads(self, from: &[Quad]) -> [Quad; 8] {
-        *from.first_chunk().expect("8 elements")
+    fn load_quads(self, from: &[Quad], part: usize) -> [[i16; 2]; 8] {
+        let halves: &[[i8; 2]] = bytemuck::cast_slice(&from[..8]);
+        std::array::from_fn(|i| halves[8 * part + i].map(i16::from))
     }
     #[inline(always)]
-    fn splat_quad(self, quad: Quad) -> [Quad; 8] {
-        [quad; 8]
+    fn splat_quad(self, word: u32) -> [[i16; 2]; 8] {
+        [bytemuck::cast(word); 8]
     }
     #[inline(always)]
-    fn dot_quads(self, a: [Quad; 8], b: [Quad; 8], c: [i32; 8]) -> [i32; 8] {
+    fn dot_quads(self, a: [[i16; 2]; 8], b: [[i16; 2]; 8], c: [i32; 8]) -> [i32; 8] {
         std::array::from_fn(|i| {
-            let (a, b): ([u8; 4], [i8; 4]) = (bytemuck::cast(a[i]), bytemuck::cast(b[i]));
-            c[i] + (0..4).map(|j| i32::from(a[j]) * i32::from(b[j])).sum::<i32>()
+            let product = |j: usize| i32::from(a[i][j]) * i32::from(b[i][j]);
+            c[i] + product(0) + product(1)
         })
     }
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The levels of x86-64. A level's type can only be made where the processor has the level.
 
-use super::{Simd, half_of};
+use super::Simd;
 use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 use std::arch::x86_64::*;
@@ -19,7 +19,7 @@ impl Avx2 {
 
 /// Proof of AVX-512 F, BW, DQ and VL, and of what [`Avx2`] proves.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+pub(super) struct Avx512(Avx2);
 
 impl Avx512 {
     pub(super) fn detect() -> Option<Self> {
@@ -27,7 +27,7 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
-        Avx2::detect().filter(|_| has).map(|_| Self(()))
+        Avx2::detect().filter(|_| has).map(Self)
     }
 }
 
@@ -43,40 +43,44 @@ macro_rules! operations {
     )+};
 }
 
+/// Hands operations to the level below.
+macro_rules! below {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: $type),*) $(-> $result)? {
+            self.0.$name($($argument),*)
+        }
+    )+};
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;
+    const ROW_BLOCK: usize = 48;
     type F = __m256;
     type Pairs = __m256;
     const PAIR_PARTS: usize = 2;
     type I = __m256i;
     type Quads = __m256i;
+    const QUAD_PARTS: usize = 2;
 
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         load(from: &[f32]) -> __m256 = _mm256_loadu_ps(from[..8].as_ptr());
         load_f16(from: &[f16]) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
         load_pairs(from: &[Pair], part: usize) -> __m256 = {
-            let pairs = _mm256_loadu_si256(from[..8].as_ptr().cast());
-            _mm256_castsi256_ps(if part == 0 {
-                _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32))
-            } else {
-                _mm256_slli_epi32::<16>(pairs)
-            })
+            let halves = _mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
         };
-        splat_pair(pair: Pair, part: usize) -> __m256 = _mm256_set1_ps(half_of(pair, part));
+        splat_pair(word: u32) -> __m256 = _mm256_set1_ps(f32::from_bits(word));
         dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         load_i32(from: &[i32]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
         to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
-        load_quads(from: &[Quad]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
-        splat_quad(quad: Quad) -> __m256i = _mm256_set1_epi32(quad.0 as i32);
-        dot_quads(a: __m256i, b: __m256i, c: __m256i) -> __m256i = {
-            // Even and odd bytes as 16-bit integers: `vpmaddubsw` would saturate.
-            let (a0, a1) = (_mm256_and_si256(a, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(a));
-            let (b0, b1) = (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)), _mm256_srai_epi16::<8>(b));
-            _mm256_add_epi32(c, _mm256_add_epi32(_mm256_madd_epi16(a0, b0), _mm256_madd_epi16(a1, b1)))
-        };
+        load_quads(from: &[Quad], part: usize) -> __m256i =
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part)));
+        splat_quad(word: u32) -> __m256i = _mm256_set1_epi32(word as i32);
+        dot_quads(a: __m256i, b: __m256i, c: __m256i) -> __m256i = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
         store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
@@ -88,6 +92,37 @@ impl Simd for Avx2 {
         round(x: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         exp2_integer(n: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
             _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127))));
+        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] = {
+            let (a, b) = (_mm256_loadu_ps(rows[0].as_ptr()), _mm256_loadu_ps(rows[1].as_ptr()));
+            let (c, d) = (_mm256_loadu_ps(rows[2].as_ptr()), _mm256_loadu_ps(rows[3].as_ptr()));
+            let (e, f) = (_mm256_loadu_ps(rows[4].as_ptr()), _mm256_loadu_ps(rows[5].as_ptr()));
+            let (g, h) = (_mm256_loadu_ps(rows[6].as_ptr()), _mm256_loadu_ps(rows[7].as_ptr()));
+            // Pairs of rows, then fours of them, in each half; then the halves.
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let (ef, gh) = (_mm256_unpacklo_ps(e, f), _mm256_unpacklo_ps(g, h));
+            let (ef_high, gh_high) = (_mm256_unpackhi_ps(e, f), _mm256_unpackhi_ps(g, h));
+            let upper = [
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xee>(ab, cd),
+                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+            ];
+            let lower = [
+                _mm256_shuffle_ps::<0x44>(ef, gh),
+                _mm256_shuffle_ps::<0xee>(ef, gh),
+                _mm256_shuffle_ps::<0x44>(ef_high, gh_high),
+                _mm256_shuffle_ps::<0xee>(ef_high, gh_high),
+            ];
+            let mut columns = [[0.0; 8]; 8];
+            for i in 0..4 {
+                let low = _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]);
+                let high = _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]);
+                _mm256_storeu_ps(columns[i].as_mut_ptr(), low);
+                _mm256_storeu_ps(columns[i + 4].as_mut_ptr(), high);
+            }
+            columns
+        };
     }
 }
 
@@ -95,36 +130,30 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 4;
+    const ROW_BLOCK: usize = 96;
     type F = __m512;
     type Pairs = __m512;
     const PAIR_PARTS: usize = 2;
     type I = __m512i;
     type Quads = __m512i;
+    const QUAD_PARTS: usize = 2;
 
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
         load_f16(from: &[f16]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
         load_pairs(from: &[Pair], part: usize) -> __m512 = {
-            let pairs = _mm512_loadu_si512(from[..16].as_ptr().cast());
-            _mm512_castsi512_ps(if part == 0 {
-                _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32))
-            } else {
-                _mm512_slli_epi32::<16>(pairs)
-            })
+            let halves = _mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
         };
-        splat_pair(pair: Pair, part: usize) -> __m512 = _mm512_set1_ps(half_of(pair, part));
+        splat_pair(word: u32) -> __m512 = _mm512_set1_ps(f32::from_bits(word));
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         load_i32(from: &[i32]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
         to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
-        load_quads(from: &[Quad]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
-        splat_quad(quad: Quad) -> __m512i = _mm512_set1_epi32(quad.0 as i32);
-        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = {
-            // Even and odd bytes as 16-bit integers: `vpmaddubsw` would saturate.
-            let (a0, a1) = (_mm512_and_si512(a, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(a));
-            let (b0, b1) = (_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)), _mm512_srai_epi16::<8>(b));
-            _mm512_add_epi32(c, _mm512_add_epi32(_mm512_madd_epi16(a0, b0), _mm512_madd_epi16(a1, b1)))
-        };
+        load_quads(from: &[Quad], part: usize) -> __m512i =
+            _mm512_cvtepi8_epi16(_mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part)));
+        splat_quad(word: u32) -> __m512i = _mm512_set1_epi32(word as i32);
+        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
         store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -137,6 +166,10 @@ impl Simd for Avx512 {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         exp2_integer(n: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(
             _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127))));
+    }
+
+    below! {
+        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
 
@@ -151,32 +184,24 @@ impl Avx512Bf16 {
     }
 }
 
-/// Hands operations to the level below.
-macro_rules! below {
-    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {$(
-        #[inline(always)]
-        fn $name(self, $($argument: $type),*) $(-> $result)? {
-            self.0.$name($($argument),*)
-        }
-    )+};
-}
-
 impl Simd for Avx512Bf16 {
     const LANES: usize = Avx512::LANES;
     const TILE_ROWS: usize = Avx512::TILE_ROWS;
     const TILE_VECTORS: usize = Avx512::TILE_VECTORS;
+    const ROW_BLOCK: usize = Avx512::ROW_BLOCK;
     type F = __m512;
     type Pairs = __m512bh;
     const PAIR_PARTS: usize = 1;
     type I = __m512i;
     type Quads = __m512i;
+    const QUAD_PARTS: usize = 1;
 
     operations! {
         load_pairs(from: &[Pair], _part: usize) -> __m512bh =
             std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from[..16].as_ptr().cast()));
-        splat_pair(pair: Pair, _part: usize) -> __m512bh =
-            std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.0 as i32));
+        splat_pair(word: u32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word as i32));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
+        load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
         dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
     }
 
@@ -196,7 +221,7 @@ impl Simd for Avx512Bf16 {
         exp2_integer(n: __m512) -> __m512;
         load_i32(from: &[i32]) -> __m512i;
         to_float(x: __m512i) -> __m512;
-        load_quads(from: &[Quad]) -> __m512i;
-        splat_quad(quad: Quad) -> __m512i;
+        splat_quad(word: u32) -> __m512i;
+        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
