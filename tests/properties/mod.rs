@@ -72,7 +72,9 @@ fn close<B: Backend>(device: &B, pair: &Pair<B>, bound: impl Fn(usize) -> f32) -
 }
 
 fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
+    // PROPTEST_CASES is the most, for processors that are emulated.
+    let most = std::env::var("PROPTEST_CASES").ok().and_then(|most| most.parse().ok()).unwrap_or(cases);
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases.min(most)) };
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 

@@ -171,7 +171,16 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn splat_pair(self, word: u32) -> Self::Pairs;
     /// One part of `a·b + c`, of all pairs.
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
+    fn splat_i32(self, x: i32) -> Self::I;
     fn load_i32(self, from: &[i32]) -> Self::I;
+    fn store_i32(self, x: Self::I, to: &mut [i32]);
+    /// `LANES` bytes of `a` and of `b` as words of two 16-bit integers: `aᵢ`, then `bᵢ`.
+    fn interleave_bytes(self, a: &[u8], b: &[u8]) -> Self::I;
+    /// `a·b + c` of words of two signed 16-bit integers.
+    fn dot_words(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I;
+    /// Stores 16 of `(high · 2¹² + low) >> 22` as bytes, clamped: sums of digits of `crop_resize`, in as many vectors as
+    /// hold 16.
+    fn store_clipped(self, high: [Self::I; 2], low: [Self::I; 2], to: &mut [u8; 16]);
     fn to_float(self, x: Self::I) -> Self::F;
     fn load_quads(self, from: &[Quad], part: usize) -> Self::Quads;
     fn splat_quad(self, word: u32) -> Self::Quads;
@@ -194,6 +203,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// Rows to columns.
     #[inline(always)]
     fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| rows.map(|row| row[i]))
+    }
+
+    /// Rows to columns.
+    #[inline(always)]
+    fn transpose_bytes(self, rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16] {
         std::array::from_fn(|i| rows.map(|row| row[i]))
     }
 

@@ -1,6 +1,8 @@
 //! Eight lanes without intrinsics, which the compiler maps to what the target has.
 
 use super::Simd;
+use crate::backend::PRECISION_BITS;
+use crate::backend::cpu::crop_resize::DIGIT_BITS;
 use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 
@@ -24,7 +26,7 @@ impl Simd for Portable {
     type Pairs = [f32; 8];
     const PAIR_PARTS: usize = 2;
     type I = [i32; 8];
-    type Quads = [[i16; 2]; 8];
+    type Quads = [i32; 8];
     const QUAD_PARTS: usize = 2;
 
     #[inline(always)]
@@ -61,20 +63,44 @@ impl Simd for Portable {
         x.map(|x| x as f32)
     }
     #[inline(always)]
-    fn load_quads(self, from: &[Quad], part: usize) -> [[i16; 2]; 8] {
+    fn load_quads(self, from: &[Quad], part: usize) -> [i32; 8] {
         let halves: &[[i8; 2]] = bytemuck::cast_slice(&from[..8]);
-        std::array::from_fn(|i| halves[8 * part + i].map(i16::from))
+        std::array::from_fn(|i| bytemuck::cast(halves[8 * part + i].map(i16::from)))
     }
     #[inline(always)]
-    fn splat_quad(self, word: u32) -> [[i16; 2]; 8] {
-        [bytemuck::cast(word); 8]
+    fn splat_quad(self, word: u32) -> [i32; 8] {
+        [word as i32; 8]
     }
     #[inline(always)]
-    fn dot_quads(self, a: [[i16; 2]; 8], b: [[i16; 2]; 8], c: [i32; 8]) -> [i32; 8] {
+    fn dot_quads(self, a: [i32; 8], b: [i32; 8], c: [i32; 8]) -> [i32; 8] {
+        self.dot_words(a, b, c)
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> [i32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn store_i32(self, x: [i32; 8], to: &mut [i32]) {
+        *to.first_chunk_mut().expect("8 elements") = x;
+    }
+    #[inline(always)]
+    fn interleave_bytes(self, a: &[u8], b: &[u8]) -> [i32; 8] {
+        let (a, b): (&[u8; 8], &[u8; 8]) = (a.first_chunk().expect("8 bytes"), b.first_chunk().expect("8 bytes"));
+        std::array::from_fn(|i| bytemuck::cast([u16::from(a[i]), u16::from(b[i])]))
+    }
+    #[inline(always)]
+    fn dot_words(self, a: [i32; 8], b: [i32; 8], c: [i32; 8]) -> [i32; 8] {
         std::array::from_fn(|i| {
-            let product = |j: usize| i32::from(a[i][j]) * i32::from(b[i][j]);
-            c[i] + product(0) + product(1)
+            let (a, b): ([i16; 2], [i16; 2]) = (bytemuck::cast(a[i]), bytemuck::cast(b[i]));
+            c[i] + i32::from(a[0]) * i32::from(b[0]) + i32::from(a[1]) * i32::from(b[1])
         })
+    }
+    #[inline(always)]
+    fn store_clipped(self, high: [[i32; 8]; 2], low: [[i32; 8]; 2], to: &mut [u8; 16]) {
+        for (i, byte) in to.iter_mut().enumerate() {
+            let sum = (high[i / 8][i % 8] << DIGIT_BITS) + low[i / 8][i % 8];
+            *byte = (sum >> PRECISION_BITS).clamp(0, 255) as u8;
+        }
     }
     #[inline(always)]
     fn store(self, x: [f32; 8], to: &mut [f32]) {

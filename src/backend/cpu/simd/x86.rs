@@ -1,6 +1,8 @@
 //! The levels of x86-64. A level's type can only be made where the processor has the level.
 
 use super::Simd;
+use crate::backend::PRECISION_BITS;
+use crate::backend::cpu::crop_resize::DIGIT_BITS;
 use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 use std::arch::x86_64::*;
@@ -75,7 +77,25 @@ impl Simd for Avx2 {
         };
         splat_pair(word: u32) -> __m256 = _mm256_set1_ps(f32::from_bits(word));
         dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        splat_i32(x: i32) -> __m256i = _mm256_set1_epi32(x);
         load_i32(from: &[i32]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
+        store_i32(x: __m256i, to: &mut [i32]) = _mm256_storeu_si256(to[..8].as_mut_ptr().cast(), x);
+        interleave_bytes(a: &[u8], b: &[u8]) -> __m256i = {
+            let (a, b) = (_mm_loadl_epi64(a[..8].as_ptr().cast()), _mm_loadl_epi64(b[..8].as_ptr().cast()));
+            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b))
+        };
+        dot_words(a: __m256i, b: __m256i, c: __m256i) -> __m256i = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
+        store_clipped(high: [__m256i; 2], low: [__m256i; 2], to: &mut [u8; 16]) = {
+            let mut wide = low;
+            for i in 0..2 {
+                let sum = _mm256_add_epi32(_mm256_slli_epi32::<{ DIGIT_BITS as i32 }>(high[i]), low[i]);
+                wide[i] = _mm256_srai_epi32::<{ PRECISION_BITS as i32 }>(sum);
+            }
+            // Both packs saturate, which is the clamp; the first one works on halves.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(wide[0], wide[1]));
+            let (first, second) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packus_epi16(first, second));
+        };
         to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
         load_quads(from: &[Quad], part: usize) -> __m256i =
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part)));
@@ -92,6 +112,26 @@ impl Simd for Avx2 {
         round(x: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         exp2_integer(n: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
             _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127))));
+        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16] = {
+            let mut block = [_mm_setzero_si128(); 16];
+            for i in 0..16 {
+                block[i] = _mm_loadu_si128(rows[i].as_ptr().cast());
+            }
+            // Row i beside row i + 8, four times.
+            for _ in 0..4 {
+                let mut next = block;
+                for i in 0..8 {
+                    next[2 * i] = _mm_unpacklo_epi8(block[i], block[i + 8]);
+                    next[2 * i + 1] = _mm_unpackhi_epi8(block[i], block[i + 8]);
+                }
+                block = next;
+            }
+            let mut columns = [[0; 16]; 16];
+            for i in 0..16 {
+                _mm_storeu_si128(columns[i].as_mut_ptr().cast(), block[i]);
+            }
+            columns
+        };
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] = {
             let (a, b) = (_mm256_loadu_ps(rows[0].as_ptr()), _mm256_loadu_ps(rows[1].as_ptr()));
             let (c, d) = (_mm256_loadu_ps(rows[2].as_ptr()), _mm256_loadu_ps(rows[3].as_ptr()));
@@ -148,7 +188,19 @@ impl Simd for Avx512 {
         };
         splat_pair(word: u32) -> __m512 = _mm512_set1_ps(f32::from_bits(word));
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        splat_i32(x: i32) -> __m512i = _mm512_set1_epi32(x);
         load_i32(from: &[i32]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        store_i32(x: __m512i, to: &mut [i32]) = _mm512_storeu_si512(to[..16].as_mut_ptr().cast(), x);
+        interleave_bytes(a: &[u8], b: &[u8]) -> __m512i = {
+            let (a, b) = (_mm_loadu_si128(a[..16].as_ptr().cast()), _mm_loadu_si128(b[..16].as_ptr().cast()));
+            _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)))
+        };
+        dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
+        store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]) = {
+            let sum = _mm512_add_epi32(_mm512_slli_epi32::<{ DIGIT_BITS }>(high[0]), low[0]);
+            let wide = _mm512_max_epi32(_mm512_srai_epi32::<{ PRECISION_BITS }>(sum), _mm512_setzero_si512());
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(wide));
+        };
         to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
         load_quads(from: &[Quad], part: usize) -> __m512i =
             _mm512_cvtepi8_epi16(_mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part)));
@@ -169,6 +221,7 @@ impl Simd for Avx512 {
     }
 
     below! {
+        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16];
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
@@ -202,6 +255,7 @@ impl Simd for Avx512Bf16 {
         splat_pair(word: u32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word as i32));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
         load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpwssd_epi32(c, a, b);
         dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
     }
 
@@ -219,9 +273,14 @@ impl Simd for Avx512Bf16 {
         mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
         round(x: __m512) -> __m512;
         exp2_integer(n: __m512) -> __m512;
+        splat_i32(x: i32) -> __m512i;
         load_i32(from: &[i32]) -> __m512i;
+        store_i32(x: __m512i, to: &mut [i32]);
+        interleave_bytes(a: &[u8], b: &[u8]) -> __m512i;
+        store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
         to_float(x: __m512i) -> __m512;
         splat_quad(word: u32) -> __m512i;
+        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16];
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
