@@ -265,8 +265,8 @@ fn weigh_rows<S: Simd>(s: S, rows: &[u8], stride: usize, weights: &[[i32; 2]], o
     for (block, out) in out[..stride].as_chunks_mut::<{ 2 * BAND }>().0.iter_mut().enumerate() {
         let mut high = [[s.splat_i32(0); 2]; 2];
         let mut low = [[s.splat_i32(HALF); 2]; 2];
-        for p in 0..weights.len() {
-            let (upper, lower) = (s.splat_i32(weights[p][0]), s.splat_i32(weights[p][1]));
+        for (p, digits) in weights.iter().enumerate() {
+            let (upper, lower) = (s.splat_i32(digits[0]), s.splat_i32(digits[1]));
             for h in 0..2 {
                 for v in 0..BAND / S::LANES {
                     let at = 2 * p * stride + (2 * block + h) * BAND + v * S::LANES;

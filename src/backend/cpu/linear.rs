@@ -212,11 +212,13 @@ pub(super) fn run(
 fn partition(out: Shape, tiling: Tiling, threads: usize) -> (Vec<usize>, Vec<usize>) {
     /// Tasks for each thread, so that an uneven last one costs little.
     const TASKS_PER_THREAD: usize = 4;
-    let Tiling { panel_width, row_block, .. } = tiling;
-    let rows = out.rows.div_ceil(row_block).max(1);
+    let Tiling { panel_width, tile_rows, row_block, .. } = tiling;
+    // Blocks of like size: a last one of few rows would take every panel for little.
+    let rows = ((out.rows + row_block / 2) / row_block).max(1);
+    let row_step = out.rows.div_ceil(rows).next_multiple_of(tile_rows).max(tile_rows);
     let panels = out.cols.div_ceil(panel_width);
     let groups = if threads == 1 { 1 } else { (TASKS_PER_THREAD * threads).div_ceil(rows).min(panels) };
-    (cuts(out.rows, row_block), cuts(out.cols, panels.div_ceil(groups) * panel_width))
+    (cuts(out.rows, row_step), cuts(out.cols, panels.div_ceil(groups) * panel_width))
 }
 
 /// One task of `linear`.

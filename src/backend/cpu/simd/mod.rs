@@ -61,6 +61,7 @@ impl SimdLevel {
             fn run<S: Simd>(self, _: S) -> Tiling {
                 Tiling {
                     panel_width: S::TILE_VECTORS * S::LANES,
+                    tile_rows: S::TILE_ROWS,
                     lanes: S::LANES,
                     row_block: S::ROW_BLOCK,
                     pair_parts: S::PAIR_PARTS,
@@ -122,6 +123,8 @@ fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
 pub(super) struct Tiling {
     /// Columns of a panel.
     pub(super) panel_width: usize,
+    /// [`Simd::TILE_ROWS`]
+    pub(super) tile_rows: usize,
     /// [`Simd::LANES`]
     pub(super) lanes: usize,
     /// [`Simd::ROW_BLOCK`]
@@ -147,8 +150,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     const TILE_ROWS: usize;
     /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
     const TILE_VECTORS: usize;
-    /// Left-hand rows that a task takes through a panel: a multiple of the tile's, so that 768 columns of them and a
-    /// panel of as many rows take about half of the second-level cache of processors whose highest level this is.
+    /// Left-hand rows that a task takes through a panel, about: 768 columns of them and a panel of as many rows take half
+    /// of the second-level cache of processors whose highest level this is.
     const ROW_BLOCK: usize;
 
     type F: Copy;
