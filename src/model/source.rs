@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use std::borrow::Cow;
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::PathBuf;
 
 /// A model's files by name.
@@ -30,6 +32,20 @@ impl Deref for Bytes {
             Self::Mapped(map) => map,
             Self::BuiltIn(bytes) => bytes,
         }
+    }
+}
+
+impl Bytes {
+    /// Lets go of a range's memory: what was read once need not count beside what was made of it.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // SAFETY: the map is a file's and read-only, so that a page that is touched again is read again.
+            let released = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+            drop(released); // an advice: where it is refused, the memory stays
+        }
+        #[cfg(not(unix))]
+        drop(range);
     }
 }
 

@@ -95,6 +95,8 @@ impl Weights for WeightFile {
             Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
             other => return Err(error(format!("{other:?} elements"), "F32, F16 or BF16".into())),
         };
+        let (start, end) = info.data_offsets;
+        self.map.release(self.data + start..self.data + end);
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(i) => Err(error(format!("{} at element {i}", values[i]), "finite weights".into())),
