@@ -25,7 +25,7 @@ enum Memory<T> {
 
 impl<T: Pod> Pages<T> {
     /// `len` zeros; nothing where there is no memory for them.
-    pub(crate) fn zeroed(len: usize) -> Option<Self> {
+    fn zeroed(len: usize) -> Option<Self> {
         let bytes = len.checked_mul(size_of::<T>())?;
         if bytes >= MAPPED_BYTES {
             let map = MmapMut::map_anon(bytes).ok()?;

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Named tensors.
@@ -66,8 +67,13 @@ impl WeightFile {
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        &self.map[self.range(info)]
+    }
+
+    /// Where a tensor's bytes are in the file.
+    fn range(&self, info: &TensorInfo) -> Range<usize> {
         let (start, end) = info.data_offsets;
-        &self.map[self.data + start..self.data + end]
+        self.data + start..self.data + end
     }
 }
 
@@ -95,8 +101,7 @@ impl Weights for WeightFile {
             Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
             other => return Err(error(format!("{other:?} elements"), "F32, F16 or BF16".into())),
         };
-        let (start, end) = info.data_offsets;
-        self.map.release(self.data + start..self.data + end);
+        self.map.release(self.range(info));
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(i) => Err(error(format!("{} at element {i}", values[i]), "finite weights".into())),

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Rows of a band, and bytes of a transposed square's side.
 const BAND: usize = 16;
-/// Bytes that rows of the middle picture are padded to.
+/// Bytes that the vertical pass sums at a time; rows of the middle picture are padded to them.
 const BLOCK: usize = 2 * BAND;
 /// Bits of a weight's lower digit. Both fit 16 bits, for weights stay below 2²⁷.
 pub(super) const DIGIT_BITS: u32 = 12;
@@ -262,7 +262,7 @@ fn weigh_pixels<S: Simd>(s: S, pixels: &[[[i32; BAND]; 3]], weights: &[[i32; 2]]
 #[inline(always)]
 fn weigh_rows<S: Simd>(s: S, rows: &[u8], stride: usize, weights: &[[i32; 2]], out: &mut [u8]) {
     let rows = &rows[..2 * weights.len() * stride];
-    for (block, out) in out[..stride].as_chunks_mut::<{ 2 * BAND }>().0.iter_mut().enumerate() {
+    for (block, out) in out[..stride].as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
         let mut high = [[s.splat_i32(0); 2]; 2];
         let mut low = [[s.splat_i32(HALF); 2]; 2];
         for (p, digits) in weights.iter().enumerate() {

@@ -47,7 +47,7 @@ enum Storage {
 /// Rows that were rounded for a layer in bf16 or int8.
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
-    words: Vec<u32>,
+    words: Vec<i32>,
     /// What 1 stands for in each row of integers.
     units: Vec<f32>,
 }

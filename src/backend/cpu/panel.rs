@@ -55,7 +55,7 @@ widened!(f16, load_f16);
 macro_rules! grouped {
     ($type:ty, $operand:ident, $sum:ident, $parts:ident, $load:ident, $splat:ident, $dot:ident) => {
         impl Element for $type {
-            type Word = u32;
+            type Word = i32;
             type Operand<S: Simd> = S::$operand;
             type Sum<S: Simd> = S::$sum;
             #[inline(always)]
@@ -67,7 +67,7 @@ macro_rules! grouped {
                 s.$load(from, part)
             }
             #[inline(always)]
-            fn splat<S: Simd>(s: S, word: u32) -> S::$operand {
+            fn splat<S: Simd>(s: S, word: i32) -> S::$operand {
                 s.$splat(word)
             }
             #[inline(always)]
@@ -78,7 +78,7 @@ macro_rules! grouped {
     };
 }
 grouped!(Pair, Pairs, F, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
-grouped!(Quad, Quads, I, QUAD_PARTS, load_quads, splat_quad, dot_quads);
+grouped!(Quad, I, I, QUAD_PARTS, load_quads, splat_i32, dot_quads);
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
 /// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.

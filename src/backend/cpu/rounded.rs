@@ -21,13 +21,13 @@ pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, 
 impl Pair {
     /// Rounds a left-hand row to words: pairs, or where a step takes two parts each element widened to f32 again.
     #[inline(always)]
-    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [u32]) {
+    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [i32]) {
         if S::PAIR_PARTS == 1 {
             let halves: &mut [u16] = bytemuck::cast_slice_mut(words);
             halves.iter_mut().zip(row).for_each(|(half, &x)| *half = round(x));
             halves[row.len()..].fill(0);
         } else {
-            words.iter_mut().zip(row).for_each(|(word, &x)| *word = u32::from(round(x)) << 16);
+            words.iter_mut().zip(row).for_each(|(word, &x)| *word = i32::from(round(x)) << 16);
             words[row.len()..].fill(0);
         }
     }
@@ -56,7 +56,7 @@ impl Quad {
     /// Rounds a left-hand row to words: four integers each, with the offset, or two of 16 bits where a step takes two
     /// parts. Returns what 1 stands for.
     #[inline(always)]
-    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [u32]) -> f32 {
+    pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [i32]) -> f32 {
         let scale = Scale::of(row);
         if S::QUAD_PARTS == 1 {
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);

@@ -160,10 +160,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second elements, then
     /// of the first, which is what the instruction does and so gives the same bits.
     const PAIR_PARTS: usize;
-    /// A vector of 32-bit integers.
+    /// A vector of 32-bit integers, of quads, or of one half of each quad as words of two 16-bit integers.
     type I: Copy;
-    /// A vector of quads, or of one half of each of them as 16-bit integers.
-    type Quads: Copy;
     /// How many multiply-adds the dot product of quads takes: 1 as an instruction, else 2.
     const QUAD_PARTS: usize;
 
@@ -171,7 +169,7 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn load(self, from: &[f32]) -> Self::F;
     fn load_f16(self, from: &[f16]) -> Self::F;
     fn load_pairs(self, from: &[Pair], part: usize) -> Self::Pairs;
-    fn splat_pair(self, word: u32) -> Self::Pairs;
+    fn splat_pair(self, word: i32) -> Self::Pairs;
     /// One part of `a·b + c`, of all pairs.
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
     fn splat_i32(self, x: i32) -> Self::I;
@@ -185,10 +183,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// hold 16.
     fn store_clipped(self, high: [Self::I; 2], low: [Self::I; 2], to: &mut [u8; 16]);
     fn to_float(self, x: Self::I) -> Self::F;
-    fn load_quads(self, from: &[Quad], part: usize) -> Self::Quads;
-    fn splat_quad(self, word: u32) -> Self::Quads;
+    fn load_quads(self, from: &[Quad], part: usize) -> Self::I;
     /// One part of `a·b + c`, of all quads; exact.
-    fn dot_quads(self, a: Self::Quads, b: Self::Quads, c: Self::I) -> Self::I;
+    #[inline(always)]
+    fn dot_quads(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I {
+        self.dot_words(a, b, c)
+    }
     fn store(self, x: Self::F, to: &mut [f32]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;

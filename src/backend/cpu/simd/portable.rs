@@ -26,7 +26,6 @@ impl Simd for Portable {
     type Pairs = [f32; 8];
     const PAIR_PARTS: usize = 2;
     type I = [i32; 8];
-    type Quads = [i32; 8];
     const QUAD_PARTS: usize = 2;
 
     #[inline(always)]
@@ -47,8 +46,8 @@ impl Simd for Portable {
         std::array::from_fn(|i| f32::from_bits(u32::from(halves[8 * part + i]) << 16))
     }
     #[inline(always)]
-    fn splat_pair(self, word: u32) -> [f32; 8] {
-        [f32::from_bits(word); 8]
+    fn splat_pair(self, word: i32) -> [f32; 8] {
+        [f32::from_bits(word as u32); 8]
     }
     #[inline(always)]
     fn dot_pairs(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
@@ -66,14 +65,6 @@ impl Simd for Portable {
     fn load_quads(self, from: &[Quad], part: usize) -> [i32; 8] {
         let halves: &[[i8; 2]] = bytemuck::cast_slice(&from[..8]);
         std::array::from_fn(|i| bytemuck::cast(halves[8 * part + i].map(i16::from)))
-    }
-    #[inline(always)]
-    fn splat_quad(self, word: u32) -> [i32; 8] {
-        [word as i32; 8]
-    }
-    #[inline(always)]
-    fn dot_quads(self, a: [i32; 8], b: [i32; 8], c: [i32; 8]) -> [i32; 8] {
-        self.dot_words(a, b, c)
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> [i32; 8] {

@@ -64,7 +64,6 @@ impl Simd for Avx2 {
     type Pairs = __m256;
     const PAIR_PARTS: usize = 2;
     type I = __m256i;
-    type Quads = __m256i;
     const QUAD_PARTS: usize = 2;
 
     operations! {
@@ -75,7 +74,7 @@ impl Simd for Avx2 {
             let halves = _mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
         };
-        splat_pair(word: u32) -> __m256 = _mm256_set1_ps(f32::from_bits(word));
+        splat_pair(word: i32) -> __m256 = _mm256_set1_ps(f32::from_bits(word as u32));
         dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         splat_i32(x: i32) -> __m256i = _mm256_set1_epi32(x);
         load_i32(from: &[i32]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
@@ -99,8 +98,6 @@ impl Simd for Avx2 {
         to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
         load_quads(from: &[Quad], part: usize) -> __m256i =
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part)));
-        splat_quad(word: u32) -> __m256i = _mm256_set1_epi32(word as i32);
-        dot_quads(a: __m256i, b: __m256i, c: __m256i) -> __m256i = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
         store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
@@ -175,7 +172,6 @@ impl Simd for Avx512 {
     type Pairs = __m512;
     const PAIR_PARTS: usize = 2;
     type I = __m512i;
-    type Quads = __m512i;
     const QUAD_PARTS: usize = 2;
 
     operations! {
@@ -186,7 +182,7 @@ impl Simd for Avx512 {
             let halves = _mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
         };
-        splat_pair(word: u32) -> __m512 = _mm512_set1_ps(f32::from_bits(word));
+        splat_pair(word: i32) -> __m512 = _mm512_set1_ps(f32::from_bits(word as u32));
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         splat_i32(x: i32) -> __m512i = _mm512_set1_epi32(x);
         load_i32(from: &[i32]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
@@ -204,8 +200,6 @@ impl Simd for Avx512 {
         to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
         load_quads(from: &[Quad], part: usize) -> __m512i =
             _mm512_cvtepi8_epi16(_mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part)));
-        splat_quad(word: u32) -> __m512i = _mm512_set1_epi32(word as i32);
-        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
         store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
@@ -246,13 +240,12 @@ impl Simd for Avx512Bf16 {
     type Pairs = __m512bh;
     const PAIR_PARTS: usize = 1;
     type I = __m512i;
-    type Quads = __m512i;
     const QUAD_PARTS: usize = 1;
 
     operations! {
         load_pairs(from: &[Pair], _part: usize) -> __m512bh =
             std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from[..16].as_ptr().cast()));
-        splat_pair(word: u32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word as i32));
+        splat_pair(word: i32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
         load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
         dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpwssd_epi32(c, a, b);
@@ -279,7 +272,6 @@ impl Simd for Avx512Bf16 {
         interleave_bytes(a: &[u8], b: &[u8]) -> __m512i;
         store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
         to_float(x: __m512i) -> __m512;
-        splat_quad(word: u32) -> __m512i;
         transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16];
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
