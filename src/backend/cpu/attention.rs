@@ -6,7 +6,7 @@
 use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
-use super::panel::Panels;
+use super::panel::{Panels, Turn};
 use super::simd::{Kernel, Simd};
 use super::tile::{self, Epilogue, Rows};
 use crate::backend::{HostTensor, Shaped, contract};
@@ -78,10 +78,11 @@ impl Kernel for Head<'_> {
 
         for row in rows.clone().step_by(S::TILE_ROWS) {
             let count = S::TILE_ROWS.min(rows.end - row);
+            let turn = Turn { index: (row - rows.start) / S::TILE_ROWS, count: rows.len().div_ceil(S::TILE_ROWS) };
             let left = Rows::new(count, |r| &queries.row(row + r)[cols.clone()]);
             for panel in 0..padded / panel_width {
                 let column = panel * panel_width;
-                tile::tile(s, left, key_panels.panel(panel, 0..dim), &mut Scores { s, scores, padded, column });
+                tile::tile(s, left, key_panels.rows(panel, 0..dim, turn), &mut Scores { s, scores, padded, column });
             }
             let seen = |r: usize| keys.len() - if causal { rows.end - 1 - (row + r) } else { 0 };
             let mut norms = [0.0; 6];
@@ -93,7 +94,7 @@ impl Kernel for Head<'_> {
             let weights = Rows::new(count, |r| &scores[r * padded..][..keys.len()]);
             for panel in 0..dim.div_ceil(panel_width) {
                 let mut output = Output { s, tile: &mut tile, row, column: panel * panel_width, norms };
-                tile::tile(s, weights, value_panels.panel(panel, 0..keys.len()), &mut output);
+                tile::tile(s, weights, value_panels.rows(panel, 0..keys.len(), turn), &mut output);
             }
         }
     }

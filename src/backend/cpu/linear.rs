@@ -6,7 +6,7 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::Panels;
+use super::panel::{Panels, Turn};
 use super::rounded::{self, Pair, Quad, halves};
 use super::simd::{Kernel, Simd, Tiling};
 use super::tile::{self, Rows};
@@ -56,8 +56,9 @@ pub(super) struct Rounded {
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     input: &'a HostTensor,
-    /// The row that `rounded` begins with.
+    /// The first row that passes over a panel, which `rounded` begins with, and how many do.
     first: usize,
+    count: usize,
     rounded: &'a Rounded,
 }
 
@@ -120,11 +121,11 @@ impl CpuLinear {
 
     /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16 or int8.
     pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
-        let first = rows.start;
+        let (first, count) = (rows.start, rows.len());
         if self.row_words() > 0 {
             self.level.dispatch(Round { layer: self, input, rows, scratch });
         }
-        Left { input, first, rounded: scratch }
+        Left { input, first, count, rounded: scratch }
     }
 
     /// The most of the depth that is multiplied in one go, even: integers all of it, for they are scaled once.
@@ -150,12 +151,13 @@ impl CpuLinear {
         let whole = |r: usize| &left.input.row(rows.start + r)[depth.clone()];
         let width = self.row_words();
         let rounded = |r: usize| &left.rounded.words[(rows.start + r - left.first) * width..][..width];
+        let turn = Turn { index: (rows.start - left.first) / S::TILE_ROWS, count: left.count.div_ceil(S::TILE_ROWS) };
         match &self.panels {
             Storage::F32(panels) => {
-                tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
+                tile::tile(s, Rows::new(rows.len(), whole), panels.rows(panel, depth.clone(), turn), epilogue);
             }
             Storage::F16(panels) => {
-                tile::tile(s, Rows::new(rows.len(), whole), panels.panel(panel, depth.clone()), epilogue);
+                tile::tile(s, Rows::new(rows.len(), whole), panels.rows(panel, depth.clone(), turn), epilogue);
             }
             Storage::Bf16(panels) => {
                 let depth = depth.start / 2..depth.end.div_ceil(2);
@@ -163,7 +165,7 @@ impl CpuLinear {
                 tile::tile(
                     s,
                     Rows::new(rows.len(), |r| &rounded(r)[words.clone()]),
-                    panels.panel(panel, depth),
+                    panels.rows(panel, depth, turn),
                     epilogue,
                 );
             }
@@ -178,7 +180,7 @@ impl CpuLinear {
                     corrections: &corrections[column..],
                     epilogue,
                 };
-                tile::tile(s, Rows::new(rows.len(), rounded), panels.panel(panel, 0..depth), &mut scaled);
+                tile::tile(s, Rows::new(rows.len(), rounded), panels.rows(panel, 0..depth, turn), &mut scaled);
             }
         }
     }

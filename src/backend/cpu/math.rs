@@ -23,19 +23,18 @@ pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 
 /// `c₀ xⁿ + … + cₙ`
 #[inline(always)]
-fn horner<S: Simd>(s: S, x: S::F, coefficients: &[f32]) -> S::F {
-    let mut sum = s.splat(0.0);
-    for &c in coefficients {
+fn horner<S: Simd, const N: usize>(s: S, x: S::F, coefficients: &[f32; N]) -> S::F {
+    let mut sum = s.splat(coefficients[0]);
+    for &c in &coefficients[1..] {
         sum = s.mul_add(sum, x, s.splat(c));
     }
     sum
 }
 
-/// `x · σ(y) = x / (1 + e⁻ʸ)`
+/// `x / (1 + eʸ) = x · σ(−y)`
 #[inline(always)]
 fn gate<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
-    let e = exp(s, s.sub(s.splat(0.0), y));
-    s.div(x, s.add(s.splat(1.0), e))
+    s.div(x, s.add(s.splat(1.0), exp(s, y)))
 }
 
 /// `max(x, 0) − |x|/2 · erfc(|x|/√2)`, which is `x Φ(x)` without cancellation.
@@ -61,7 +60,7 @@ fn gelu_tanh<S: Simd>(s: S, x: S::F) -> S::F {
     const DOUBLE_SQRT_2_OVER_PI: f32 = 1.595_769;
     let cube = s.mul(s.mul(x, x), x);
     let u = s.mul_add(cube, s.splat(0.044_715), x);
-    gate(s, x, s.mul(u, s.splat(DOUBLE_SQRT_2_OVER_PI)))
+    gate(s, x, s.mul(u, s.splat(-DOUBLE_SQRT_2_OVER_PI)))
 }
 
 /// A function of one element. A closure would not do: what is not inlined into the level's wrapper is compiled without
@@ -78,7 +77,9 @@ pub(super) fn map<S: Simd>(s: S, x: &mut [f32], f: &impl Elementwise<S>) {
         s.store(f.apply(s, s.load(chunk)), chunk);
     }
     let tail = chunks.into_remainder();
-    s.store_head(f.apply(s, s.load_head(tail, 0.0)), tail);
+    if !tail.is_empty() {
+        s.store_head(f.apply(s, s.load_head(tail, 0.0)), tail);
+    }
 }
 
 struct QuickGelu;
@@ -88,7 +89,7 @@ struct GeluTanh;
 impl<S: Simd> Elementwise<S> for QuickGelu {
     #[inline(always)]
     fn apply(&self, s: S, x: S::F) -> S::F {
-        gate(s, x, s.mul(x, s.splat(1.702)))
+        gate(s, x, s.mul(x, s.splat(-1.702)))
     }
 }
 

@@ -5,6 +5,7 @@ use super::simd::Simd;
 use crate::backend::pages::Pages;
 use bytemuck::Pod;
 use half::f16;
+use std::ops::Range;
 
 /// How a packed weight is stored, and what it is multiplied by. The tile takes one element of each column a step, in one
 /// or more parts.
@@ -80,6 +81,20 @@ macro_rules! grouped {
 grouped!(Pair, Pairs, F, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
 grouped!(Quad, I, I, QUAD_PARTS, load_quads, splat_i32, dot_quads);
 
+/// Rows of a panel, and what a tile fetches into the second-level cache while it multiplies them.
+#[derive(Clone, Copy)]
+pub(super) struct PanelRows<'a, E> {
+    pub(super) rows: &'a [E],
+    pub(super) next: &'a [E],
+}
+
+/// Which of the tiles that pass over the same panels one is: number `index` of `count`.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) index: usize,
+    pub(super) count: usize,
+}
+
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
 /// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
@@ -112,11 +127,14 @@ impl<E: Element> Panels<E> {
         self.data.resize(columns.div_ceil(width) * depth * width);
     }
 
-    /// The rows `depth` of one panel.
+    /// The rows `depth` of one panel, and the turn's share of what follows: the next rows or the next panel.
     #[inline(always)]
-    pub(super) fn panel(&self, panel: usize, depth: std::ops::Range<usize>) -> &[E] {
-        let start = panel * self.depth * self.width;
-        &self.data[start + depth.start * self.width..start + depth.end * self.width]
+    pub(super) fn rows(&self, panel: usize, depth: Range<usize>, turn: Turn) -> PanelRows<'_, E> {
+        let (rows, following) =
+            self.data[(panel * self.depth + depth.start) * self.width..].split_at(depth.len() * self.width);
+        let share = rows.len() / turn.count;
+        let next = following.get(turn.index * share..(turn.index + 1) * share);
+        PanelRows { rows, next: next.unwrap_or(&rows[..0]) }
     }
 }
 

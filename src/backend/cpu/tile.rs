@@ -2,11 +2,12 @@
 //!
 //! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
 //! vectors of the panel (unit stride) and one word of each row, and does `MR·NV` fused multiply-adds, or as many dot
-//! products of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each.
+//! products of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each. It also
+//! fetches a line of what follows the panel's rows, whose way from memory would else be waited for.
 //! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
 
-use super::panel::Element;
-use super::simd::Simd;
+use super::panel::{Element, PanelRows};
+use super::simd::{Simd, prefetch};
 
 /// The most rows of any level's tile.
 const MAX_ROWS: usize = 6;
@@ -39,7 +40,7 @@ pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
 pub(super) fn tile<S: Simd, E: Element>(
     s: S,
     rows: Rows<'_, E::Word>,
-    panel: &[E],
+    panel: PanelRows<'_, E>,
     epilogue: &mut impl Epilogue<S, E::Sum<S>>,
 ) {
     // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
@@ -66,12 +67,13 @@ pub(super) fn tile<S: Simd, E: Element>(
 fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
     s: S,
     rows: Rows<'_, E::Word>,
-    panel: &[E],
+    PanelRows { rows: panel, next }: PanelRows<'_, E>,
     epilogue: &mut I,
 ) {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
     let parts = E::parts::<S>();
+    let share = next.len().div_ceil(depth.max(1));
     // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
     let mut left: [&[E::Word]; MR] = [&[]; MR];
     let mut sums = [[epilogue.start(0, 0); NV]; MR];
@@ -85,6 +87,7 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const 
         // SAFETY: k < depth, and the panel has at least `depth · width` elements. Not `chunks_exact`: where its iterator
         // is not inlined, neither are the accumulators in registers.
         let weights = unsafe { panel.get_unchecked(k * width..(k + 1) * width) };
+        prefetch(next.as_ptr().wrapping_add(k * share));
         for part in (0..parts).rev() {
             let mut w = [E::load(s, weights, part); NV];
             for v in 1..NV {

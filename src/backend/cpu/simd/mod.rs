@@ -118,6 +118,19 @@ fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
+/// Fetches a line of memory into the second-level cache; of any address, for nothing is read.
+#[inline(always)]
+pub(super) fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, and no address makes it fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// How a level cuts products.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
