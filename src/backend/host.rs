@@ -46,6 +46,7 @@ impl HostTensor {
     }
 
     /// One row.
+    #[inline(always)]
     pub fn row(&self, row: usize) -> &[f32] {
         &self.data[row * self.shape.cols..][..self.shape.cols]
     }

@@ -79,6 +79,7 @@ impl<T: Pod> Clone for Pages<T> {
 impl<T: Pod> Deref for Pages<T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         match &self.memory {
             Memory::Heap(heap) => &heap[..self.len],

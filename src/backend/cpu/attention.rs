@@ -71,7 +71,7 @@ impl Kernel for Head<'_> {
         let key = |i: usize| &keys_values.row(keys.start + i)[cols.clone()];
         let value = |i: usize| &keys_values.row(keys.start + i)[width + cols.start..width + cols.end];
         key_panels.pack_columns(s, panel_width, dim, keys.len(), key);
-        value_panels.pack_rows(panel_width, keys.len(), dim, value);
+        value_panels.pack_rows(s, panel_width, keys.len(), dim, value);
         let padded = keys.len().next_multiple_of(panel_width);
         scores.clear();
         scores.resize(S::TILE_ROWS * padded, 0.0);
@@ -87,9 +87,12 @@ impl Kernel for Head<'_> {
             let seen = |r: usize| keys.len() - if causal { rows.end - 1 - (row + r) } else { 0 };
             let mut norms = [0.0; 6];
             for (r, norm) in norms[..count].iter_mut().enumerate() {
-                let (seen, unseen) = scores[r * padded..(r + 1) * padded].split_at_mut(seen(r));
-                *norm = 1.0 / softmax_numerators(s, seen, scale);
-                unseen.fill(0.0);
+                let (row, seen) = (&mut scores[r * padded..][..padded], seen(r));
+                // Whole vectors: beside the largest score's 1, what the last one has too many is lost in rounding.
+                let whole = seen.next_multiple_of(S::LANES);
+                row[seen..whole].fill(f32::NEG_INFINITY);
+                *norm = 1.0 / softmax_numerators(s, &mut row[..whole], scale);
+                row[seen..keys.len().max(whole)].fill(0.0);
             }
             let weights = Rows::new(count, |r| &scores[r * padded..][..keys.len()]);
             for panel in 0..dim.div_ceil(panel_width) {

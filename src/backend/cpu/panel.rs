@@ -95,6 +95,14 @@ pub(super) struct Turn {
     pub(super) count: usize,
 }
 
+impl Turn {
+    /// Its part of `0 .. len`.
+    #[inline(always)]
+    pub(super) fn share(self, len: usize) -> Range<usize> {
+        len * self.index / self.count..len * (self.index + 1) / self.count
+    }
+}
+
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
 /// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
@@ -132,8 +140,7 @@ impl<E: Element> Panels<E> {
     pub(super) fn rows(&self, panel: usize, depth: Range<usize>, turn: Turn) -> PanelRows<'_, E> {
         let (rows, following) =
             self.data[(panel * self.depth + depth.start) * self.width..].split_at(depth.len() * self.width);
-        let share = rows.len() / turn.count;
-        let next = following.get(turn.index * share..(turn.index + 1) * share);
+        let next = following.get(turn.share(rows.len()));
         PanelRows { rows, next: next.unwrap_or(&rows[..0]) }
     }
 }
@@ -141,8 +148,9 @@ impl<E: Element> Panels<E> {
 impl Panels<f32> {
     /// Packs the matrix whose row `k` is `row(k)`, in the memory it has.
     #[inline(always)]
-    pub(super) fn pack_rows<'a>(
+    pub(super) fn pack_rows<'a, S: Simd>(
         &mut self,
+        s: S,
         width: usize,
         depth: usize,
         columns: usize,
@@ -151,7 +159,14 @@ impl Panels<f32> {
         self.resize(width, depth, columns);
         for k in 0..depth {
             for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(row(k).chunks(width)) {
-                panel[k * width..][..part.len()].copy_from_slice(part);
+                let to = &mut panel[k * width..][..part.len()];
+                let (vectors, rest) = part.split_at(part.len() - part.len() % S::LANES);
+                for i in (0..vectors.len()).step_by(S::LANES) {
+                    s.store(s.load(&vectors[i..]), &mut to[i..]);
+                }
+                if !rest.is_empty() {
+                    to[vectors.len()..].copy_from_slice(rest);
+                }
             }
         }
     }

@@ -23,7 +23,11 @@ impl<'a, W> Rows<'a, W> {
     /// Row `i` is `row(i)`, for `i` in `0 .. count`.
     #[inline(always)]
     pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [W]) -> Self {
-        Self { rows: std::array::from_fn(|i| if i < count { row(i) } else { &[] }), count }
+        let mut rows: [&[W]; MAX_ROWS] = [&[]; MAX_ROWS];
+        for (i, to) in rows.iter_mut().enumerate().take(count) {
+            *to = row(i);
+        }
+        Self { rows, count }
     }
 }
 

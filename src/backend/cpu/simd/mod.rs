@@ -118,7 +118,7 @@ fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// Fetches a line of memory into the second-level cache; of any address, for nothing is read.
+/// Fetches the line of memory at an address into the second-level cache. Any address will do, for nothing is read.
 #[inline(always)]
 pub(super) fn prefetch<T>(line: *const T) {
     #[cfg(target_arch = "x86_64")]
