@@ -289,15 +289,21 @@ impl Backend for Device {
         on!(self, b => Ok(wrap_layer(b, b.pack(shape, weight, bias, precision)?)))
     }
 
-    fn replay(&self, recording: &mut DeviceRecording, key: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    fn replay(
+        &self,
+        recording: &mut DeviceRecording,
+        key: usize,
+        work: impl FnMut() -> Result<()> + Send,
+    ) -> Result<()> {
+        #[cfg(not(feature = "cuda"))]
+        let _ = recording;
         match self {
             #[cfg(feature = "cuda")]
             Self::Cuda(cuda) => cuda.replay(&mut recording.cuda, key, work),
-            // These record nothing.
-            _ => {
-                let _ = (recording, key);
-                work()
-            }
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(wgpu) => wgpu.replay(&mut (), key, work),
+            Self::Cpu(cpu) => cpu.replay(&mut (), key, work),
+            Self::Reference(reference) => reference.replay(&mut (), key, work),
         }
     }
 

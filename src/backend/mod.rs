@@ -215,7 +215,12 @@ pub trait Backend: Send + Sync {
     /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
     /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
     /// for what it does besides. The recording must not outlive the tensors. As it is here.
-    fn replay(&self, recording: &mut Self::Recording, key: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    fn replay(
+        &self,
+        recording: &mut Self::Recording,
+        key: usize,
+        mut work: impl FnMut() -> Result<()> + Send,
+    ) -> Result<()> {
         let _ = (recording, key);
         work()
     }

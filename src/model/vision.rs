@@ -94,9 +94,9 @@ impl<B: Backend> VisionTower<B> {
             start = end;
         }
 
-        let mut recording = lock(&self.recording);
+        let (mut recording, space) = (lock(&self.recording), &mut *space);
         let key = 2 * batch.len() + usize::from(normalize);
-        device.replay(&mut recording, key, || self.forward(device, &mut space, batch.len(), normalize))?;
+        device.replay(&mut recording, key, || self.forward(device, space, batch.len(), normalize))?;
         device.download(&space.pooled)
     }
 

@@ -77,8 +77,8 @@ impl Kernel for Head<'_> {
         scores.resize(S::TILE_ROWS * padded, 0.0);
 
         for row in rows.clone().step_by(S::TILE_ROWS) {
-            let count = S::TILE_ROWS.min(rows.end - row);
-            let turn = Turn { index: (row - rows.start) / S::TILE_ROWS, count: rows.len().div_ceil(S::TILE_ROWS) };
+            let turn = Turn::of::<S>(row, &rows);
+            let count = turn.rows().len();
             let left = Rows::new(count, |r| &queries.row(row + r)[cols.clone()]);
             for panel in 0..padded / panel_width {
                 let column = panel * panel_width;

@@ -15,10 +15,14 @@ use crate::backend::quantize::Scale;
 use crate::backend::{Epilogue, HostTensor, Precision, Shape, Shaped, contract};
 use crate::error::Result;
 use half::f16;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// The most rows of a panel that are multiplied in one go.
 const DEPTH_BLOCK: usize = 768;
+
+/// Rows that a task rounds.
+const ROUNDED_ROWS: usize = 12;
 
 /// Weights in panels for the register tile of one [`SimdLevel`].
 #[derive(Clone, Debug)]
@@ -52,13 +56,21 @@ pub(super) struct Rounded {
     units: Vec<f32>,
 }
 
+impl Rounded {
+    /// Room for so many rows of `width` words: the words and the units.
+    fn resize(&mut self, rows: usize, width: usize) -> (&mut [i32], &mut [f32]) {
+        self.words.resize(rows * width, 0);
+        self.units.resize(rows, 0.0);
+        (&mut self.words, &mut self.units)
+    }
+}
+
 /// A matrix as a layer multiplies its rows: as it is, and some of its rows rounded.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     input: &'a HostTensor,
-    /// The first row that passes over a panel, which `rounded` begins with, and how many do.
+    /// The row that `rounded` begins with.
     first: usize,
-    count: usize,
     rounded: &'a Rounded,
 }
 
@@ -120,12 +132,27 @@ impl CpuLinear {
     }
 
     /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16 or int8.
-    pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
-        let (first, count) = (rows.start, rows.len());
-        if self.row_words() > 0 {
-            self.level.dispatch(Round { layer: self, input, rows, scratch });
+    fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
+        let first = rows.start;
+        let (words, units) = scratch.resize(rows.len(), self.row_words());
+        if !words.is_empty() {
+            self.level.dispatch(Round { layer: self, input, rows, words, units });
         }
-        Left { input, first, count, rounded: scratch }
+        Left { input, first, rounded: scratch }
+    }
+
+    /// All rows of a matrix, by all threads of the current pool.
+    pub(super) fn whole_left<'a>(&self, input: &'a HostTensor, scratch: &'a mut Rounded) -> Left<'a> {
+        let (rows, width) = (input.shape().rows, self.row_words());
+        let (words, units) = scratch.resize(rows, width);
+        if !words.is_empty() {
+            let parts = words.par_chunks_mut(ROUNDED_ROWS * width).zip(units.par_chunks_mut(ROUNDED_ROWS));
+            parts.enumerate().for_each(|(i, (words, units))| {
+                let rows = i * ROUNDED_ROWS..i * ROUNDED_ROWS + units.len();
+                self.level.dispatch(Round { layer: self, input, rows, words, units });
+            });
+        }
+        Left { input, first: 0, rounded: scratch }
     }
 
     /// The most of the depth that is multiplied in one go, even: integers all of it, for they are scaled once.
@@ -137,21 +164,21 @@ impl CpuLinear {
         }
     }
 
-    /// Multiplies `rows` by one panel, at most those of a tile; `depth` begins at an even place.
+    /// Multiplies a tile's rows by one panel; `depth` begins at an even place.
     #[inline(always)]
     pub(super) fn tile<S: Simd>(
         &self,
         s: S,
         left: Left<'_>,
-        rows: Range<usize>,
+        turn: Turn,
         panel: usize,
         depth: Range<usize>,
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
+        let rows = turn.rows();
         let whole = |r: usize| &left.input.row(rows.start + r)[depth.clone()];
         let width = self.row_words();
         let rounded = |r: usize| &left.rounded.words[(rows.start + r - left.first) * width..][..width];
-        let turn = Turn { index: (rows.start - left.first) / S::TILE_ROWS, count: left.count.div_ceil(S::TILE_ROWS) };
         match &self.panels {
             Storage::F32(panels) => {
                 tile::tile(s, Rows::new(rows.len(), whole), panels.rows(panel, depth.clone(), turn), epilogue);
@@ -203,8 +230,12 @@ pub(super) fn run(
     let shape = out.shape();
     let (row_cuts, col_cuts) = partition(shape, layer.tiling, cpu.threads());
     cpu.install(|| {
+        let mut rounded = Rounded::default();
+        // Rows that several tasks take are rounded once.
+        let whole = (col_cuts.len() > 2).then(|| layer.whole_left(input, &mut rounded));
         for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Rounded::default, |scratch, _, _, tile| {
-            layer.level.dispatch(Block { input, layer, epilogue, scratch, tile });
+            let left = whole.unwrap_or_else(|| layer.left(input, tile.rows.clone(), scratch));
+            layer.level.dispatch(Block { left, layer, epilogue, tile });
         });
     });
     Ok(())
@@ -225,10 +256,9 @@ fn partition(out: Shape, tiling: Tiling, threads: usize) -> (Vec<usize>, Vec<usi
 
 /// One task of `linear`.
 struct Block<'a> {
-    input: &'a HostTensor,
+    left: Left<'a>,
     layer: &'a CpuLinear,
     epilogue: Epilogue,
-    scratch: &'a mut Rounded,
     tile: TileMut<'a>,
 }
 
@@ -237,17 +267,16 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { input, layer, epilogue, scratch, mut tile } = self;
+        let Self { left, layer, epilogue, mut tile } = self;
         let width = S::TILE_VECTORS * S::LANES;
         let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
         let depth = layer.shape.cols;
         let step = layer.depth_step();
-        let left = layer.left(input, rows.clone(), scratch);
         for panel in cols.start / width..cols.end.div_ceil(width) {
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);
                 for row in rows.clone().step_by(S::TILE_ROWS) {
-                    let count = S::TILE_ROWS.min(rows.end - row);
+                    let turn = Turn::of::<S>(row, &rows);
                     let column = panel * width - cols.start;
                     let bias = &layer.bias[panel * width..][..width];
                     let mut sink = Sink {
@@ -258,9 +287,9 @@ impl Kernel for Block<'_> {
                         bias: (from == 0).then_some(bias),
                         resume: from > 0 || epilogue == Epilogue::Accumulate,
                     };
-                    layer.tile(s, left, row..row + count, panel, from..to, &mut sink);
+                    layer.tile(s, left, turn, panel, from..to, &mut sink);
                     if let (Epilogue::Activate(activation), true) = (epilogue, to == depth) {
-                        for row in row..row + count {
+                        for row in turn.rows() {
                             let row = tile.row(row);
                             let end = row.len().min(column + width);
                             activate(s, activation, &mut row[column..end]);
@@ -277,7 +306,8 @@ struct Round<'a> {
     layer: &'a CpuLinear,
     input: &'a HostTensor,
     rows: Range<usize>,
-    scratch: &'a mut Rounded,
+    words: &'a mut [i32],
+    units: &'a mut [f32],
 }
 
 impl Kernel for Round<'_> {
@@ -285,14 +315,11 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { layer, input, rows, scratch } = self;
-        let width = layer.row_words();
-        scratch.words.resize(rows.len() * width, 0);
-        scratch.units.clear();
-        for (row, words) in rows.zip(scratch.words.chunks_exact_mut(width)) {
+        let Self { layer, input, rows, words, units } = self;
+        for ((row, words), unit) in rows.zip(words.chunks_exact_mut(layer.row_words())).zip(units) {
             match layer.panels {
                 Storage::Bf16(_) => Pair::round_row::<S>(input.row(row), words),
-                _ => scratch.units.push(Quad::round_row::<S>(input.row(row), words)),
+                _ => *unit = Quad::round_row::<S>(input.row(row), words),
             }
         }
     }

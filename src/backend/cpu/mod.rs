@@ -110,6 +110,11 @@ impl Backend for Cpu {
         Ok(CpuLinear::new(self.level, shape, weight, bias, precision))
     }
 
+    /// In the pool, so that each kernel begins on one of its threads and none has to be woken for it.
+    fn replay(&self, _: &mut (), _: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
+        self.install(work)
+    }
+
     fn crop_resize(
         &self,
         picture: Rgb<'_>,

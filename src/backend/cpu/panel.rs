@@ -88,17 +88,36 @@ pub(super) struct PanelRows<'a, E> {
     pub(super) next: &'a [E],
 }
 
-/// Which of the tiles that pass over the same panels one is: number `index` of `count`.
+/// A tile's rows, and which of the tiles that pass over the same panels it is.
 #[derive(Clone, Copy)]
 pub(super) struct Turn {
-    pub(super) index: usize,
-    pub(super) count: usize,
+    first: usize,
+    len: usize,
+    index: usize,
+    count: usize,
 }
 
 impl Turn {
+    /// That of the tile from `row` on, of those of `rows`.
+    #[inline(always)]
+    pub(super) fn of<S: Simd>(row: usize, rows: &Range<usize>) -> Self {
+        Self {
+            first: row,
+            len: S::TILE_ROWS.min(rows.end - row),
+            index: (row - rows.start) / S::TILE_ROWS,
+            count: rows.len().div_ceil(S::TILE_ROWS),
+        }
+    }
+
+    /// The tile's rows.
+    #[inline(always)]
+    pub(super) fn rows(self) -> Range<usize> {
+        self.first..self.first + self.len
+    }
+
     /// Its part of `0 .. len`.
     #[inline(always)]
-    pub(super) fn share(self, len: usize) -> Range<usize> {
+    fn share(self, len: usize) -> Range<usize> {
         len * self.index / self.count..len * (self.index + 1) / self.count
     }
 }

@@ -7,10 +7,12 @@ use super::Cpu;
 use super::grid::{TileMut, for_each_tile};
 use super::linear::{CpuLinear, Left, Rounded};
 use super::math::{dot, softmax_numerators};
+use super::panel::Turn;
 use super::simd::{Kernel, Simd};
 use super::tile::Epilogue;
 use crate::backend::{HostTensor, Reduction, Shaped, contract};
 use crate::error::Result;
+use std::ops::Range;
 
 /// The least texts of one task, about: a few panels, so that the shared ones at its edges weigh little.
 const TEXT_BLOCK: usize = 512;
@@ -79,7 +81,7 @@ pub(super) fn run(
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
     cpu.install(|| {
         let mut rounded = Rounded::default();
-        let views = texts.left(views, 0..views.shape().rows, &mut rounded);
+        let views = texts.whole_left(views, &mut rounded);
         let block = (texts.shape().rows / (TASKS_PER_THREAD * cpu.threads())).max(TEXT_BLOCK);
         for_each_tile(
             out.data_mut(),
@@ -133,13 +135,13 @@ struct Block<'a> {
 impl Block<'_> {
     /// The tile of views from `view` on.
     #[inline(always)]
-    fn view_tile<S: Simd>(&self, view: usize) -> std::ops::Range<usize> {
-        view..self.view_weights.len().min(view + S::TILE_ROWS)
+    fn view_tile<S: Simd>(&self, view: usize) -> Turn {
+        Turn::of::<S>(view, &(0..self.view_weights.len()))
     }
 
     /// The panels that hold a range of texts.
     #[inline(always)]
-    fn panels(&self, from: u32, to: u32, width: usize) -> std::ops::Range<usize> {
+    fn panels(&self, from: u32, to: u32, width: usize) -> Range<usize> {
         from as usize / width..(to as usize).div_ceil(width)
     }
 }
@@ -161,12 +163,12 @@ impl Kernel for Mean<'_> {
         for panel in block.panels(block.offsets[0], block.offsets[last], width) {
             let mut sums = [0.0; 64];
             for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
-                let rows = block.view_tile::<S>(view);
-                let weights = &block.view_weights[rows.clone()];
+                let tile = block.view_tile::<S>(view);
+                let weights = &block.view_weights[tile.rows()];
                 block.texts.tile(
                     s,
                     block.views,
-                    rows,
+                    tile,
                     panel,
                     0..depth,
                     &mut WeighViews { s, weights, sums: &mut sums },
@@ -226,13 +228,13 @@ impl Kernel for Best<'_> {
             similarities.resize(S::TILE_ROWS * stride, 0.0);
             let mut score = 0.0;
             for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
-                let rows = block.view_tile::<S>(view);
+                let tile = block.view_tile::<S>(view);
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
                     let mut sink = Similarities { s, rows: &mut similarities, stride, column };
-                    block.texts.tile(s, block.views, rows.clone(), panel, 0..depth, &mut sink);
+                    block.texts.tile(s, block.views, tile, panel, 0..depth, &mut sink);
                 }
-                for r in 0..rows.len() {
+                for r in 0..tile.rows().len() {
                     let first = r * stride + from as usize - panels.start * width;
                     let row = &similarities[first..first + (to - from) as usize];
                     let weights = &block.text_weights[from as usize..to as usize];

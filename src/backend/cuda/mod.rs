@@ -94,7 +94,7 @@ impl Backend for Cuda {
         CudaLinear::new(&self.0, shape, weight, bias, precision)
     }
 
-    fn replay(&self, recording: &mut CudaRecording, key: usize, work: impl FnMut() -> Result<()>) -> Result<()> {
+    fn replay(&self, recording: &mut CudaRecording, key: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
         recording.replay(&self.0, key, work)
     }
 
