@@ -2,7 +2,8 @@
 //!
 //! Each task owns a block of rows by a group of panels. It walks panel by panel, block of depth by block of depth:
 //! a panel's block (`DEPTH_BLOCK × 64 × 4` bytes) stays in the second-level cache while the tiles of the row block
-//! pass over it. Between blocks of depth the partial sums wait in `out`, so every element is summed in one order.
+//! pass over it, and each of them fetches a share of the block that comes next. Between blocks of depth the partial
+//! sums wait in `out`, so every element is summed in one order.
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;

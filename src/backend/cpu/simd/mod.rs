@@ -163,8 +163,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     const TILE_ROWS: usize;
     /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
     const TILE_VECTORS: usize;
-    /// Left-hand rows that a task takes through a panel, about: 768 columns of them and a panel of as many rows take half
-    /// of the second-level cache of processors whose highest level this is.
+    /// Left-hand rows that a task takes through a panel, about: 768 columns of them and two panels of as many rows, one of
+    /// them on its way, take half to two thirds of the second-level cache of processors whose highest level this is.
     const ROW_BLOCK: usize;
 
     type F: Copy;
