@@ -92,7 +92,7 @@ impl Kernel for Head<'_> {
                 let whole = seen.next_multiple_of(S::LANES);
                 row[seen..whole].fill(f32::NEG_INFINITY);
                 *norm = 1.0 / softmax_numerators(s, &mut row[..whole], scale);
-                row[seen..keys.len().max(whole)].fill(0.0);
+                row[seen..keys.len()].fill(0.0);
             }
             let weights = Rows::new(count, |r| &scores[r * padded..][..keys.len()]);
             for panel in 0..dim.div_ceil(panel_width) {

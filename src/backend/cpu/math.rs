@@ -143,10 +143,7 @@ pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f3
 pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     let (a_body, a_tail) = a.split_at(a.len() - a.len() % S::LANES);
     let (b_body, b_tail) = b.split_at(a_body.len());
-    let mut sum = s.splat(0.0);
-    if !a_tail.is_empty() {
-        sum = s.mul(s.load_head(a_tail, 0.0), s.load_head(b_tail, 0.0));
-    }
+    let mut sum = s.mul(s.load_head(a_tail, 0.0), s.load_head(b_tail, 0.0));
     for (a, b) in a_body.chunks_exact(S::LANES).zip(b_body.chunks_exact(S::LANES)) {
         sum = s.mul_add(s.load(a), s.load(b), sum);
     }
@@ -157,10 +154,7 @@ pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
 #[inline(always)]
 fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
     let chunks = x.chunks_exact(S::LANES);
-    let mut max = s.splat(f32::NEG_INFINITY);
-    if !chunks.remainder().is_empty() {
-        max = s.load_head(chunks.remainder(), f32::NEG_INFINITY);
-    }
+    let mut max = s.load_head(chunks.remainder(), f32::NEG_INFINITY);
     for chunk in chunks {
         max = s.max(max, s.load(chunk));
     }
@@ -171,10 +165,7 @@ fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
     let chunks = x.chunks_exact(S::LANES);
-    let mut sum = s.splat(0.0);
-    if !chunks.remainder().is_empty() {
-        sum = s.load_head(chunks.remainder(), 0.0);
-    }
+    let mut sum = s.load_head(chunks.remainder(), 0.0);
     for chunk in chunks {
         sum = s.add(sum, s.load(chunk));
     }

@@ -231,6 +231,9 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// The first elements of a vector; the others are `fill`.
     #[inline(always)]
     fn load_head(self, from: &[f32], fill: f32) -> Self::F {
+        if from.is_empty() {
+            return self.splat(fill);
+        }
         let mut whole = [fill; 16];
         whole[..from.len()].copy_from_slice(from);
         self.load(&whole)
