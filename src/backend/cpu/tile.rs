@@ -71,22 +71,43 @@ pub(super) fn tile<S: Simd, E: Element>(
 fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
     s: S,
     rows: Rows<'_, E::Word>,
-    PanelRows { rows: panel, next }: PanelRows<'_, E>,
+    panel: PanelRows<'_, E>,
     epilogue: &mut I,
 ) {
+    let mut sums = [[epilogue.start(0, 0); NV]; MR];
+    for r in 0..MR {
+        for v in 0..NV {
+            sums[r][v] = epilogue.start(r, v);
+        }
+    }
+    let sums = accumulate(s, rows, panel, sums);
+    for r in 0..MR {
+        for v in 0..NV {
+            epilogue.finish(r, v, sums[r][v]);
+        }
+    }
+}
+
+/// `sums + rows · panel`. The accumulators are an array of their own: one that is shared with the epilogue is in memory
+/// where the epilogue's loops are too large to be unrolled, and each step would store it (`scripts/spills` looks).
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
+fn accumulate<S: Simd, E: Element, const MR: usize, const NV: usize>(
+    s: S,
+    rows: Rows<'_, E::Word>,
+    PanelRows { rows: panel, next }: PanelRows<'_, E>,
+    sums: [[E::Sum<S>; NV]; MR],
+) -> [[E::Sum<S>; NV]; MR] {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
     let parts = E::parts::<S>();
     let share = next.len().div_ceil(depth.max(1));
     // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
     let mut left: [&[E::Word]; MR] = [&[]; MR];
-    let mut sums = [[epilogue.start(0, 0); NV]; MR];
     for r in 0..MR {
         left[r] = &rows.rows[r][..depth * parts];
-        for v in 0..NV {
-            sums[r][v] = epilogue.start(r, v);
-        }
     }
+    let mut accumulators = sums;
     for k in 0..depth {
         // SAFETY: k < depth, and the panel has at least `depth · width` elements. Not `chunks_exact`: where its iterator
         // is not inlined, neither are the accumulators in registers.
@@ -102,14 +123,10 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const 
                 // the compiler fails to remove would spill every accumulator at each step.
                 let x = E::splat(s, unsafe { *left[r].get_unchecked(k * parts + part) });
                 for v in 0..NV {
-                    sums[r][v] = E::multiply_add(s, x, w[v], sums[r][v]);
+                    accumulators[r][v] = E::multiply_add(s, x, w[v], accumulators[r][v]);
                 }
             }
         }
     }
-    for r in 0..MR {
-        for v in 0..NV {
-            epilogue.finish(r, v, sums[r][v]);
-        }
-    }
+    accumulators
 }
