@@ -1,17 +1,20 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 //!
 //! A task packs the head's keys and values as panels (a sequence's take 13–150 KB: cache), then takes the queries
-//! a register tile at a time: a row of scores, its softmax and its product with the values never leave the cache.
+//! a block at a time: their scores, the softmax and its product with the values never leave the cache.
 
 use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
-use super::panel::{Panels, Turn};
+use super::panel::Panels;
 use super::simd::{Kernel, Simd};
-use super::tile::{self, Epilogue, Rows};
+use super::tile::{Epilogue, Rows, multiply};
 use crate::backend::{HostTensor, Shaped, contract};
 use crate::error::Result;
 use std::ops::Range;
+
+/// Scores that a task keeps at once, about: half of the first-level cache.
+const SCORES: usize = 4096;
 
 #[expect(clippy::too_many_arguments, reason = "the contract's parameters")]
 pub(super) fn run(
@@ -42,8 +45,10 @@ pub(super) fn run(
 struct Scratch {
     keys: Panels<f32>,
     values: Panels<f32>,
-    /// One row of scores for each row of the tile.
+    /// One row for each query of a block.
     scores: Vec<f32>,
+    /// The softmax's denominators, inverted.
+    norms: Vec<f32>,
 }
 
 /// One task: one head of one sequence.
@@ -62,7 +67,7 @@ impl Kernel for Head<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { queries, keys_values, keys, causal, scratch, mut tile } = self;
-        let Scratch { keys: key_panels, values: value_panels, scores } = scratch;
+        let Scratch { keys: key_panels, values: value_panels, scores, norms } = scratch;
         let panel_width = S::TILE_VECTORS * S::LANES;
         let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
         let (dim, width) = (cols.len(), queries.shape().cols);
@@ -73,37 +78,35 @@ impl Kernel for Head<'_> {
         key_panels.pack_columns(s, panel_width, dim, keys.len(), key);
         value_panels.pack_rows(s, panel_width, keys.len(), dim, value);
         let padded = keys.len().next_multiple_of(panel_width);
-        scores.clear();
-        scores.resize(S::TILE_ROWS * padded, 0.0);
+        let block = (SCORES / padded.max(1) / S::TILE_ROWS).max(1) * S::TILE_ROWS;
+        scores.resize(block * padded, 0.0);
 
-        for row in rows.clone().step_by(S::TILE_ROWS) {
-            let turn = Turn::of::<S>(row, &rows);
-            let count = turn.rows().len();
-            let left = Rows::new(count, |r| &queries.row(row + r)[cols.clone()]);
+        for first in rows.clone().step_by(block) {
+            let count = block.min(rows.end - first);
+            let words = &queries.data()[first * width + cols.start..];
             for panel in 0..padded / panel_width {
-                let column = panel * panel_width;
-                tile::tile(s, left, key_panels.rows(panel, 0..dim, turn), &mut Scores { s, scores, padded, column });
+                let mut sink = Scores { s, scores, padded, column: panel * panel_width };
+                multiply(s, Rows { words, stride: width, count }, key_panels.rows(panel, 0..dim), &mut sink);
             }
-            let seen = |r: usize| keys.len() - if causal { rows.end - 1 - (row + r) } else { 0 };
-            let mut norms = [0.0; 6];
-            for (r, norm) in norms[..count].iter_mut().enumerate() {
-                let (row, seen) = (&mut scores[r * padded..][..padded], seen(r));
+            norms.clear();
+            for (row, scores) in (first..first + count).zip(scores.chunks_exact_mut(padded)) {
+                let seen = keys.len() - if causal { rows.end - 1 - row } else { 0 };
                 // Whole vectors: beside the largest score's 1, what the last one has too many is lost in rounding.
                 let whole = seen.next_multiple_of(S::LANES);
-                row[seen..whole].fill(f32::NEG_INFINITY);
-                *norm = 1.0 / softmax_numerators(s, &mut row[..whole], scale);
-                row[seen..keys.len()].fill(0.0);
+                scores[seen..whole].fill(f32::NEG_INFINITY);
+                norms.push(1.0 / softmax_numerators(s, &mut scores[..whole], scale));
+                scores[seen..keys.len()].fill(0.0);
             }
-            let weights = Rows::new(count, |r| &scores[r * padded..][..keys.len()]);
+            let weights = Rows { words: scores, stride: padded, count };
             for panel in 0..dim.div_ceil(panel_width) {
-                let mut output = Output { s, tile: &mut tile, row, column: panel * panel_width, norms };
-                tile::tile(s, weights, value_panels.rows(panel, 0..keys.len(), turn), &mut output);
+                let mut output = Output { s, tile: &mut tile, first, column: panel * panel_width, norms };
+                multiply(s, weights, value_panels.rows(panel, 0..keys.len()), &mut output);
             }
         }
     }
 }
 
-/// Stores a tile's products as rows of scores.
+/// Stores products as rows of scores.
 struct Scores<'a, S> {
     s: S,
     scores: &'a mut [f32],
@@ -127,9 +130,10 @@ impl<S: Simd> Epilogue<S> for Scores<'_, S> {
 struct Output<'a, 'b, S> {
     s: S,
     tile: &'a mut TileMut<'b>,
-    row: usize,
+    /// The block's first row.
+    first: usize,
     column: usize,
-    norms: [f32; 6],
+    norms: &'a [f32],
 }
 
 impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
@@ -141,12 +145,7 @@ impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
     #[inline(always)]
     fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
         let sum = self.s.mul(sum, self.s.splat(self.norms[row]));
-        let out = self.tile.row(self.row + row);
-        let start = out.len().min(self.column + vector * S::LANES);
-        let end = out.len().min(start + S::LANES);
-        match &mut out[start..end] {
-            whole if whole.len() == S::LANES => self.s.store(sum, whole),
-            head => self.s.store_head(sum, head),
-        }
+        let out = self.tile.row(self.first + row);
+        self.s.store_vector(sum, &mut out[self.column..], vector);
     }
 }

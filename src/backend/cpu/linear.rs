@@ -7,13 +7,13 @@
 
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
-use super::panel::{Panels, Turn};
+use super::panel::Panels;
 use super::rounded::{self, Pair, Quad, halves};
 use super::simd::{Kernel, Simd, Tiling};
-use super::tile::{self, Rows};
+use super::tile::{self, Rows, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
-use crate::backend::{Epilogue, HostTensor, Precision, Shape, Shaped, contract};
+use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
 use crate::error::Result;
 use half::f16;
 use rayon::prelude::*;
@@ -165,50 +165,40 @@ impl CpuLinear {
         }
     }
 
-    /// Multiplies a tile's rows by one panel; `depth` begins at an even place.
+    /// Multiplies rows by one panel; `depth` begins at an even place.
     #[inline(always)]
-    pub(super) fn tile<S: Simd>(
+    pub(super) fn multiply<S: Simd>(
         &self,
         s: S,
         left: Left<'_>,
-        turn: Turn,
+        rows: Range<usize>,
         panel: usize,
         depth: Range<usize>,
         epilogue: &mut impl tile::Epilogue<S>,
     ) {
-        let rows = turn.rows();
-        let whole = |r: usize| &left.input.row(rows.start + r)[depth.clone()];
-        let width = self.row_words();
-        let rounded = |r: usize| &left.rounded.words[(rows.start + r - left.first) * width..][..width];
+        let (count, cols, words) = (rows.len(), self.shape.cols, self.row_words());
+        let whole = &left.input.data()[rows.start * cols + depth.start..];
+        let whole = Rows { words: whole, stride: cols, count };
+        let first = rows.start - left.first;
+        let rounded = |from: usize| Rows { words: &left.rounded.words[first * words + from..], stride: words, count };
         match &self.panels {
-            Storage::F32(panels) => {
-                tile::tile(s, Rows::new(rows.len(), whole), panels.rows(panel, depth.clone(), turn), epilogue);
-            }
-            Storage::F16(panels) => {
-                tile::tile(s, Rows::new(rows.len(), whole), panels.rows(panel, depth.clone(), turn), epilogue);
-            }
+            Storage::F32(panels) => multiply(s, whole, panels.rows(panel, depth), epilogue),
+            Storage::F16(panels) => multiply(s, whole, panels.rows(panel, depth), epilogue),
             Storage::Bf16(panels) => {
                 let depth = depth.start / 2..depth.end.div_ceil(2);
-                let words = depth.start * S::PAIR_PARTS..depth.end * S::PAIR_PARTS;
-                tile::tile(
-                    s,
-                    Rows::new(rows.len(), |r| &rounded(r)[words.clone()]),
-                    panels.rows(panel, depth, turn),
-                    epilogue,
-                );
+                multiply(s, rounded(depth.start * S::PAIR_PARTS), panels.rows(panel, depth), epilogue);
             }
             Storage::Int8 { panels, units, corrections } => {
-                debug_assert_eq!(depth, 0..self.shape.cols, "integers are scaled once");
-                let depth = self.shape.cols.div_ceil(4);
+                debug_assert_eq!(depth, 0..cols, "integers are scaled once");
                 let column = panel * S::TILE_VECTORS * S::LANES;
                 let mut scaled = Scaled {
                     s,
-                    row_units: &left.rounded.units[rows.start - left.first..],
+                    row_units: &left.rounded.units[first..],
                     units: &units[column..],
                     corrections: &corrections[column..],
                     epilogue,
                 };
-                tile::tile(s, Rows::new(rows.len(), rounded), panels.rows(panel, 0..depth, turn), &mut scaled);
+                multiply(s, rounded(0), panels.rows(panel, 0..cols.div_ceil(4)), &mut scaled);
             }
         }
     }
@@ -274,29 +264,21 @@ impl Kernel for Block<'_> {
         let depth = layer.shape.cols;
         let step = layer.depth_step();
         for panel in cols.start / width..cols.end.div_ceil(width) {
+            let column = panel * width - cols.start;
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);
-                for row in rows.clone().step_by(S::TILE_ROWS) {
-                    let turn = Turn::of::<S>(row, &rows);
-                    let column = panel * width - cols.start;
-                    let bias = &layer.bias[panel * width..][..width];
-                    let mut sink = Sink {
-                        s,
-                        tile: &mut tile,
-                        row,
-                        column,
-                        bias: (from == 0).then_some(bias),
-                        resume: from > 0 || epilogue == Epilogue::Accumulate,
-                    };
-                    layer.tile(s, left, turn, panel, from..to, &mut sink);
-                    if let (Epilogue::Activate(activation), true) = (epilogue, to == depth) {
-                        for row in turn.rows() {
-                            let row = tile.row(row);
-                            let end = row.len().min(column + width);
-                            activate(s, activation, &mut row[column..end]);
-                        }
-                    }
-                }
+                let mut sink = Sink {
+                    s,
+                    columns: column..cols.len().min(column + width),
+                    bias: (from == 0).then_some(&layer.bias[panel * width..][..width]),
+                    resume: from > 0 || epilogue == Epilogue::Accumulate,
+                    activation: match epilogue {
+                        Epilogue::Activate(activation) if to == depth => Some(activation),
+                        _ => None,
+                    },
+                    tile: &mut tile,
+                };
+                layer.multiply(s, left, rows.clone(), panel, from..to, &mut sink);
             }
         }
     }
@@ -348,26 +330,30 @@ impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I>
         let start = self.epilogue.start(row, vector);
         self.epilogue.finish(row, vector, s.mul_add(s.to_float(sum), unit, start));
     }
+
+    #[inline(always)]
+    fn end(&mut self, rows: Range<usize>) {
+        self.epilogue.end(rows);
+    }
 }
 
-/// Starts from the bias, the partial sum or the residual; stores what comes.
+/// Starts from the bias, the partial sum or the residual; stores what comes, and activates it.
 struct Sink<'a, 'b, S> {
     s: S,
     tile: &'a mut TileMut<'b>,
-    row: usize,
-    column: usize,
+    /// The panel's columns in the tile.
+    columns: Range<usize>,
     bias: Option<&'a [f32]>,
     resume: bool,
+    activation: Option<Activation>,
 }
 
 impl<S: Simd> Sink<'_, '_, S> {
-    /// The tile's elements under one vector: fewer than `LANES` at the last columns, none beyond them.
+    /// The panel's elements in a row: fewer than its width at the last columns.
     #[inline(always)]
-    fn elements(&mut self, row: usize, vector: usize) -> &mut [f32] {
-        let row = self.tile.row(self.row + row);
-        let start = row.len().min(self.column + vector * S::LANES);
-        let end = row.len().min(start + S::LANES);
-        &mut row[start..end]
+    fn elements(&mut self, row: usize) -> &mut [f32] {
+        let row = self.tile.rows.start + row;
+        &mut self.tile.row(row)[self.columns.clone()]
     }
 }
 
@@ -382,15 +368,21 @@ impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
         if !self.resume {
             return bias;
         }
-        let elements = self.elements(row, vector);
-        let sum = if elements.len() == S::LANES { s.load(elements) } else { s.load_head(elements, 0.0) };
-        s.add(sum, bias)
+        s.add(s.load_vector(self.elements(row), vector), bias)
     }
 
     #[inline(always)]
     fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
         let s = self.s;
-        let elements = self.elements(row, vector);
-        if elements.len() == S::LANES { s.store(sum, elements) } else { s.store_head(sum, elements) }
+        s.store_vector(sum, self.elements(row), vector);
+    }
+
+    #[inline(always)]
+    fn end(&mut self, rows: Range<usize>) {
+        if let Some(activation) = self.activation {
+            for row in rows {
+                activate(self.s, activation, self.elements(row));
+            }
+        }
     }
 }

@@ -81,45 +81,11 @@ macro_rules! grouped {
 grouped!(Pair, Pairs, F, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
 grouped!(Quad, I, I, QUAD_PARTS, load_quads, splat_i32, dot_quads);
 
-/// Rows of a panel, and what a tile fetches into the second-level cache while it multiplies them.
+/// Rows of a panel, and what is fetched into the second-level cache while they are multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct PanelRows<'a, E> {
     pub(super) rows: &'a [E],
     pub(super) next: &'a [E],
-}
-
-/// A tile's rows, and which of the tiles that pass over the same panels it is.
-#[derive(Clone, Copy)]
-pub(super) struct Turn {
-    first: usize,
-    len: usize,
-    index: usize,
-    count: usize,
-}
-
-impl Turn {
-    /// That of the tile from `row` on, of those of `rows`.
-    #[inline(always)]
-    pub(super) fn of<S: Simd>(row: usize, rows: &Range<usize>) -> Self {
-        Self {
-            first: row,
-            len: S::TILE_ROWS.min(rows.end - row),
-            index: (row - rows.start) / S::TILE_ROWS,
-            count: rows.len().div_ceil(S::TILE_ROWS),
-        }
-    }
-
-    /// The tile's rows.
-    #[inline(always)]
-    pub(super) fn rows(self) -> Range<usize> {
-        self.first..self.first + self.len
-    }
-
-    /// Its part of `0 .. len`.
-    #[inline(always)]
-    fn share(self, len: usize) -> Range<usize> {
-        len * self.index / self.count..len * (self.index + 1) / self.count
-    }
 }
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
@@ -154,13 +120,12 @@ impl<E: Element> Panels<E> {
         self.data.resize(columns.div_ceil(width) * depth * width);
     }
 
-    /// The rows `depth` of one panel, and the turn's share of what follows: the next rows or the next panel.
+    /// The rows `depth` of one panel, and as many that follow: the next ones or the next panel's.
     #[inline(always)]
-    pub(super) fn rows(&self, panel: usize, depth: Range<usize>, turn: Turn) -> PanelRows<'_, E> {
+    pub(super) fn rows(&self, panel: usize, depth: Range<usize>) -> PanelRows<'_, E> {
         let (rows, following) =
             self.data[(panel * self.depth + depth.start) * self.width..].split_at(depth.len() * self.width);
-        let next = following.get(turn.share(rows.len()));
-        PanelRows { rows, next: next.unwrap_or(&rows[..0]) }
+        PanelRows { rows, next: &following[..following.len().min(rows.len())] }
     }
 }
 

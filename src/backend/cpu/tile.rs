@@ -8,82 +8,99 @@
 
 use super::panel::{Element, PanelRows};
 use super::simd::{Simd, prefetch};
+use std::hint::black_box;
+use std::ops::Range;
 
-/// The most rows of any level's tile.
-const MAX_ROWS: usize = 6;
-
-/// The left-hand rows of one tile, all of the panel's depth.
+/// The left-hand rows of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a, W = f32> {
-    rows: [&'a [W]; MAX_ROWS],
-    count: usize,
+    /// From the first row's first word on.
+    pub(super) words: &'a [W],
+    /// Words from one row to the next.
+    pub(super) stride: usize,
+    pub(super) count: usize,
 }
 
-impl<'a, W> Rows<'a, W> {
-    /// Row `i` is `row(i)`, for `i` in `0 .. count`.
-    #[inline(always)]
-    pub(super) fn new(count: usize, row: impl Fn(usize) -> &'a [W]) -> Self {
-        let mut rows: [&[W]; MAX_ROWS] = [&[]; MAX_ROWS];
-        for (i, to) in rows.iter_mut().enumerate().take(count) {
-            *to = row(i);
-        }
-        Self { rows, count }
-    }
-}
-
-/// What a tile starts from and where its sums go.
+/// What the products start from and where they go. A row is one of the left-hand ones, a vector one of the panel's.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
-    /// The accumulators' first value for vector `vector` of row `row` of the tile.
+    /// The accumulators' first value.
     fn start(&mut self, row: usize, vector: usize) -> T;
     /// Takes the finished sum.
     fn finish(&mut self, row: usize, vector: usize, sum: T);
+    /// Comes after a tile's last sum.
+    #[inline(always)]
+    fn end(&mut self, _rows: Range<usize>) {}
 }
 
-/// `epilogue.finish(epilogue.start() + rows · panel)` for the number of rows at hand, so that a row tail wastes nothing.
+/// What a tile fetches: a place for its first step, and the way to the next step's.
+struct Ahead<E> {
+    line: *const E,
+    stride: usize,
+}
+
+/// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
+/// it wastes nothing.
 #[inline(always)]
-pub(super) fn tile<S: Simd, E: Element>(
+pub(super) fn multiply<S: Simd, E: Element>(
     s: S,
-    rows: Rows<'_, E::Word>,
+    left: Rows<'_, E::Word>,
     panel: PanelRows<'_, E>,
     epilogue: &mut impl Epilogue<S, E::Sum<S>>,
 ) {
-    // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
-    match (S::TILE_VECTORS, rows.count) {
-        (4, 6) => fixed::<S, E, _, 6, 4>(s, rows, panel, epilogue),
-        (4, 5) => fixed::<S, E, _, 5, 4>(s, rows, panel, epilogue),
-        (4, 4) => fixed::<S, E, _, 4, 4>(s, rows, panel, epilogue),
-        (4, 3) => fixed::<S, E, _, 3, 4>(s, rows, panel, epilogue),
-        (4, 2) => fixed::<S, E, _, 2, 4>(s, rows, panel, epilogue),
-        (4, 1) => fixed::<S, E, _, 1, 4>(s, rows, panel, epilogue),
-        (2, 6) => fixed::<S, E, _, 6, 2>(s, rows, panel, epilogue),
-        (2, 5) => fixed::<S, E, _, 5, 2>(s, rows, panel, epilogue),
-        (2, 4) => fixed::<S, E, _, 4, 2>(s, rows, panel, epilogue),
-        (2, 3) => fixed::<S, E, _, 3, 2>(s, rows, panel, epilogue),
-        (2, 2) => fixed::<S, E, _, 2, 2>(s, rows, panel, epilogue),
-        (2, 1) => fixed::<S, E, _, 1, 2>(s, rows, panel, epilogue),
-        (vectors, rows) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+    let depth = panel.rows.len() / (S::TILE_VECTORS * S::LANES);
+    let steps = left.count.div_ceil(S::TILE_ROWS) * depth;
+    // Opaque, or the compiler may divide again at each step.
+    let stride = black_box(panel.next.len().div_ceil(steps.max(1)));
+    let mut line = panel.next.as_ptr();
+    for row in (0..left.count).step_by(S::TILE_ROWS) {
+        let rows = row..left.count.min(row + S::TILE_ROWS);
+        let ahead = Ahead { line, stride };
+        // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
+        match (S::TILE_VECTORS, rows.len()) {
+            (4, 6) => fixed::<S, E, _, 6, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (4, 5) => fixed::<S, E, _, 5, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (4, 4) => fixed::<S, E, _, 4, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (4, 3) => fixed::<S, E, _, 3, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (4, 2) => fixed::<S, E, _, 2, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (4, 1) => fixed::<S, E, _, 1, 4>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 6) => fixed::<S, E, _, 6, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 5) => fixed::<S, E, _, 5, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 4) => fixed::<S, E, _, 4, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 3) => fixed::<S, E, _, 3, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 2) => fixed::<S, E, _, 2, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (2, 1) => fixed::<S, E, _, 1, 2>(s, left, row, panel.rows, ahead, epilogue),
+            (vectors, rows) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+        }
+        epilogue.end(rows);
+        line = line.wrapping_add(depth * stride);
     }
 }
 
-/// The tile of `MR` rows by `NV` vectors.
+/// The tile of `MR` rows from `row` on by `NV` vectors.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
 fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
     s: S,
-    rows: Rows<'_, E::Word>,
-    panel: PanelRows<'_, E>,
+    left: Rows<'_, E::Word>,
+    row: usize,
+    panel: &[E],
+    ahead: Ahead<E>,
     epilogue: &mut I,
 ) {
-    let mut sums = [[epilogue.start(0, 0); NV]; MR];
+    let words = panel.len() / (NV * S::LANES) * E::parts::<S>();
+    // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
+    let mut rows: [&[E::Word]; MR] = [&[]; MR];
+    let mut sums = [[epilogue.start(row, 0); NV]; MR];
     for r in 0..MR {
+        rows[r] = &left.words[(row + r) * left.stride..][..words];
         for v in 0..NV {
-            sums[r][v] = epilogue.start(r, v);
+            sums[r][v] = epilogue.start(row + r, v);
         }
     }
-    let sums = accumulate(s, rows, panel, sums);
+    let sums = accumulate(s, rows, panel, ahead, sums);
     for r in 0..MR {
         for v in 0..NV {
-            epilogue.finish(r, v, sums[r][v]);
+            epilogue.finish(row + r, v, sums[r][v]);
         }
     }
 }
@@ -94,34 +111,32 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const 
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
 fn accumulate<S: Simd, E: Element, const MR: usize, const NV: usize>(
     s: S,
-    rows: Rows<'_, E::Word>,
-    PanelRows { rows: panel, next }: PanelRows<'_, E>,
+    rows: [&[E::Word]; MR],
+    panel: &[E],
+    ahead: Ahead<E>,
     sums: [[E::Sum<S>; NV]; MR],
 ) -> [[E::Sum<S>; NV]; MR] {
     let width = NV * S::LANES;
     let depth = panel.len() / width;
     let parts = E::parts::<S>();
-    let share = next.len().div_ceil(depth.max(1));
-    // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
-    let mut left: [&[E::Word]; MR] = [&[]; MR];
     for r in 0..MR {
-        left[r] = &rows.rows[r][..depth * parts];
+        assert!(rows[r].len() >= depth * parts);
     }
     let mut accumulators = sums;
     for k in 0..depth {
         // SAFETY: k < depth, and the panel has at least `depth · width` elements. Not `chunks_exact`: where its iterator
         // is not inlined, neither are the accumulators in registers.
         let weights = unsafe { panel.get_unchecked(k * width..(k + 1) * width) };
-        prefetch(next.as_ptr().wrapping_add(k * share));
+        prefetch(ahead.line.wrapping_add(k * ahead.stride));
         for part in (0..parts).rev() {
             let mut w = [E::load(s, weights, part); NV];
             for v in 1..NV {
                 w[v] = E::load(s, &weights[v * S::LANES..], part);
             }
             for r in 0..MR {
-                // SAFETY: k < depth and part < parts, and each row was cut to `depth · parts` words above. A check that
-                // the compiler fails to remove would spill every accumulator at each step.
-                let x = E::splat(s, unsafe { *left[r].get_unchecked(k * parts + part) });
+                // SAFETY: k < depth and part < parts, and each row has `depth · parts` words. A check that the compiler
+                // fails to remove would spill every accumulator at each step.
+                let x = E::splat(s, unsafe { *rows[r].get_unchecked(k * parts + part) });
                 for v in 0..NV {
                     accumulators[r][v] = E::multiply_add(s, x, w[v], accumulators[r][v]);
                 }

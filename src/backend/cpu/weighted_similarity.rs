@@ -7,7 +7,6 @@ use super::Cpu;
 use super::grid::{TileMut, for_each_tile};
 use super::linear::{CpuLinear, Left, Rounded};
 use super::math::{dot, softmax_numerators};
-use super::panel::Turn;
 use super::simd::{Kernel, Simd};
 use super::tile::Epilogue;
 use crate::backend::{HostTensor, Reduction, Shaped, contract};
@@ -133,12 +132,6 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// The tile of views from `view` on.
-    #[inline(always)]
-    fn view_tile<S: Simd>(&self, view: usize) -> Turn {
-        Turn::of::<S>(view, &(0..self.view_weights.len()))
-    }
-
     /// The panels that hold a range of texts.
     #[inline(always)]
     fn panels(&self, from: u32, to: u32, width: usize) -> Range<usize> {
@@ -162,18 +155,8 @@ impl Kernel for Mean<'_> {
         let mut class = 0;
         for panel in block.panels(block.offsets[0], block.offsets[last], width) {
             let mut sums = [0.0; 64];
-            for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
-                let tile = block.view_tile::<S>(view);
-                let weights = &block.view_weights[tile.rows()];
-                block.texts.tile(
-                    s,
-                    block.views,
-                    tile,
-                    panel,
-                    0..depth,
-                    &mut WeighViews { s, weights, sums: &mut sums },
-                );
-            }
+            let mut sink = WeighViews { s, weights: block.view_weights, sums: &mut sums };
+            block.texts.multiply(s, block.views, 0..block.view_weights.len(), panel, 0..depth, &mut sink);
             for (text, sum) in (panel * width..).zip(&sums[..width]) {
                 if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
                     continue; // another task's, or padding
@@ -187,7 +170,7 @@ impl Kernel for Mean<'_> {
     }
 }
 
-/// Adds `wᵢ sᵢⱼ` over the tile's views to each text's sum.
+/// Adds `wᵢ sᵢⱼ` over the views to each text's sum.
 struct WeighViews<'a, S> {
     s: S,
     weights: &'a [f32],
@@ -208,7 +191,7 @@ impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
     }
 }
 
-/// The mean over the best `k` texts: a tile's similarities with one class at a time, then a selection a row.
+/// The mean over the best `k` texts: a block of views' similarities with one class at a time, then a selection a view.
 struct Best<'a>(Block<'a>, usize);
 
 impl Kernel for Best<'_> {
@@ -225,20 +208,19 @@ impl Kernel for Best<'_> {
             let panels = block.panels(from, to, width);
             let stride = panels.len() * width;
             similarities.clear();
-            similarities.resize(S::TILE_ROWS * stride, 0.0);
+            similarities.resize(S::ROW_BLOCK * stride, 0.0);
             let mut score = 0.0;
-            for view in (0..block.view_weights.len()).step_by(S::TILE_ROWS) {
-                let tile = block.view_tile::<S>(view);
+            for first in (0..block.view_weights.len()).step_by(S::ROW_BLOCK) {
+                let views = first..block.view_weights.len().min(first + S::ROW_BLOCK);
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
                     let mut sink = Similarities { s, rows: &mut similarities, stride, column };
-                    block.texts.tile(s, block.views, tile, panel, 0..depth, &mut sink);
+                    block.texts.multiply(s, block.views, views.clone(), panel, 0..depth, &mut sink);
                 }
-                for r in 0..tile.rows().len() {
-                    let first = r * stride + from as usize - panels.start * width;
-                    let row = &similarities[first..first + (to - from) as usize];
+                for (view, row) in views.zip(similarities.chunks_exact(stride.max(1))) {
+                    let row = &row[from as usize - panels.start * width..][..(to - from) as usize];
                     let weights = &block.text_weights[from as usize..to as usize];
-                    score += block.view_weights[view + r] * best_mean(row, weights, k);
+                    score += block.view_weights[view] * best_mean(row, weights, k);
                 }
             }
             block.scores[class] = score;
@@ -261,7 +243,7 @@ fn best_mean(similarities: &[f32], weights: &[f32], k: usize) -> f32 {
     if best.is_empty() { 0.0 } else { sum(&|j| weights[j] * similarities[j]) / sum(&|j| weights[j]) }
 }
 
-/// Stores a tile's products as rows of similarities.
+/// Stores products as rows of similarities.
 struct Similarities<'a, S> {
     s: S,
     rows: &'a mut [f32],

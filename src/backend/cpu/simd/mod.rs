@@ -247,6 +247,26 @@ pub(super) trait Simd: Copy + Send + Sync {
         to.copy_from_slice(&whole[..to.len()]);
     }
 
+    /// Vector `vector` of a row, with zeros beyond the row's end.
+    #[inline(always)]
+    fn load_vector(self, row: &[f32], vector: usize) -> Self::F {
+        let first = row.len().min(vector * Self::LANES);
+        match row.get(first..first + Self::LANES) {
+            Some(whole) => self.load(whole),
+            None => self.load_head(&row[first..], 0.0),
+        }
+    }
+
+    /// Stores vector `vector` of a row, as far as the row goes.
+    #[inline(always)]
+    fn store_vector(self, x: Self::F, row: &mut [f32], vector: usize) {
+        let first = row.len().min(vector * Self::LANES);
+        match row.get_mut(first..first + Self::LANES) {
+            Some(whole) => self.store(x, whole),
+            None => self.store_head(x, &mut row[first..]),
+        }
+    }
+
     /// Sum of the elements: the upper half to the lower one, until one is left.
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
