@@ -7,8 +7,9 @@ use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
 use super::panel::Panels;
+use super::rows::Rows;
 use super::simd::{Kernel, Simd};
-use super::tile::{Epilogue, Rows, multiply};
+use super::tile::{Epilogue, multiply};
 use crate::backend::{HostTensor, Shaped, contract};
 use crate::error::Result;
 use std::ops::Range;
@@ -73,20 +74,23 @@ impl Kernel for Head<'_> {
         let (dim, width) = (cols.len(), queries.shape().cols);
         let scale = 1.0 / (dim as f32).sqrt();
 
-        let key = |i: usize| &keys_values.row(keys.start + i)[cols.clone()];
-        let value = |i: usize| &keys_values.row(keys.start + i)[width + cols.start..width + cols.end];
-        key_panels.pack_columns(s, panel_width, dim, keys.len(), key);
-        value_panels.pack_rows(s, panel_width, keys.len(), dim, value);
+        if keys.is_empty() {
+            return; // and no query either
+        }
+        let from = keys.start * 2 * width + cols.start;
+        let rows_of = |data| Rows { data, stride: 2 * width, count: keys.len() };
+        key_panels.pack_columns(s, panel_width, rows_of(&keys_values.data()[from..]), dim);
+        value_panels.pack_rows(s, panel_width, rows_of(&keys_values.data()[from + width..]), dim);
         let padded = keys.len().next_multiple_of(panel_width);
-        let block = (SCORES / padded.max(1) / S::TILE_ROWS).max(1) * S::TILE_ROWS;
+        let block = (SCORES / padded / S::TILE_ROWS).max(1) * S::TILE_ROWS;
         scores.resize(block * padded, 0.0);
 
         for first in rows.clone().step_by(block) {
             let count = block.min(rows.end - first);
-            let words = &queries.data()[first * width + cols.start..];
+            let data = &queries.data()[first * width + cols.start..];
             for panel in 0..padded / panel_width {
                 let mut sink = Scores { s, scores, padded, column: panel * panel_width };
-                multiply(s, Rows { words, stride: width, count }, key_panels.rows(panel, 0..dim), &mut sink);
+                multiply(s, Rows { data, stride: width, count }, key_panels.rows(panel, 0..dim), &mut sink);
             }
             norms.clear();
             for (row, scores) in (first..first + count).zip(scores.chunks_exact_mut(padded)) {
@@ -97,7 +101,7 @@ impl Kernel for Head<'_> {
                 norms.push(1.0 / softmax_numerators(s, &mut scores[..whole], scale));
                 scores[seen..keys.len()].fill(0.0);
             }
-            let weights = Rows { words: scores, stride: padded, count };
+            let weights = Rows { data: scores, stride: padded, count };
             for panel in 0..dim.div_ceil(panel_width) {
                 let mut output = Output { s, tile: &mut tile, first, column: panel * panel_width, norms };
                 multiply(s, weights, value_panels.rows(panel, 0..keys.len()), &mut output);

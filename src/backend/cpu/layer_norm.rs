@@ -7,8 +7,8 @@ use super::simd::{Kernel, Simd};
 use crate::backend::{HostTensor, Shaped, contract};
 use crate::error::Result;
 
-/// Rows of one task.
-const ROW_BLOCK: usize = 64;
+/// Rows of one task: few, so that one view's are shared among threads.
+const ROW_BLOCK: usize = 16;
 
 pub(super) fn run(
     cpu: &Cpu,

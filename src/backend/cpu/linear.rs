@@ -9,8 +9,9 @@ use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
 use super::panel::Panels;
 use super::rounded::{self, Pair, Quad, halves};
+use super::rows::Rows;
 use super::simd::{Kernel, Simd, Tiling};
-use super::tile::{self, Rows, multiply};
+use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
 use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
@@ -178,9 +179,9 @@ impl CpuLinear {
     ) {
         let (count, cols, words) = (rows.len(), self.shape.cols, self.row_words());
         let whole = &left.input.data()[rows.start * cols + depth.start..];
-        let whole = Rows { words: whole, stride: cols, count };
+        let whole = Rows { data: whole, stride: cols, count };
         let first = rows.start - left.first;
-        let rounded = |from: usize| Rows { words: &left.rounded.words[first * words + from..], stride: words, count };
+        let rounded = |from: usize| Rows { data: &left.rounded.words[first * words + from..], stride: words, count };
         match &self.panels {
             Storage::F32(panels) => multiply(s, whole, panels.rows(panel, depth), epilogue),
             Storage::F16(panels) => multiply(s, whole, panels.rows(panel, depth), epilogue),

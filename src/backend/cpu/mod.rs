@@ -15,6 +15,7 @@ mod linear;
 mod math;
 mod panel;
 mod rounded;
+mod rows;
 mod simd;
 mod tile;
 mod weighted_similarity;

@@ -1,6 +1,7 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
 
 use super::rounded::{Pair, Quad};
+use super::rows::Rows;
 use super::simd::Simd;
 use crate::backend::pages::Pages;
 use bytemuck::Pod;
@@ -130,19 +131,13 @@ impl<E: Element> Panels<E> {
 }
 
 impl Panels<f32> {
-    /// Packs the matrix whose row `k` is `row(k)`, in the memory it has.
+    /// Packs the matrix of the first `columns` elements of each row, in the memory it has.
     #[inline(always)]
-    pub(super) fn pack_rows<'a, S: Simd>(
-        &mut self,
-        s: S,
-        width: usize,
-        depth: usize,
-        columns: usize,
-        row: impl Fn(usize) -> &'a [f32],
-    ) {
+    pub(super) fn pack_rows<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, columns: usize) {
+        let depth = rows.count;
         self.resize(width, depth, columns);
         for k in 0..depth {
-            for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(row(k).chunks(width)) {
+            for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(rows.row(k, columns).chunks(width)) {
                 let to = &mut panel[k * width..][..part.len()];
                 let (vectors, rest) = part.split_at(part.len() - part.len() % S::LANES);
                 for i in (0..vectors.len()).step_by(S::LANES) {
@@ -155,31 +150,31 @@ impl Panels<f32> {
         }
     }
 
-    /// Packs the matrix whose column `n` is `column(n)`, in the memory it has; `width` is a multiple of 8.
+    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has; `width` is a
+    /// multiple of 8.
     #[inline(always)]
-    pub(super) fn pack_columns<'a, S: Simd>(
-        &mut self,
-        s: S,
-        width: usize,
-        depth: usize,
-        columns: usize,
-        column: impl Fn(usize) -> &'a [f32],
-    ) {
+    pub(super) fn pack_columns<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, depth: usize) {
+        let columns = rows.count;
         self.resize(width, depth, columns);
+        let data = &mut self.data[..];
         for n in (0..columns).step_by(8) {
-            let count = 8.min(columns - n);
-            let panel = &mut self.data[n / width * depth * width..][..depth * width];
+            let panel = &mut data[n / width * depth * width..][..depth * width];
             for k in (0..depth).step_by(8) {
                 let mut block = [[0.0; 8]; 8];
-                for (i, line) in block[..count].iter_mut().enumerate() {
-                    match column(n + i)[k..].first_chunk() {
-                        Some(whole) => *line = *whole,
-                        None => line[..depth - k].copy_from_slice(&column(n + i)[k..]),
+                if n + 8 <= columns && k + 8 <= depth {
+                    for (i, line) in block.iter_mut().enumerate() {
+                        line.copy_from_slice(&rows.row(n + i, depth)[k..k + 8]);
+                    }
+                } else {
+                    for (i, line) in block[..8.min(columns - n)].iter_mut().enumerate() {
+                        let rest = &rows.row(n + i, depth)[k..];
+                        let len = rest.len().min(8);
+                        line[..len].copy_from_slice(&rest[..len]);
                     }
                 }
-                let rows = s.transpose(block);
-                for (row, to) in rows.iter().zip(panel[k * width..].chunks_exact_mut(width)) {
-                    to[n % width..][..8].copy_from_slice(row);
+                let lines = s.transpose(block);
+                for (line, to) in lines.iter().zip(panel[k * width..].chunks_exact_mut(width)) {
+                    to[n % width..][..8].copy_from_slice(line);
                 }
             }
         }

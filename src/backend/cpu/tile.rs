@@ -7,19 +7,10 @@
 //! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
 
 use super::panel::{Element, PanelRows};
+use super::rows::Rows;
 use super::simd::{Simd, prefetch};
 use std::hint::black_box;
 use std::ops::Range;
-
-/// The left-hand rows of a product.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a, W = f32> {
-    /// From the first row's first word on.
-    pub(super) words: &'a [W],
-    /// Words from one row to the next.
-    pub(super) stride: usize,
-    pub(super) count: usize,
-}
 
 /// What the products start from and where they go. A row is one of the left-hand ones, a vector one of the panel's.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
@@ -92,7 +83,7 @@ fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const 
     let mut rows: [&[E::Word]; MR] = [&[]; MR];
     let mut sums = [[epilogue.start(row, 0); NV]; MR];
     for r in 0..MR {
-        rows[r] = &left.words[(row + r) * left.stride..][..words];
+        rows[r] = left.row(row + r, words);
         for v in 0..NV {
             sums[r][v] = epilogue.start(row + r, v);
         }
