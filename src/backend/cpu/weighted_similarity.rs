@@ -207,7 +207,6 @@ impl Kernel for Best<'_> {
             let (from, to) = (block.offsets[class], block.offsets[class + 1]);
             let panels = block.panels(from, to, width);
             let stride = panels.len() * width;
-            similarities.clear();
             similarities.resize(S::ROW_BLOCK * stride, 0.0);
             let mut score = 0.0;
             for first in (0..block.view_weights.len()).step_by(S::ROW_BLOCK) {
