@@ -120,13 +120,13 @@ struct Scores<'a, S> {
 
 impl<S: Simd> Epilogue<S> for Scores<'_, S> {
     #[inline(always)]
-    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
-        self.s.splat(0.0)
+    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
+        [self.s.splat(0.0); NV]
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
-        self.s.store(sum, &mut self.scores[row * self.padded + self.column + vector * S::LANES..]);
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
+        self.s.store_row(sums, &mut self.scores[row * self.padded + self.column..]);
     }
 }
 
@@ -142,14 +142,17 @@ struct Output<'a, 'b, S> {
 
 impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
     #[inline(always)]
-    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
-        self.s.splat(0.0)
+    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
+        [self.s.splat(0.0); NV]
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
-        let sum = self.s.mul(sum, self.s.splat(self.norms[row]));
-        let out = self.tile.row(self.first + row);
-        self.s.store_vector(sum, &mut out[self.column..], vector);
+    fn finish<const NV: usize>(&mut self, row: usize, mut sums: [S::F; NV]) {
+        let s = self.s;
+        let norm = s.splat(self.norms[row]);
+        for sum in &mut sums {
+            *sum = s.mul(*sum, norm);
+        }
+        s.store_row(sums, &mut self.tile.row(self.first + row)[self.column..]);
     }
 }

@@ -10,7 +10,7 @@ use super::math::activate;
 use super::panel::Panels;
 use super::rounded::{self, Pair, Quad, halves};
 use super::rows::Rows;
-use super::simd::{Kernel, Simd, Tiling};
+use super::simd::{Kernel, Simd, Tiling, prefetch};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
@@ -266,6 +266,10 @@ impl Kernel for Block<'_> {
         let step = layer.depth_step();
         for panel in cols.start / width..cols.end.div_ceil(width) {
             let column = panel * width - cols.start;
+            // What the next panel's sums are added to or stored over lies in other lines of every row.
+            for row in rows.clone() {
+                prefetch(tile.row(row).as_ptr().wrapping_add(column + width));
+            }
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);
                 let mut sink = Sink {
@@ -320,16 +324,24 @@ struct Scaled<'a, S, I> {
 
 impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I> {
     #[inline(always)]
-    fn start(&mut self, _row: usize, vector: usize) -> S::I {
-        self.s.load_i32(&self.corrections[vector * S::LANES..])
+    fn start<const NV: usize>(&mut self, _row: usize) -> [S::I; NV] {
+        let mut sums = [self.s.splat_i32(0); NV];
+        for (v, sum) in sums.iter_mut().enumerate() {
+            *sum = self.s.load_i32(&self.corrections[v * S::LANES..]);
+        }
+        sums
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::I) {
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::I; NV]) {
         let s = self.s;
-        let unit = s.mul(s.splat(self.row_units[row]), s.load(&self.units[vector * S::LANES..]));
-        let start = self.epilogue.start(row, vector);
-        self.epilogue.finish(row, vector, s.mul_add(s.to_float(sum), unit, start));
+        let row_unit = s.splat(self.row_units[row]);
+        let mut scaled: [S::F; NV] = self.epilogue.start(row);
+        for v in 0..NV {
+            let unit = s.mul(row_unit, s.load(&self.units[v * S::LANES..]));
+            scaled[v] = s.mul_add(s.to_float(sums[v]), unit, scaled[v]);
+        }
+        self.epilogue.finish(row, scaled);
     }
 
     #[inline(always)]
@@ -360,22 +372,25 @@ impl<S: Simd> Sink<'_, '_, S> {
 
 impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
     #[inline(always)]
-    fn start(&mut self, row: usize, vector: usize) -> S::F {
+    fn start<const NV: usize>(&mut self, row: usize) -> [S::F; NV] {
         let s = self.s;
-        let bias = match self.bias {
-            Some(bias) => s.load(&bias[vector * S::LANES..]),
-            None => s.splat(0.0),
+        let mut sums = match self.bias {
+            Some(bias) => s.load_row(bias),
+            None => [s.splat(0.0); NV],
         };
-        if !self.resume {
-            return bias;
+        if self.resume {
+            let before: [S::F; NV] = s.load_row(self.elements(row));
+            for v in 0..NV {
+                sums[v] = s.add(before[v], sums[v]);
+            }
         }
-        s.add(s.load_vector(self.elements(row), vector), bias)
+        sums
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         let s = self.s;
-        s.store_vector(sum, self.elements(row), vector);
+        s.store_row(sums, self.elements(row));
     }
 
     #[inline(always)]

@@ -18,6 +18,7 @@ pub(super) trait Element: Pod + Default + Send + Sync + 'static {
     type Sum<S: Simd>: Copy;
     /// The parts of a step: multiply-adds one after the other, the last part first.
     fn parts<S: Simd>() -> usize;
+    fn zero<S: Simd>(s: S) -> Self::Sum<S>;
     fn load<S: Simd>(s: S, from: &[Self], part: usize) -> Self::Operand<S>;
     fn splat<S: Simd>(s: S, word: Self::Word) -> Self::Operand<S>;
     fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
@@ -33,6 +34,10 @@ macro_rules! widened {
             #[inline(always)]
             fn parts<S: Simd>() -> usize {
                 1
+            }
+            #[inline(always)]
+            fn zero<S: Simd>(s: S) -> S::F {
+                s.splat(0.0)
             }
             #[inline(always)]
             fn load<S: Simd>(s: S, from: &[Self], _: usize) -> S::F {
@@ -55,7 +60,7 @@ widened!(f16, load_f16);
 
 /// An element that is multiplied in groups.
 macro_rules! grouped {
-    ($type:ty, $operand:ident, $sum:ident, $parts:ident, $load:ident, $splat:ident, $dot:ident) => {
+    ($type:ty, $operand:ident, $sum:ident, $zero:ident, $parts:ident, $load:ident, $splat:ident, $dot:ident) => {
         impl Element for $type {
             type Word = i32;
             type Operand<S: Simd> = S::$operand;
@@ -63,6 +68,10 @@ macro_rules! grouped {
             #[inline(always)]
             fn parts<S: Simd>() -> usize {
                 S::$parts
+            }
+            #[inline(always)]
+            fn zero<S: Simd>(s: S) -> S::$sum {
+                s.$zero(0 as _)
             }
             #[inline(always)]
             fn load<S: Simd>(s: S, from: &[Self], part: usize) -> S::$operand {
@@ -79,8 +88,8 @@ macro_rules! grouped {
         }
     };
 }
-grouped!(Pair, Pairs, F, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
-grouped!(Quad, I, I, QUAD_PARTS, load_quads, splat_i32, dot_quads);
+grouped!(Pair, Pairs, F, splat, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
+grouped!(Quad, I, I, splat_i32, QUAD_PARTS, load_quads, splat_i32, dot_quads);
 
 /// Rows of a panel, and what is fetched into the second-level cache while they are multiplied.
 #[derive(Clone, Copy)]

@@ -8,25 +8,18 @@
 
 use super::panel::{Element, PanelRows};
 use super::rows::Rows;
-use super::simd::{Simd, prefetch};
-use std::hint::black_box;
+use super::simd::{Routine, Simd, prefetch};
 use std::ops::Range;
 
-/// What the products start from and where they go. A row is one of the left-hand ones, a vector one of the panel's.
+/// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
-    /// The accumulators' first value.
-    fn start(&mut self, row: usize, vector: usize) -> T;
-    /// Takes the finished sum.
-    fn finish(&mut self, row: usize, vector: usize, sum: T);
+    /// A row's first values.
+    fn start<const NV: usize>(&mut self, row: usize) -> [T; NV];
+    /// Takes a row's finished sums.
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
     /// Comes after a tile's last sum.
     #[inline(always)]
     fn end(&mut self, _rows: Range<usize>) {}
-}
-
-/// What a tile fetches: a place for its first step, and the way to the next step's.
-struct Ahead<E> {
-    line: *const E,
-    stride: usize,
 }
 
 /// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
@@ -38,101 +31,139 @@ pub(super) fn multiply<S: Simd, E: Element>(
     panel: PanelRows<'_, E>,
     epilogue: &mut impl Epilogue<S, E::Sum<S>>,
 ) {
-    let depth = panel.rows.len() / (S::TILE_VECTORS * S::LANES);
-    let steps = left.count.div_ceil(S::TILE_ROWS) * depth;
-    // Opaque, or the compiler may divide again at each step.
-    let stride = black_box(panel.next.len().div_ceil(steps.max(1)));
-    let mut line = panel.next.as_ptr();
-    for row in (0..left.count).step_by(S::TILE_ROWS) {
-        let rows = row..left.count.min(row + S::TILE_ROWS);
-        let ahead = Ahead { line, stride };
-        // `TILE_VECTORS` is a constant of the level: the arms of other levels are never built.
-        match (S::TILE_VECTORS, rows.len()) {
-            (4, 6) => fixed::<S, E, _, 6, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (4, 5) => fixed::<S, E, _, 5, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (4, 4) => fixed::<S, E, _, 4, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (4, 3) => fixed::<S, E, _, 3, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (4, 2) => fixed::<S, E, _, 2, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (4, 1) => fixed::<S, E, _, 1, 4>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 6) => fixed::<S, E, _, 6, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 5) => fixed::<S, E, _, 5, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 4) => fixed::<S, E, _, 4, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 3) => fixed::<S, E, _, 3, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 2) => fixed::<S, E, _, 2, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (2, 1) => fixed::<S, E, _, 1, 2>(s, left, row, panel.rows, ahead, epilogue),
-            (vectors, rows) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
-        }
-        epilogue.end(rows);
-        line = line.wrapping_add(depth * stride);
+    // A constant of the level: the other arm is never built.
+    match S::TILE_VECTORS {
+        4 => tiles::<S, E, 4>(s, left, panel, epilogue),
+        _ => tiles::<S, E, 2>(s, left, panel, epilogue),
     }
 }
 
-/// The tile of `MR` rows from `row` on by `NV` vectors.
+/// [`multiply`] for a level of tiles of `NV` vectors.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
-fn fixed<S: Simd, E: Element, I: Epilogue<S, E::Sum<S>>, const MR: usize, const NV: usize>(
+fn tiles<S: Simd, E: Element, const NV: usize>(
     s: S,
     left: Rows<'_, E::Word>,
-    row: usize,
-    panel: &[E],
-    ahead: Ahead<E>,
-    epilogue: &mut I,
+    panel: PanelRows<'_, E>,
+    epilogue: &mut impl Epilogue<S, E::Sum<S>>,
 ) {
-    let words = panel.len() / (NV * S::LANES) * E::parts::<S>();
-    // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
-    let mut rows: [&[E::Word]; MR] = [&[]; MR];
-    let mut sums = [[epilogue.start(row, 0); NV]; MR];
-    for r in 0..MR {
-        rows[r] = left.row(row + r, words);
-        for v in 0..NV {
-            sums[r][v] = epilogue.start(row + r, v);
+    let PanelRows { rows: panel, next } = panel;
+    let depth = panel.len() / (NV * S::LANES);
+    let steps = left.count.div_ceil(S::TILE_ROWS) * depth;
+    let mut ahead = Ahead { line: next.as_ptr(), stride: next.len().div_ceil(steps.max(1)) };
+    let mut sums = [[E::zero(s); NV]; 6];
+    for row in (0..left.count).step_by(S::TILE_ROWS) {
+        let count = S::TILE_ROWS.min(left.count - row);
+        // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
+        for r in 0..count {
+            sums[r] = epilogue.start(row + r);
         }
-    }
-    let sums = accumulate(s, rows, panel, ahead, sums);
-    for r in 0..MR {
-        for v in 0..NV {
-            epilogue.finish(row + r, v, sums[r][v]);
+        match count {
+            6 => s.call(Tile::<S, E, 6, NV>::new(left, row, panel, ahead, &mut sums)),
+            5 => s.call(Tile::<S, E, 5, NV>::new(left, row, panel, ahead, &mut sums)),
+            4 => s.call(Tile::<S, E, 4, NV>::new(left, row, panel, ahead, &mut sums)),
+            3 => s.call(Tile::<S, E, 3, NV>::new(left, row, panel, ahead, &mut sums)),
+            2 => s.call(Tile::<S, E, 2, NV>::new(left, row, panel, ahead, &mut sums)),
+            1 => s.call(Tile::<S, E, 1, NV>::new(left, row, panel, ahead, &mut sums)),
+            rows => unreachable!("a tile of {rows} rows"),
         }
+        for r in 0..count {
+            epilogue.finish(row + r, sums[r]);
+        }
+        epilogue.end(row..row + count);
+        ahead.line = ahead.line.wrapping_add(depth * ahead.stride);
     }
 }
 
-/// `sums + rows · panel`. The accumulators are an array of their own: one that is shared with the epilogue is in memory
-/// where the epilogue's loops are too large to be unrolled, and each step would store it (`scripts/spills` looks).
-#[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
-fn accumulate<S: Simd, E: Element, const MR: usize, const NV: usize>(
-    s: S,
-    rows: [&[E::Word]; MR],
-    panel: &[E],
+/// What a tile fetches: a place for its first step, and the way to the next step's.
+#[derive(Clone, Copy)]
+struct Ahead<E> {
+    line: *const E,
+    stride: usize,
+}
+
+/// `sums += rows · panel`. A routine of its own: whatever the epilogue does, the registers are the accumulators'; and as
+/// it does not know how far apart the rows are, each has a register of its own, with nothing to be added up at each step.
+struct Tile<'a, S: Simd, E: Element, const MR: usize, const NV: usize> {
+    rows: [&'a [E::Word]; MR],
+    panel: &'a [E],
     ahead: Ahead<E>,
-    sums: [[E::Sum<S>; NV]; MR],
-) -> [[E::Sum<S>; NV]; MR] {
-    let width = NV * S::LANES;
-    let depth = panel.len() / width;
-    let parts = E::parts::<S>();
-    for r in 0..MR {
-        assert!(rows[r].len() >= depth * parts);
+    /// `MR` rows, and maybe more.
+    sums: &'a mut [[E::Sum<S>; NV]],
+}
+
+impl<'a, S: Simd, E: Element, const MR: usize, const NV: usize> Tile<'a, S, E, MR, NV> {
+    #[inline(always)]
+    fn new(
+        left: Rows<'a, E::Word>,
+        first: usize,
+        panel: &'a [E],
+        ahead: Ahead<E>,
+        sums: &'a mut [[E::Sum<S>; NV]],
+    ) -> Self {
+        let words = panel.len() / (NV * S::LANES) * E::parts::<S>();
+        let mut rows: [&[E::Word]; MR] = [&[]; MR];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = left.row(first + r, words);
+        }
+        Self { rows, panel, ahead, sums }
     }
-    let mut accumulators = sums;
-    for k in 0..depth {
-        // SAFETY: k < depth, and the panel has at least `depth · width` elements. Not `chunks_exact`: where its iterator
-        // is not inlined, neither are the accumulators in registers.
-        let weights = unsafe { panel.get_unchecked(k * width..(k + 1) * width) };
-        prefetch(ahead.line.wrapping_add(k * ahead.stride));
+
+    /// Step `k` of the depth.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
+    fn step(&self, s: S, k: usize, sums: &mut [[E::Sum<S>; NV]; MR]) {
+        let (width, parts) = (NV * S::LANES, E::parts::<S>());
+        prefetch(self.ahead.line.wrapping_add(k * self.ahead.stride));
+        // SAFETY: the panel has `depth · width` elements, and k < depth.
+        let weights = unsafe { self.panel.get_unchecked(k * width..(k + 1) * width) };
         for part in (0..parts).rev() {
             let mut w = [E::load(s, weights, part); NV];
             for v in 1..NV {
                 w[v] = E::load(s, &weights[v * S::LANES..], part);
             }
             for r in 0..MR {
-                // SAFETY: k < depth and part < parts, and each row has `depth · parts` words. A check that the compiler
+                // SAFETY: each row has `depth · parts` words, k < depth and part < parts. A check that the compiler
                 // fails to remove would spill every accumulator at each step.
-                let x = E::splat(s, unsafe { *rows[r].get_unchecked(k * parts + part) });
+                let x = E::splat(s, unsafe { *self.rows[r].get_unchecked(k * parts + part) });
                 for v in 0..NV {
-                    accumulators[r][v] = E::multiply_add(s, x, w[v], accumulators[r][v]);
+                    sums[r][v] = E::multiply_add(s, x, w[v], sums[r][v]);
                 }
             }
         }
     }
-    accumulators
+}
+
+impl<S: Simd, E: Element, const MR: usize, const NV: usize> Routine<S> for Tile<'_, S, E, MR, NV> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
+    fn run_at(self, s: S) {
+        let depth = self.panel.len() / (NV * S::LANES);
+        // Element by element: with copies of rows the compiler may leave the sums in memory (`scripts/spills` looks).
+        let mut sums = [[self.sums[0][0]; NV]; MR];
+        for r in 0..MR {
+            assert!(self.rows[r].len() >= depth * E::parts::<S>());
+            for v in 0..NV {
+                sums[r][v] = self.sums[r][v];
+            }
+        }
+        // Four steps in one where they are of one part: fewer instructions. Of more, they would want more registers.
+        let whole = if E::parts::<S>() == 1 { depth - depth % 4 } else { 0 };
+        for k in (0..whole).step_by(4) {
+            self.step(s, k, &mut sums);
+            self.step(s, k + 1, &mut sums);
+            self.step(s, k + 2, &mut sums);
+            self.step(s, k + 3, &mut sums);
+        }
+        for k in whole..depth {
+            self.step(s, k, &mut sums);
+        }
+        for r in 0..MR {
+            for v in 0..NV {
+                self.sums[r][v] = sums[r][v];
+            }
+        }
+    }
 }

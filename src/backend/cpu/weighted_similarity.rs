@@ -179,15 +179,19 @@ struct WeighViews<'a, S> {
 
 impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
     #[inline(always)]
-    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
-        self.s.splat(0.0)
+    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
+        [self.s.splat(0.0); NV]
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         let s = self.s;
-        let sums = &mut self.sums[vector * S::LANES..];
-        s.store(s.mul_add(s.splat(self.weights[row]), sum, s.load(sums)), sums);
+        let weight = s.splat(self.weights[row]);
+        let mut weighted: [S::F; NV] = s.load_row(self.sums);
+        for v in 0..NV {
+            weighted[v] = s.mul_add(weight, sums[v], weighted[v]);
+        }
+        s.store_row(weighted, self.sums);
     }
 }
 
@@ -252,12 +256,12 @@ struct Similarities<'a, S> {
 
 impl<S: Simd> Epilogue<S> for Similarities<'_, S> {
     #[inline(always)]
-    fn start(&mut self, _row: usize, _vector: usize) -> S::F {
-        self.s.splat(0.0)
+    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
+        [self.s.splat(0.0); NV]
     }
 
     #[inline(always)]
-    fn finish(&mut self, row: usize, vector: usize, sum: S::F) {
-        self.s.store(sum, &mut self.rows[row * self.stride + self.column + vector * S::LANES..]);
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
+        self.s.store_row(sums, &mut self.rows[row * self.stride + self.column..]);
     }
 }

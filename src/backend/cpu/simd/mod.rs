@@ -2,7 +2,7 @@
 //!
 //! A level's type ([`Avx2`], [`Avx512`]) is a proof that the processor has the instructions: it can only be made
 //! by asking the processor. That keeps the kernels free of `unsafe`: they are generic over [`Simd`] and run inside
-//! [`SimdLevel::dispatch`], whose target features let the operations inline.
+//! [`Simd::call`], whose target features let the operations inline.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -79,43 +79,22 @@ impl SimdLevel {
             Self::Portable => {}
             Self::Avx2 => {
                 if let Some(simd) = Avx2::detect() {
-                    // SAFETY: `simd` exists only where the processor has the features of `in_avx2`.
-                    return unsafe { in_avx2(simd, kernel) };
+                    return simd.call(kernel);
                 }
             }
             Self::Avx512 => {
                 if let Some(simd) = Avx512::detect() {
-                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512`.
-                    return unsafe { in_avx512(simd, kernel) };
+                    return simd.call(kernel);
                 }
             }
             Self::Avx512Bf16 => {
                 if let Some(simd) = Avx512Bf16::detect() {
-                    // SAFETY: `simd` exists only where the processor has the features of `in_avx512_bf16`.
-                    return unsafe { in_avx512_bf16(simd, kernel) };
+                    return simd.call(kernel);
                 }
             }
         }
-        kernel.run(Portable)
+        Portable.call(kernel)
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn in_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
-    kernel.run(simd)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-fn in_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
-    kernel.run(simd)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-fn in_avx512_bf16<K: Kernel>(simd: Avx512Bf16, kernel: K) -> K::Output {
-    kernel.run(simd)
 }
 
 /// Fetches the line of memory at an address into the second-level cache. Any address will do, for nothing is read.
@@ -149,10 +128,24 @@ pub(super) struct Tiling {
 }
 
 /// A piece of work that is written once for all levels. Everything below `run` must be `#[inline(always)]`:
-/// only what is inlined into [`SimdLevel::dispatch`]'s wrappers is compiled for the level.
+/// only what is inlined into [`Simd::call`] is compiled for the level.
 pub(super) trait Kernel {
     type Output;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A piece of work at one level: a [`Kernel`], or what has the level's vectors in it.
+pub(super) trait Routine<S> {
+    type Output;
+    fn run_at(self, simd: S) -> Self::Output;
+}
+
+impl<S: Simd, K: Kernel> Routine<S> for K {
+    type Output = K::Output;
+    #[inline(always)]
+    fn run_at(self, simd: S) -> K::Output {
+        self.run(simd)
+    }
 }
 
 /// Vectors of f32. Slices given to `load` and `store` hold at least `LANES` elements, or the call panics.
@@ -177,6 +170,9 @@ pub(super) trait Simd: Copy + Send + Sync {
     type I: Copy;
     /// How many multiply-adds the dot product of quads takes: 1 as an instruction, else 2.
     const QUAD_PARTS: usize;
+
+    /// Runs a routine as a function of its own, compiled for the level.
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32]) -> Self::F;
@@ -247,23 +243,33 @@ pub(super) trait Simd: Copy + Send + Sync {
         to.copy_from_slice(&whole[..to.len()]);
     }
 
-    /// Vector `vector` of a row, with zeros beyond the row's end.
+    /// A row's first `NV` vectors, with zeros beyond the row's end.
     #[inline(always)]
-    fn load_vector(self, row: &[f32], vector: usize) -> Self::F {
-        let first = row.len().min(vector * Self::LANES);
-        match row.get(first..first + Self::LANES) {
-            Some(whole) => self.load(whole),
-            None => self.load_head(&row[first..], 0.0),
+    fn load_row<const NV: usize>(self, row: &[f32]) -> [Self::F; NV] {
+        let mut vectors = [self.splat(0.0); NV];
+        if let Some(whole) = row.get(..NV * Self::LANES) {
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = self.load(&whole[v * Self::LANES..]);
+            }
+            return vectors;
         }
+        for (vector, part) in vectors.iter_mut().zip(row.chunks(Self::LANES)) {
+            *vector = self.load_head(part, 0.0);
+        }
+        vectors
     }
 
-    /// Stores vector `vector` of a row, as far as the row goes.
+    /// Stores vectors to the row's first elements, as far as it goes.
     #[inline(always)]
-    fn store_vector(self, x: Self::F, row: &mut [f32], vector: usize) {
-        let first = row.len().min(vector * Self::LANES);
-        match row.get_mut(first..first + Self::LANES) {
-            Some(whole) => self.store(x, whole),
-            None => self.store_head(x, &mut row[first..]),
+    fn store_row<const NV: usize>(self, vectors: [Self::F; NV], row: &mut [f32]) {
+        if let Some(whole) = row.get_mut(..NV * Self::LANES) {
+            for (v, &vector) in vectors.iter().enumerate() {
+                self.store(vector, &mut whole[v * Self::LANES..]);
+            }
+            return;
+        }
+        for (&vector, part) in vectors.iter().zip(row.chunks_mut(Self::LANES)) {
+            self.store_head(vector, part);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Eight lanes without intrinsics, which the compiler maps to what the target has.
 
-use super::Simd;
+use super::{Routine, Simd};
 use crate::backend::PRECISION_BITS;
 use crate::backend::cpu::crop_resize::DIGIT_BITS;
 use crate::backend::cpu::rounded::{Pair, Quad};
@@ -27,6 +27,11 @@ impl Simd for Portable {
     const PAIR_PARTS: usize = 2;
     type I = [i32; 8];
     const QUAD_PARTS: usize = 2;
+
+    #[inline(never)]
+    fn call<R: Routine<Self>>(self, routine: R) -> R::Output {
+        routine.run_at(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 8] {

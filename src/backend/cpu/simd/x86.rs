@@ -1,6 +1,6 @@
 //! The levels of x86-64. A level's type can only be made where the processor has the level.
 
-use super::Simd;
+use super::{Routine, Simd};
 use crate::backend::PRECISION_BITS;
 use crate::backend::cpu::crop_resize::DIGIT_BITS;
 use crate::backend::cpu::rounded::{Pair, Quad};
@@ -55,6 +55,22 @@ macro_rules! below {
     )+};
 }
 
+/// [`Simd::call`] for a level's type and features.
+macro_rules! call {
+    ($level:ty, $features:literal) => {
+        #[inline(always)]
+        fn call<R: Routine<Self>>(self, routine: R) -> R::Output {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn with_features<R: Routine<$level>>(simd: $level, routine: R) -> R::Output {
+                routine.run_at(simd)
+            }
+            // SAFETY: `self` exists only where the processor has the features.
+            unsafe { with_features(self, routine) }
+        }
+    };
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -65,6 +81,8 @@ impl Simd for Avx2 {
     const PAIR_PARTS: usize = 2;
     type I = __m256i;
     const QUAD_PARTS: usize = 2;
+
+    call!(Avx2, "avx2,fma,f16c");
 
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
@@ -174,6 +192,8 @@ impl Simd for Avx512 {
     type I = __m512i;
     const QUAD_PARTS: usize = 2;
 
+    call!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
+
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
@@ -241,6 +261,8 @@ impl Simd for Avx512Bf16 {
     const PAIR_PARTS: usize = 1;
     type I = __m512i;
     const QUAD_PARTS: usize = 1;
+
+    call!(Avx512Bf16, "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
 
     operations! {
         load_pairs(from: &[Pair], _part: usize) -> __m512bh =
