@@ -120,11 +120,6 @@ struct Scores<'a, S> {
 
 impl<S: Simd> Epilogue<S> for Scores<'_, S> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
-        [self.s.splat(0.0); NV]
-    }
-
-    #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         self.s.store_row(sums, &mut self.scores[row * self.padded + self.column..]);
     }
@@ -141,11 +136,6 @@ struct Output<'a, 'b, S> {
 }
 
 impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
-    #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
-        [self.s.splat(0.0); NV]
-    }
-
     #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, mut sums: [S::F; NV]) {
         let s = self.s;

@@ -324,8 +324,7 @@ struct Scaled<'a, S, I> {
 
 impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize) -> [S::I; NV] {
-        let mut sums = [self.s.splat_i32(0); NV];
+    fn start<const NV: usize>(&mut self, _row: usize, mut sums: [S::I; NV]) -> [S::I; NV] {
         for (v, sum) in sums.iter_mut().enumerate() {
             *sum = self.s.load_i32(&self.corrections[v * S::LANES..]);
         }
@@ -336,7 +335,7 @@ impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I>
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::I; NV]) {
         let s = self.s;
         let row_unit = s.splat(self.row_units[row]);
-        let mut scaled: [S::F; NV] = self.epilogue.start(row);
+        let mut scaled: [S::F; NV] = self.epilogue.start(row, [s.splat(0.0); NV]);
         for v in 0..NV {
             let unit = s.mul(row_unit, s.load(&self.units[v * S::LANES..]));
             scaled[v] = s.mul_add(s.to_float(sums[v]), unit, scaled[v]);
@@ -372,11 +371,11 @@ impl<S: Simd> Sink<'_, '_, S> {
 
 impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, row: usize) -> [S::F; NV] {
+    fn start<const NV: usize>(&mut self, row: usize, zero: [S::F; NV]) -> [S::F; NV] {
         let s = self.s;
         let mut sums = match self.bias {
             Some(bias) => s.load_row(bias),
-            None => [s.splat(0.0); NV],
+            None => zero,
         };
         if self.resume {
             let before: [S::F; NV] = s.load_row(self.elements(row));

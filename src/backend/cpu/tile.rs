@@ -13,8 +13,11 @@ use std::ops::Range;
 
 /// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
-    /// A row's first values.
-    fn start<const NV: usize>(&mut self, row: usize) -> [T; NV];
+    /// A row's first values: `zero`, unless it has others.
+    #[inline(always)]
+    fn start<const NV: usize>(&mut self, _row: usize, zero: [T; NV]) -> [T; NV] {
+        zero
+    }
     /// Takes a row's finished sums.
     fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
     /// Comes after a tile's last sum.
@@ -51,12 +54,13 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
     let depth = panel.len() / (NV * S::LANES);
     let steps = left.count.div_ceil(S::TILE_ROWS) * depth;
     let mut ahead = Ahead { line: next.as_ptr(), stride: next.len().div_ceil(steps.max(1)) };
-    let mut sums = [[E::zero(s); NV]; 6];
+    let zero = [E::zero(s); NV];
+    let mut sums = [zero; 6];
     for row in (0..left.count).step_by(S::TILE_ROWS) {
         let count = S::TILE_ROWS.min(left.count - row);
         // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
         for r in 0..count {
-            sums[r] = epilogue.start(row + r);
+            sums[r] = epilogue.start(row + r, zero);
         }
         match count {
             6 => s.call(Tile::<S, E, 6, NV>::new(left, row, panel, ahead, &mut sums)),
@@ -141,7 +145,6 @@ impl<S: Simd, E: Element, const MR: usize, const NV: usize> Routine<S> for Tile<
     #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
     fn run_at(self, s: S) {
         let depth = self.panel.len() / (NV * S::LANES);
-        // Element by element: with copies of rows the compiler may leave the sums in memory (`scripts/spills` looks).
         let mut sums = [[self.sums[0][0]; NV]; MR];
         for r in 0..MR {
             assert!(self.rows[r].len() >= depth * E::parts::<S>());

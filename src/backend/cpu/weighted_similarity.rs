@@ -179,11 +179,6 @@ struct WeighViews<'a, S> {
 
 impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
-        [self.s.splat(0.0); NV]
-    }
-
-    #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         let s = self.s;
         let weight = s.splat(self.weights[row]);
@@ -255,11 +250,6 @@ struct Similarities<'a, S> {
 }
 
 impl<S: Simd> Epilogue<S> for Similarities<'_, S> {
-    #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize) -> [S::F; NV] {
-        [self.s.splat(0.0); NV]
-    }
-
     #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         self.s.store_row(sums, &mut self.rows[row * self.stride + self.column..]);
