@@ -1,12 +1,13 @@
 //! `crop_resize`: cut, resample, normalise and patchify.
 //!
-//! The horizontal pass works on bands of 16 rows, transposed so that 16 rows lie side by side: every pair of taps is then
-//! one pair of weights times 16 pairs of neighbouring pixels, without a shuffle. Its bytes are transposed back, and the
-//! vertical pass weighs pairs of rows. A weight of 22 bits is two digits, each a 16-bit integer, and the products of a
-//! pair are summed by one instruction. Integer sums, so every level gives the same bytes as Pillow.
+//! Both passes weigh pairs: a weight of 22 bits is two digits, each a 16-bit integer, and the products of a pair are summed
+//! by one instruction. The horizontal pass works on bands of 16 rows, transposed so that 16 rows lie side by side: every pair
+//! of taps is then one pair of weights times 16 pairs of neighbouring pixels, without a shuffle. Its bytes are transposed
+//! back, each beside the one below it, as the vertical pass weighs them. Integer sums, so every level gives the same bytes as
+//! Pillow.
 
 use super::Cpu;
-use super::simd::{Kernel, Simd};
+use super::simd::{Kernel, Simd, prefetch};
 use crate::backend::{CropOutput, CropPlan, CropView, HostTensor, PRECISION_BITS, PatchLayout, Rgb, Taps, contract};
 use crate::error::Result;
 use rayon::prelude::*;
@@ -18,6 +19,8 @@ const BAND: usize = 16;
 const BLOCK: usize = 2 * BAND;
 /// Bits of a weight's lower digit. Both fit 16 bits, for weights stay below 2²⁷.
 pub(super) const DIGIT_BITS: u32 = 12;
+/// Pairs of pixels of a row that are transposed together, of rows whose bounds are looked at once.
+const CHUNK: usize = 8;
 /// What rounds: half of one, as Pillow adds it.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
@@ -63,51 +66,52 @@ struct Scratch {
     pairs: Vec<[[i32; BAND]; 3]>,
     /// The band after the horizontal pass, still transposed: 16 rows for each byte column.
     resampled: Vec<[u8; BAND]>,
-    /// All rows after the horizontal pass, each padded to whole blocks.
+    /// All rows after the horizontal pass, in pairs: each byte beside the one below it. A row is padded to whole blocks.
     middle: Vec<u8>,
-    /// One row of the view.
-    row: Vec<u8>,
+    /// The view's rows, as padded.
+    view: Vec<u8>,
 }
 
-/// Taps as pairs of weights, each pair as its upper and its lower digits: words of two 16-bit integers.
+/// Taps as pairs of weights, each pair as its upper and its lower digits: words of two 16-bit integers. Pairs begin at even
+/// inputs, and all outputs have equally many, so that the processor foresees where their loops end; a weight that a pair
+/// lacks is 0.
 #[derive(Default)]
 struct Digits {
-    /// Of each output: its first input within the span, and where its pairs begin.
-    outputs: Vec<(usize, usize)>,
+    /// Of each output: its first pair of inputs within the span.
+    firsts: Vec<usize>,
     pairs: Vec<[i32; 2]>,
+    /// Pairs of an output.
+    each: usize,
 }
 
 impl Digits {
-    /// With `aligned`, each output begins at an even input; a weight that a pair lacks is 0.
-    fn set(&mut self, taps: &Taps, aligned: bool) {
+    fn set(&mut self, taps: &Taps) {
         let word = |first: i32, second: i32| bytemuck::cast([first as i16, second as i16]);
         let lower = |weight: i32| weight & ((1 << DIGIT_BITS) - 1);
-        let span = taps.span();
-        self.outputs.clear();
+        let from = taps.span().start;
+        let outputs = (0..taps.len()).map(|i| taps.get(i)).map(|(start, weights)| (start - from, weights));
+        let pairs = outputs.clone().map(|(first, weights)| (first % 2 + weights.len()).div_ceil(2));
+        self.each = pairs.max().unwrap_or(0);
+        self.firsts.clear();
         self.pairs.clear();
-        for i in 0..taps.len() {
-            let (start, weights) = taps.get(i);
-            let first = start - span.start;
-            let skipped = if aligned { first % 2 } else { 0 };
-            self.outputs.push((first - skipped, self.pairs.len()));
-            let at = |j: usize| j.checked_sub(skipped).and_then(|j| weights.get(j)).copied().unwrap_or(0);
-            for j in (0..skipped + weights.len()).step_by(2) {
-                let (a, b) = (at(j), at(j + 1));
+        for (first, weights) in outputs {
+            self.firsts.push(first / 2);
+            let at = |j: usize| j.checked_sub(first % 2).and_then(|j| weights.get(j)).copied().unwrap_or(0);
+            for p in 0..self.each {
+                let (a, b) = (at(2 * p), at(2 * p + 1));
                 self.pairs.push([word(a >> DIGIT_BITS, b >> DIGIT_BITS), word(lower(a), lower(b))]);
             }
         }
     }
 
-    /// Output `i`'s first input, and its pairs.
+    /// Output `i`'s first pair of inputs, and its weights.
     #[inline(always)]
     fn get(&self, i: usize) -> (usize, &[[i32; 2]]) {
-        let (first, from) = self.outputs[i];
-        let to = self.outputs.get(i + 1).map_or(self.pairs.len(), |&(_, to)| to);
-        (first, &self.pairs[from..to])
+        (self.firsts[i], &self.pairs[i * self.each..][..self.each])
     }
 }
 
-/// Where one view's rows go.
+/// Where one view goes.
 enum Store<'a> {
     /// `[S, S, 3]`
     Bytes(&'a mut [u8]),
@@ -128,37 +132,46 @@ impl Kernel for OneView<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { picture, plan, view, mut store, scratch } = self;
+        let Self { picture, plan, view, store, scratch } = self;
         let size = plan.size() as usize;
         let stride = (size * 3).next_multiple_of(BLOCK);
         let (horizontal, vertical) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
-        scratch.horizontal.set(horizontal, true);
-        scratch.vertical.set(vertical, false);
+        scratch.horizontal.set(horizontal);
+        scratch.vertical.set(vertical);
         horizontal_pass(s, picture, view, horizontal.span(), vertical.span(), stride, scratch);
-        let Scratch { vertical, middle, row, .. } = scratch;
-        row.resize(stride, 0);
-        for y in 0..size {
-            let (first, pairs) = vertical.get(y);
-            weigh_rows(s, &middle[first * stride..], stride, pairs, row);
-            store.row(size, y, &row[..size * 3]);
+        let Scratch { vertical, middle, view, .. } = scratch;
+        view.resize(size * stride, 0);
+        for (y, row) in view.chunks_exact_mut(stride).enumerate() {
+            let (first, weights) = vertical.get(y);
+            weigh_rows(s, &middle[2 * first * stride..], weights, row);
         }
+        store.view(size, view, stride);
     }
 }
 
 impl Store<'_> {
-    /// Stores row `y` of a view of `size × size`.
+    /// Stores a view of `size × size`, whose rows lie `stride` apart.
     #[inline(always)]
-    fn row(&mut self, size: usize, y: usize, row: &[u8]) {
+    fn view(self, size: usize, view: &[u8], stride: usize) {
         match self {
-            Self::Bytes(out) => out[y * row.len()..][..row.len()].copy_from_slice(row),
+            Self::Bytes(out) => {
+                for (out, row) in out.chunks_exact_mut(size * 3).zip(view.chunks_exact(stride)) {
+                    out.copy_from_slice(&row[..size * 3]);
+                }
+            }
+            // Patch by patch, so that `out` is written from its beginning to its end.
             Self::Patches { layout, out } => {
                 let patch = layout.patch() as usize;
-                let first = (y / patch) * (size / patch) * 3 * patch * patch + (y % patch) * patch;
-                for (block, pixels) in row.chunks_exact(patch * 3).enumerate() {
+                let across = size / patch;
+                for (i, out) in out.chunks_exact_mut(3 * patch * patch).enumerate() {
+                    let corner = i / across * patch * stride + i % across * patch * 3;
                     for (c, table) in layout.table().iter().enumerate() {
-                        let out = &mut out[first + (block * 3 + c) * patch * patch..][..patch];
-                        for (out, pixel) in out.iter_mut().zip(pixels.chunks_exact(3)) {
-                            *out = table[usize::from(pixel[c])];
+                        for y in 0..patch {
+                            let pixels = &view[corner + y * stride..][..patch * 3];
+                            let out = &mut out[(c * patch + y) * patch..][..patch];
+                            for (out, pixel) in out.iter_mut().zip(pixels.as_chunks::<3>().0) {
+                                *out = table[usize::from(pixel[c])];
+                            }
                         }
                     }
                 }
@@ -178,9 +191,11 @@ fn horizontal_pass<S: Simd>(
     stride: usize,
     scratch: &mut Scratch,
 ) {
-    let Scratch { horizontal, pairs, resampled, middle, .. } = scratch;
-    // One row more, for the second of a last pair.
-    middle.resize((rows.len().next_multiple_of(BAND) + 1) * stride, 0);
+    let Scratch { horizontal, vertical, pairs, resampled, middle, .. } = scratch;
+    // Beyond the last there is room for the pairs that weigh nothing.
+    middle.resize((rows.len().next_multiple_of(BAND) + 2 * vertical.each) * stride, 0);
+    let chunks = columns.len().div_ceil(2 * CHUNK);
+    pairs.resize(chunks * CHUNK + horizontal.each, [[0; BAND]; 3]);
     resampled.resize(stride, [0; BAND]);
     for first in (0..rows.len()).step_by(BAND) {
         // Rows beyond the last repeat it; their results are not read.
@@ -188,50 +203,50 @@ fn horizontal_pass<S: Simd>(
             let y = view.y as usize + rows.start + (first + i).min(rows.len() - 1);
             picture.span(view.x + columns.start as u32, y as u32, columns.len() as u32)
         };
-        pair_pixels(s, row, columns.len() * 3, pairs);
-        for x in 0..horizontal.outputs.len() {
+        let next = BAND * picture.width() as usize * 3;
+        pair_pixels(s, row, columns.len() * 3, next, &mut pairs.as_chunks_mut().0[..chunks]);
+        for x in 0..horizontal.firsts.len() {
             let (first, weights) = horizontal.get(x);
-            weigh_pixels(s, &pairs[first / 2..], weights, &mut resampled[x * 3..x * 3 + 3]);
+            weigh_pixels(s, &pairs[first..], weights, &mut resampled[x * 3..x * 3 + 3]);
         }
         transpose_out(s, resampled, &mut middle[first * stride..][..BAND * stride], stride);
     }
 }
 
-/// Transposes 16 rows of `length` bytes, each pixel of even column beside its right neighbour, as 16-bit integers.
+/// Transposes 16 rows of `length` bytes, each pixel of even column beside its right neighbour, as 16-bit integers. The rows
+/// that lie `next` bytes on are fetched meanwhile.
 #[inline(always)]
-fn pair_pixels<'a, S: Simd>(s: S, row: impl Fn(usize) -> &'a [u8], length: usize, pairs: &mut Vec<[[i32; BAND]; 3]>) {
-    /// Bytes of a row that are whole pairs and whole squares.
-    const CHUNK: usize = 48;
-    pairs.resize(length.div_ceil(6), [[0; BAND]; 3]);
+fn pair_pixels<'a, S: Simd>(
+    s: S,
+    row: impl Fn(usize) -> &'a [u8],
+    length: usize,
+    next: usize,
+    pairs: &mut [[[[i32; BAND]; 3]; CHUNK]],
+) {
+    /// Bytes of two pairs, and how many are read for them.
+    const STEP: usize = 12;
+    const READ: usize = 16;
     let mut rows: [&[u8]; BAND] = [&[]; BAND];
     for (i, to) in rows.iter_mut().enumerate() {
         *to = &row(i)[..length];
     }
-    let mut last = [[0; CHUNK]; BAND];
-    let mut columns = [[0; BAND]; CHUNK];
-    for (chunk, pairs) in pairs.chunks_mut(CHUNK / 6).enumerate() {
-        let mut parts = [&[0; CHUNK]; BAND];
+    let mut last = [[0; CHUNK * 6 + READ - STEP]; BAND];
+    for (chunk, pairs) in pairs.iter_mut().enumerate() {
+        let mut parts = [&[0; CHUNK * 6 + READ - STEP]; BAND];
         for ((part, last), row) in parts.iter_mut().zip(&mut last).zip(rows) {
-            let rest = &row[chunk * CHUNK..];
+            let rest = &row[chunk * CHUNK * 6..];
+            prefetch(rest.as_ptr().wrapping_add(next));
             *part = rest.first_chunk().unwrap_or_else(|| {
                 last[..rest.len()].copy_from_slice(rest);
                 last
             });
         }
-        for square in 0..CHUNK / BAND {
-            let mut bytes = [&[0; BAND]; BAND];
+        for (step, pairs) in pairs.as_chunks_mut().0.iter_mut().enumerate() {
+            let mut bytes = [&[0; READ]; BAND];
             for (to, part) in bytes.iter_mut().zip(parts) {
-                *to = &part.as_chunks().0[square];
+                *to = part[step * STEP..].first_chunk().unwrap_or(to);
             }
-            columns.as_chunks_mut().0[square] = s.transpose_bytes(bytes);
-        }
-        for (pair, pixels) in pairs.iter_mut().zip(columns.as_chunks::<6>().0) {
-            for c in 0..3 {
-                for lane in (0..BAND).step_by(S::LANES) {
-                    let words = s.interleave_bytes(&pixels[c][lane..], &pixels[c + 3][lane..]);
-                    s.store_i32(words, &mut pair[c][lane..]);
-                }
-            }
+            s.pair_pixels(bytes, pairs);
         }
     }
 }
@@ -258,24 +273,22 @@ fn weigh_pixels<S: Simd>(s: S, pixels: &[[[i32; BAND]; 3]], weights: &[[i32; 2]]
     }
 }
 
-/// The same for each column of rows that lie `stride` apart.
+/// The same for each column of pairs of rows.
 #[inline(always)]
-fn weigh_rows<S: Simd>(s: S, rows: &[u8], stride: usize, weights: &[[i32; 2]], out: &mut [u8]) {
-    let rows = &rows[..2 * weights.len() * stride];
-    for (block, out) in out[..stride].as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+fn weigh_rows<S: Simd>(s: S, rows: &[u8], weights: &[[i32; 2]], out: &mut [u8]) {
+    let stride = 2 * out.len();
+    let rows = &rows[..weights.len() * stride];
+    for (block, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
         let mut high = [[s.splat_i32(0); 2]; 2];
         let mut low = [[s.splat_i32(HALF); 2]; 2];
         for (p, digits) in weights.iter().enumerate() {
             let (upper, lower) = (s.splat_i32(digits[0]), s.splat_i32(digits[1]));
             for h in 0..2 {
                 for v in 0..BAND / S::LANES {
-                    let at = 2 * p * stride + (2 * block + h) * BAND + v * S::LANES;
-                    // SAFETY: p < weights.len(), and the blocks divide a row: both vectors end within their rows, which
-                    // `rows` was cut to. A check here would spill the sums.
-                    let (a, b) = unsafe {
-                        (rows.get_unchecked(at..at + S::LANES), rows.get_unchecked(at + stride..at + stride + S::LANES))
-                    };
-                    let words = s.interleave_bytes(a, b);
+                    let at = p * stride + 2 * ((2 * block + h) * BAND + v * S::LANES);
+                    // SAFETY: p < weights.len(), and the blocks divide a row: the vector ends within its pair of rows,
+                    // which `rows` was cut to. A check here would spill the sums.
+                    let words = s.load_bytes(unsafe { rows.get_unchecked(at..at + 2 * S::LANES) });
                     high[h][v] = s.dot_words(words, upper, high[h][v]);
                     low[h][v] = s.dot_words(words, lower, low[h][v]);
                 }
@@ -287,16 +300,12 @@ fn weigh_rows<S: Simd>(s: S, rows: &[u8], stride: usize, weights: &[[i32; 2]], o
     }
 }
 
-/// Transposes columns of 16 back into 16 rows that lie `stride` apart; `stride` is a multiple of 16.
+/// Transposes columns of 16 back into 16 rows, in pairs; a row takes `stride` bytes, a multiple of 16.
 #[inline(always)]
 fn transpose_out<S: Simd>(s: S, columns: &[[u8; BAND]], out: &mut [u8], stride: usize) {
     for (block, columns) in columns.as_chunks::<BAND>().0.iter().enumerate() {
-        let mut square = [&[0; BAND]; BAND];
-        for (to, column) in square.iter_mut().zip(columns) {
-            *to = column;
-        }
-        for (i, row) in s.transpose_bytes(square).iter().enumerate() {
-            out[i * stride + block * BAND..][..BAND].copy_from_slice(row);
+        for (i, rows) in s.pair_rows(columns).iter().enumerate() {
+            out[2 * (i * stride + block * BAND)..][..2 * BAND].copy_from_slice(rows);
         }
     }
 }

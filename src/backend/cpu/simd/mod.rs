@@ -183,9 +183,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
     fn splat_i32(self, x: i32) -> Self::I;
     fn load_i32(self, from: &[i32]) -> Self::I;
-    fn store_i32(self, x: Self::I, to: &mut [i32]);
-    /// `LANES` bytes of `a` and of `b` as words of two 16-bit integers: `aᵢ`, then `bᵢ`.
-    fn interleave_bytes(self, a: &[u8], b: &[u8]) -> Self::I;
+    /// `2 · LANES` bytes as words of two 16-bit integers.
+    fn load_bytes(self, from: &[u8]) -> Self::I;
     /// `a·b + c` of words of two signed 16-bit integers.
     fn dot_words(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I;
     /// Stores 16 of `(high · 2¹² + low) >> 22` as bytes, clamped: sums of digits of `crop_resize`, in as many vectors as
@@ -218,10 +217,23 @@ pub(super) trait Simd: Copy + Send + Sync {
         std::array::from_fn(|i| rows.map(|row| row[i]))
     }
 
-    /// Rows to columns.
+    /// Two pairs of pixels from each of 16 rows: for a pair and a channel, the rows' words of two 16-bit integers, the left
+    /// pixel's, then the right one's. A row's last four bytes are not looked at.
     #[inline(always)]
-    fn transpose_bytes(self, rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16] {
-        std::array::from_fn(|i| rows.map(|row| row[i]))
+    fn pair_pixels(self, rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]) {
+        for (pair, to) in to.iter_mut().enumerate() {
+            for (c, to) in to.iter_mut().enumerate() {
+                for (word, row) in to.iter_mut().zip(rows) {
+                    *word = bytemuck::cast([row[6 * pair + c], row[6 * pair + 3 + c]].map(i16::from));
+                }
+            }
+        }
+    }
+
+    /// Columns of 16 rows as 8 pairs of rows: of each column a byte and the one below it.
+    #[inline(always)]
+    fn pair_rows(self, columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8] {
+        std::array::from_fn(|pair| std::array::from_fn(|i| columns[i / 2][2 * pair + i % 2]))
     }
 
     /// The first elements of a vector; the others are `fill`.

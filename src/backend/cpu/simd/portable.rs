@@ -76,13 +76,9 @@ impl Simd for Portable {
         [x; 8]
     }
     #[inline(always)]
-    fn store_i32(self, x: [i32; 8], to: &mut [i32]) {
-        *to.first_chunk_mut().expect("8 elements") = x;
-    }
-    #[inline(always)]
-    fn interleave_bytes(self, a: &[u8], b: &[u8]) -> [i32; 8] {
-        let (a, b): (&[u8; 8], &[u8; 8]) = (a.first_chunk().expect("8 bytes"), b.first_chunk().expect("8 bytes"));
-        std::array::from_fn(|i| bytemuck::cast([u16::from(a[i]), u16::from(b[i])]))
+    fn load_bytes(self, from: &[u8]) -> [i32; 8] {
+        let bytes: &[u8; 16] = from.first_chunk().expect("16 bytes");
+        std::array::from_fn(|i| bytemuck::cast([u16::from(bytes[2 * i]), u16::from(bytes[2 * i + 1])]))
     }
     #[inline(always)]
     fn dot_words(self, a: [i32; 8], b: [i32; 8], c: [i32; 8]) -> [i32; 8] {

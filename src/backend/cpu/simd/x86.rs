@@ -71,6 +71,22 @@ macro_rules! call {
     };
 }
 
+/// The 16-bit elements of 8 vectors to columns, in each half.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose_words(mut words: [__m256i; 8]) -> [__m256i; 8] {
+    // Vector i beside vector i + 4, three times.
+    for _ in 0..3 {
+        let mut next = words;
+        for i in 0..4 {
+            next[2 * i] = _mm256_unpacklo_epi16(words[i], words[i + 4]);
+            next[2 * i + 1] = _mm256_unpackhi_epi16(words[i], words[i + 4]);
+        }
+        words = next;
+    }
+    words
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -96,11 +112,7 @@ impl Simd for Avx2 {
         dot_pairs(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         splat_i32(x: i32) -> __m256i = _mm256_set1_epi32(x);
         load_i32(from: &[i32]) -> __m256i = _mm256_loadu_si256(from[..8].as_ptr().cast());
-        store_i32(x: __m256i, to: &mut [i32]) = _mm256_storeu_si256(to[..8].as_mut_ptr().cast(), x);
-        interleave_bytes(a: &[u8], b: &[u8]) -> __m256i = {
-            let (a, b) = (_mm_loadl_epi64(a[..8].as_ptr().cast()), _mm_loadl_epi64(b[..8].as_ptr().cast()));
-            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b))
-        };
+        load_bytes(from: &[u8]) -> __m256i = _mm256_cvtepu8_epi16(_mm_loadu_si128(from[..16].as_ptr().cast()));
         dot_words(a: __m256i, b: __m256i, c: __m256i) -> __m256i = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
         store_clipped(high: [__m256i; 2], low: [__m256i; 2], to: &mut [u8; 16]) = {
             let mut wide = low;
@@ -127,25 +139,36 @@ impl Simd for Avx2 {
         round(x: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         exp2_integer(n: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
             _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127))));
-        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16] = {
-            let mut block = [_mm_setzero_si128(); 16];
-            for i in 0..16 {
-                block[i] = _mm_loadu_si128(rows[i].as_ptr().cast());
+        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]) = {
+            // A channel of a pixel beside that of its right neighbour.
+            let order = _mm256_broadcastsi128_si256(
+                _mm_setr_epi8(0, 3, 1, 4, 2, 5, -1, -1, 6, 9, 7, 10, 8, 11, -1, -1));
+            let mut words = [_mm256_setzero_si256(); 8];
+            for (i, words) in words.iter_mut().enumerate() {
+                // The rows of the halves are chosen so that widening, which works on halves, puts all 16 in order.
+                let row = i + i / 4 * 4;
+                let both = _mm256_loadu2_m128i(rows[row + 4].as_ptr().cast(), rows[row].as_ptr().cast());
+                *words = _mm256_shuffle_epi8(both, order);
             }
-            // Row i beside row i + 8, four times.
-            for _ in 0..4 {
-                let mut next = block;
-                for i in 0..8 {
-                    next[2 * i] = _mm_unpacklo_epi8(block[i], block[i + 8]);
-                    next[2 * i + 1] = _mm_unpackhi_epi8(block[i], block[i + 8]);
+            let (words, zero) = (transpose_words(words), _mm256_setzero_si256());
+            for pair in 0..2 {
+                for c in 0..3 {
+                    let (words, to) = (words[4 * pair + c], to[pair][c].as_mut_ptr().cast::<__m256i>());
+                    _mm256_storeu_si256(to, _mm256_unpacklo_epi8(words, zero));
+                    _mm256_storeu_si256(to.add(1), _mm256_unpackhi_epi8(words, zero));
                 }
-                block = next;
             }
-            let mut columns = [[0; 16]; 16];
-            for i in 0..16 {
-                _mm_storeu_si128(columns[i].as_mut_ptr().cast(), block[i]);
+        };
+        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8] = {
+            let mut words = [_mm256_setzero_si256(); 8];
+            for (i, words) in words.iter_mut().enumerate() {
+                *words = _mm256_loadu2_m128i(columns[i + 8].as_ptr().cast(), columns[i].as_ptr().cast());
             }
-            columns
+            let mut rows = [[0; 32]; 8];
+            for (to, words) in rows.iter_mut().zip(transpose_words(words)) {
+                _mm256_storeu_si256(to.as_mut_ptr().cast(), words);
+            }
+            rows
         };
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] = {
             let (a, b) = (_mm256_loadu_ps(rows[0].as_ptr()), _mm256_loadu_ps(rows[1].as_ptr()));
@@ -206,11 +229,7 @@ impl Simd for Avx512 {
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         splat_i32(x: i32) -> __m512i = _mm512_set1_epi32(x);
         load_i32(from: &[i32]) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
-        store_i32(x: __m512i, to: &mut [i32]) = _mm512_storeu_si512(to[..16].as_mut_ptr().cast(), x);
-        interleave_bytes(a: &[u8], b: &[u8]) -> __m512i = {
-            let (a, b) = (_mm_loadu_si128(a[..16].as_ptr().cast()), _mm_loadu_si128(b[..16].as_ptr().cast()));
-            _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)))
-        };
+        load_bytes(from: &[u8]) -> __m512i = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from[..32].as_ptr().cast()));
         dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
         store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]) = {
             let sum = _mm512_add_epi32(_mm512_slli_epi32::<{ DIGIT_BITS }>(high[0]), low[0]);
@@ -235,7 +254,8 @@ impl Simd for Avx512 {
     }
 
     below! {
-        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16];
+        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
+        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
@@ -290,11 +310,11 @@ impl Simd for Avx512Bf16 {
         exp2_integer(n: __m512) -> __m512;
         splat_i32(x: i32) -> __m512i;
         load_i32(from: &[i32]) -> __m512i;
-        store_i32(x: __m512i, to: &mut [i32]);
-        interleave_bytes(a: &[u8], b: &[u8]) -> __m512i;
+        load_bytes(from: &[u8]) -> __m512i;
         store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
         to_float(x: __m512i) -> __m512;
-        transpose_bytes(rows: [&[u8; 16]; 16]) -> [[u8; 16]; 16];
+        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
+        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
         transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
