@@ -7,7 +7,7 @@
 //! Pillow.
 
 use super::Cpu;
-use super::simd::{Kernel, Simd, prefetch};
+use super::simd::{Kernel, Simd};
 use crate::backend::{CropOutput, CropPlan, CropView, HostTensor, PRECISION_BITS, PatchLayout, Rgb, Taps, contract};
 use crate::error::Result;
 use rayon::prelude::*;
@@ -203,8 +203,7 @@ fn horizontal_pass<S: Simd>(
             let y = view.y as usize + rows.start + (first + i).min(rows.len() - 1);
             picture.span(view.x + columns.start as u32, y as u32, columns.len() as u32)
         };
-        let next = BAND * picture.width() as usize * 3;
-        pair_pixels(s, row, columns.len() * 3, next, &mut pairs.as_chunks_mut().0[..chunks]);
+        pair_pixels(s, row, columns.len() * 3, &mut pairs.as_chunks_mut().0[..chunks]);
         for x in 0..horizontal.firsts.len() {
             let (first, weights) = horizontal.get(x);
             weigh_pixels(s, &pairs[first..], weights, &mut resampled[x * 3..x * 3 + 3]);
@@ -213,14 +212,12 @@ fn horizontal_pass<S: Simd>(
     }
 }
 
-/// Transposes 16 rows of `length` bytes, each pixel of even column beside its right neighbour, as 16-bit integers. The rows
-/// that lie `next` bytes on are fetched meanwhile.
+/// Transposes 16 rows of `length` bytes, each pixel of even column beside its right neighbour, as 16-bit integers.
 #[inline(always)]
 fn pair_pixels<'a, S: Simd>(
     s: S,
     row: impl Fn(usize) -> &'a [u8],
     length: usize,
-    next: usize,
     pairs: &mut [[[[i32; BAND]; 3]; CHUNK]],
 ) {
     /// Bytes of two pairs, and how many are read for them.
@@ -235,7 +232,6 @@ fn pair_pixels<'a, S: Simd>(
         let mut parts = [&[0; CHUNK * 6 + READ - STEP]; BAND];
         for ((part, last), row) in parts.iter_mut().zip(&mut last).zip(rows) {
             let rest = &row[chunk * CHUNK * 6..];
-            prefetch(rest.as_ptr().wrapping_add(next));
             *part = rest.first_chunk().unwrap_or_else(|| {
                 last[..rest.len()].copy_from_slice(rest);
                 last
