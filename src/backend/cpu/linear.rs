@@ -238,12 +238,16 @@ fn partition(out: Shape, tiling: Tiling, threads: usize) -> (Vec<usize>, Vec<usi
     /// Tasks for each thread, so that an uneven last one costs little.
     const TASKS_PER_THREAD: usize = 4;
     let Tiling { panel_width, tile_rows, row_block, .. } = tiling;
-    // Blocks of like size: a last one of few rows would take every panel for little.
-    let rows = ((out.rows + row_block / 2) / row_block).max(1);
-    let row_step = out.rows.div_ceil(rows).next_multiple_of(tile_rows).max(tile_rows);
+    // As many blocks for each thread, of like size, so that none is left with more than the others.
+    let blocks = ((out.rows + row_block / 2) / row_block).max(1);
+    let rounds = (blocks + (threads - 1) / 2) / threads;
+    let blocks = if rounds > 0 { rounds * threads } else { blocks };
+    let tiles = out.rows.div_ceil(tile_rows);
+    let mut row_cuts: Vec<usize> = (0..=blocks).map(|i| (i * tiles / blocks * tile_rows).min(out.rows)).collect();
+    row_cuts.dedup();
     let panels = out.cols.div_ceil(panel_width);
-    let groups = if threads == 1 { 1 } else { (TASKS_PER_THREAD * threads).div_ceil(rows).min(panels) };
-    (cuts(out.rows, row_step), cuts(out.cols, panels.div_ceil(groups) * panel_width))
+    let groups = if threads == 1 { 1 } else { (TASKS_PER_THREAD * threads).div_ceil(blocks).min(panels) };
+    (row_cuts, cuts(out.cols, panels.div_ceil(groups) * panel_width))
 }
 
 /// One task of `linear`.
