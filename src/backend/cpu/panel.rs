@@ -2,7 +2,7 @@
 
 use super::rounded::{Pair, Quad};
 use super::rows::Rows;
-use super::simd::Simd;
+use super::simd::{Simd, prefetch};
 use crate::backend::pages::Pages;
 use bytemuck::Pod;
 use half::f16;
@@ -140,13 +140,15 @@ impl<E: Element> Panels<E> {
 }
 
 impl Panels<f32> {
-    /// Packs the matrix of the first `columns` elements of each row, in the memory it has.
+    /// Packs the matrix of the first `columns` elements of each row, in the memory it has. As many that follow them are
+    /// fetched: those of attention's next head.
     #[inline(always)]
     pub(super) fn pack_rows<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, columns: usize) {
         let depth = rows.count;
         self.resize(width, depth, columns);
         for k in 0..depth {
             for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(rows.row(k, columns).chunks(width)) {
+                prefetch(part.as_ptr().wrapping_add(columns));
                 let to = &mut panel[k * width..][..part.len()];
                 let (vectors, rest) = part.split_at(part.len() - part.len() % S::LANES);
                 for i in (0..vectors.len()).step_by(S::LANES) {
@@ -159,8 +161,8 @@ impl Panels<f32> {
         }
     }
 
-    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has; `width` is a
-    /// multiple of 8.
+    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and fetches as
+    /// many that follow; `width` is a multiple of 8.
     #[inline(always)]
     pub(super) fn pack_columns<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, depth: usize) {
         let columns = rows.count;
@@ -172,7 +174,9 @@ impl Panels<f32> {
                 let mut block = [[0.0; 8]; 8];
                 if n + 8 <= columns && k + 8 <= depth {
                     for (i, line) in block.iter_mut().enumerate() {
-                        line.copy_from_slice(&rows.row(n + i, depth)[k..k + 8]);
+                        let part = &rows.row(n + i, depth)[k..k + 8];
+                        prefetch(part.as_ptr().wrapping_add(depth));
+                        line.copy_from_slice(part);
                     }
                 } else {
                     for (i, line) in block[..8.min(columns - n)].iter_mut().enumerate() {
