@@ -7,8 +7,9 @@
 //! | FMA, GFLOP/s | independent chains of f32 multiply-adds in registers, at [`SimdLevel::best`](crossalign::backend::SimdLevel) |
 //! | read, GB/s | the sum of a buffer far larger than the last-level cache |
 //!
-//! Each is the best of many short repetitions, for as many threads as the benchmark has, measured again after each benchmark:
-//! other load on the machine can only make a ceiling too low, never too high. Every level is compared with the best one's ceiling.
+//! Each is the best of many short repetitions, for as many threads as the benchmark has, measured again after each
+//! benchmark: other load on the machine can only make a ceiling too low, never too high. Every level is compared with
+//! the best one's ceiling.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 

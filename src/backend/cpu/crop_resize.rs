@@ -223,13 +223,15 @@ fn pair_pixels<'a, S: Simd>(
     /// Bytes of two pairs, and how many are read for them.
     const STEP: usize = 12;
     const READ: usize = 16;
+    /// Bytes that are read of a row for a chunk.
+    const PART: usize = CHUNK * 6 + READ - STEP;
     let mut rows: [&[u8]; BAND] = [&[]; BAND];
     for (i, to) in rows.iter_mut().enumerate() {
         *to = &row(i)[..length];
     }
-    let mut last = [[0; CHUNK * 6 + READ - STEP]; BAND];
+    let mut last = [[0; PART]; BAND];
     for (chunk, pairs) in pairs.iter_mut().enumerate() {
-        let mut parts = [&[0; CHUNK * 6 + READ - STEP]; BAND];
+        let mut parts = [&[0; PART]; BAND];
         for ((part, last), row) in parts.iter_mut().zip(&mut last).zip(rows) {
             let rest = &row[chunk * CHUNK * 6..];
             *part = rest.first_chunk().unwrap_or_else(|| {

@@ -10,7 +10,7 @@ use super::math::activate;
 use super::panel::Panels;
 use super::rounded::{self, Pair, Quad, halves};
 use super::rows::Rows;
-use super::simd::{Kernel, Simd, Tiling, prefetch};
+use super::simd::{Kernel, Simd, Tiling, prefetch_lines};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
@@ -272,7 +272,7 @@ impl Kernel for Block<'_> {
             let column = panel * width - cols.start;
             // What the next panel's sums are added to or stored over lies in other lines of every row.
             for row in rows.clone() {
-                prefetch(tile.row(row).as_ptr().wrapping_add(column + width));
+                prefetch_lines(tile.row(row).as_ptr().wrapping_add(column + width), width);
             }
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);

@@ -2,7 +2,7 @@
 
 use super::rounded::{Pair, Quad};
 use super::rows::Rows;
-use super::simd::{Simd, prefetch};
+use super::simd::{Simd, prefetch_lines};
 use crate::backend::pages::Pages;
 use bytemuck::Pod;
 use half::f16;
@@ -147,8 +147,9 @@ impl Panels<f32> {
         let depth = rows.count;
         self.resize(width, depth, columns);
         for k in 0..depth {
-            for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(rows.row(k, columns).chunks(width)) {
-                prefetch(part.as_ptr().wrapping_add(columns));
+            let row = rows.row(k, columns);
+            prefetch_lines(row.as_ptr_range().end, columns);
+            for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(row.chunks(width)) {
                 let to = &mut panel[k * width..][..part.len()];
                 let (vectors, rest) = part.split_at(part.len() - part.len() % S::LANES);
                 for i in (0..vectors.len()).step_by(S::LANES) {
@@ -170,13 +171,14 @@ impl Panels<f32> {
         let data = &mut self.data[..];
         for n in (0..columns).step_by(8) {
             let panel = &mut data[n / width * depth * width..][..depth * width];
+            for row in n..columns.min(n + 8) {
+                prefetch_lines(rows.row(row, depth).as_ptr_range().end, depth);
+            }
             for k in (0..depth).step_by(8) {
                 let mut block = [[0.0; 8]; 8];
                 if n + 8 <= columns && k + 8 <= depth {
                     for (i, line) in block.iter_mut().enumerate() {
-                        let part = &rows.row(n + i, depth)[k..k + 8];
-                        prefetch(part.as_ptr().wrapping_add(depth));
-                        line.copy_from_slice(part);
+                        line.copy_from_slice(&rows.row(n + i, depth)[k..k + 8]);
                     }
                 } else {
                     for (i, line) in block[..8.min(columns - n)].iter_mut().enumerate() {

@@ -110,6 +110,14 @@ pub(super) fn prefetch<T>(line: *const T) {
     let _ = line;
 }
 
+/// The same for all lines of `count` elements from an address on.
+#[inline(always)]
+pub(super) fn prefetch_lines<T>(from: *const T, count: usize) {
+    for first in (0..count).step_by(64 / size_of::<T>()) {
+        prefetch(from.wrapping_add(first));
+    }
+}
+
 /// How a level cuts products.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
