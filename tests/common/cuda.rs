@@ -5,11 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Whether NVIDIA's own driver is here: then no variable hides it, and the stand-in only comes before it.
+pub fn has_driver() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| Cuda::count().is_ok())
+}
+
 /// Where there is no driver, builds the stand-in and loads it, for the backend to find by its name.
 pub fn load_driver() {
     static LOADED: OnceLock<()> = OnceLock::new();
     LOADED.get_or_init(|| {
-        if Cuda::count().is_err() {
+        if !has_driver() {
             // SAFETY: our own library, which only defines functions; it stays loaded.
             std::mem::forget(unsafe { libloading::Library::new(stand_in().join("libcuda.so.1")) }.unwrap());
         }
