@@ -16,9 +16,8 @@ pub struct CudaLinear {
     bias: CudaSlice<u8>,
 }
 
-/// Inputs of a slab and slabs under way, as in kernels/cuda/linear.cu.
-const DEPTH: usize = 32;
-const STAGES: usize = 3;
+/// Inputs of a slab, as in kernels/cuda/linear.cu.
+const DEPTH: usize = 64;
 
 impl CudaLinear {
     pub(super) fn new(
@@ -122,20 +121,24 @@ struct Tile {
     block: [u32; 2],
     to_f32: &'static str,
     to_f16: &'static str,
-    /// Share of the tensor cores' rate, guessed from the operands loaded a product: no GPU has been measured.
+    /// Slabs under way.
+    stages: usize,
+    /// Share of the tensor cores' rate (benches/RESULTS-gpu.md).
     efficiency: f64,
 }
 
-const TILE_F32: Tile = Tile { rows: 64, outputs: 64, block: [16, 16], to_f32: "", to_f16: "", efficiency: 1.0 };
+const TILE_F32: Tile =
+    Tile { rows: 64, outputs: 64, block: [16, 16], to_f32: "", to_f16: "", stages: 0, efficiency: 1.0 };
 
 const TILES: [Tile; 2] = [
     Tile {
         rows: 128,
-        outputs: 128,
-        block: [256, 1],
-        to_f32: "linear_128x128_f32",
-        to_f16: "linear_128x128_f16",
-        efficiency: 0.75,
+        outputs: 96,
+        block: [128, 1],
+        to_f32: "linear_128x96_f32",
+        to_f16: "linear_128x96_f16",
+        stages: 3,
+        efficiency: 0.29,
     },
     Tile {
         rows: 64,
@@ -143,7 +146,8 @@ const TILES: [Tile; 2] = [
         block: [128, 1],
         to_f32: "linear_64x64_f32",
         to_f16: "linear_64x64_f16",
-        efficiency: 0.5,
+        stages: 4,
+        efficiency: 0.24,
     },
 ];
 
@@ -161,7 +165,7 @@ impl Tile {
 
     /// Bytes of dynamic shared memory.
     fn shared(&self) -> u32 {
-        if self.to_f32.is_empty() { 0 } else { (STAGES * (self.rows + self.outputs) * DEPTH * 2) as u32 }
+        (self.stages * (self.rows + self.outputs) * DEPTH * 2) as u32
     }
 }
 
