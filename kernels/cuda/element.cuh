@@ -9,14 +9,10 @@ __device__ __forceinline__ float widen(__nv_bfloat16 x) { return __bfloat162floa
 __device__ __forceinline__ void store(float* at, float x) { *at = x; }
 __device__ __forceinline__ void store(__half* at, float x) { *at = __float2half_rn(x); }
 
-// Two neighbours; as in store_pair.
-__device__ __forceinline__ float2 load_pair(const float* at) { return *reinterpret_cast<const float2*>(at); }
-__device__ __forceinline__ float2 load_pair(const __half* at) {
-    return make_float2(__half2float(at[0]), __half2float(at[1]));
-}
-
 // Two neighbours; `at` is even in its row, and rows begin at even elements.
 __device__ __forceinline__ void store_pair(float* at, float x, float y) { *reinterpret_cast<float2*>(at) = make_float2(x, y); }
 __device__ __forceinline__ void store_pair(__half* at, float x, float y) {
     *reinterpret_cast<__half2*>(at) = __floats2half2_rn(x, y);
 }
+__device__ __forceinline__ float2 load_pair(const float* at) { return *reinterpret_cast<const float2*>(at); }
+__device__ __forceinline__ float2 load_pair(const __half* at) { return __half22float2(*reinterpret_cast<const __half2*>(at)); }

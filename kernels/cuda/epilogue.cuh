@@ -28,7 +28,3 @@ __device__ __forceinline__ float activate(unsigned epilogue, float x) {
         default: return x;
     }
 }
-
-// The same, known when it is compiled.
-template <unsigned EPILOGUE>
-__device__ __forceinline__ float activate(float x) { return activate(EPILOGUE, x); }

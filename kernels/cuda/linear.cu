@@ -30,10 +30,17 @@ struct LinearParams {
 __device__ __forceinline__ int swizzled(int row, int chunk) { return row * DEPTH + (chunk ^ row % CHUNKS) * CHUNK; }
 
 // Stores a row of fragments: this lane has two neighbours of two rows of each (PTX ISA, m16n8k16), the first at `row`
-// and `output`. The bias and what is added to are loaded before anything is stored, to wait for them once.
+// and `output`. The bias and what is added to are loaded before anything is stored, to wait for them once; of what is
+// past the last output, the last one's bias, and nothing is stored.
 template <unsigned EPILOGUE, int FRAGMENTS, typename Out>
 __device__ __forceinline__ void store_fragments(const LinearParams& params, const float* __restrict__ bias, Out* out,
                                                 int row, int output, const float (&sums)[FRAGMENTS][4]) {
+    float2 biases[FRAGMENTS];
+#pragma unroll
+    for (int n = 0; n < FRAGMENTS; n++) {
+        const int at = output + n * 8;
+        biases[n] = make_float2(bias[min(at, params.outputs - 1)], bias[min(at + 1, params.outputs - 1)]);
+    }
     const int columns = params.outputs - output;
     const bool pairs = params.out_stride % 2 == 0 && columns > (FRAGMENTS - 1) * 8 + 1;
 #pragma unroll
@@ -41,11 +48,6 @@ __device__ __forceinline__ void store_fragments(const LinearParams& params, cons
         if (row + half * 8 >= params.rows) continue;
         Out* first = out + size_t(row + half * 8) * params.out_stride + output;
         if (pairs) {
-            float2 added[FRAGMENTS];
-#pragma unroll
-            for (int n = 0; n < FRAGMENTS; n++) {
-                added[n] = make_float2(bias[output + n * 8], bias[output + n * 8 + 1]);
-            }
             float2 before[FRAGMENTS];
             if (EPILOGUE == ACCUMULATE) {
 #pragma unroll
@@ -53,8 +55,8 @@ __device__ __forceinline__ void store_fragments(const LinearParams& params, cons
             }
 #pragma unroll
             for (int n = 0; n < FRAGMENTS; n++) {
-                float x = activate<EPILOGUE>(sums[n][half * 2] + added[n].x);
-                float y = activate<EPILOGUE>(sums[n][half * 2 + 1] + added[n].y);
+                float x = activate(EPILOGUE, sums[n][half * 2] + biases[n].x);
+                float y = activate(EPILOGUE, sums[n][half * 2 + 1] + biases[n].y);
                 if (EPILOGUE == ACCUMULATE) {
                     x += before[n].x;
                     y += before[n].y;
@@ -66,7 +68,8 @@ __device__ __forceinline__ void store_fragments(const LinearParams& params, cons
             for (int i = 0; i < FRAGMENTS * 2; i++) {
                 const int column = i / 2 * 8 + i % 2;
                 if (column >= columns) break;
-                float x = activate<EPILOGUE>(sums[i / 2][half * 2 + i % 2] + bias[output + column]);
+                const float bias_here = i % 2 == 0 ? biases[i / 2].x : biases[i / 2].y;
+                float x = activate(EPILOGUE, sums[i / 2][half * 2 + i % 2] + bias_here);
                 if (EPILOGUE == ACCUMULATE) x += widen(first[column]);
                 store(first + column, x);
             }
