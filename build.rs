@@ -12,11 +12,16 @@ fn main() {
 
     // The instruction sets; should the tests then run elsewhere, opening a missing level fails there.
     #[cfg(target_arch = "x86_64")]
-    let levels =
-        [is_x86_feature_detected!("avx2"), is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512bf16")];
+    let levels = [
+        is_x86_feature_detected!("avx2"),
+        is_x86_feature_detected!("avx512f"),
+        is_x86_feature_detected!("avx512vnni"),
+        is_x86_feature_detected!("avx512bf16"),
+    ];
     #[cfg(not(target_arch = "x86_64"))]
-    let levels = [false; 3];
-    ["host_avx2", "host_avx512", "host_avx512_bf16"].into_iter().zip(levels).for_each(|(name, has)| flag(name, has));
+    let levels = [false; 4];
+    let names = ["host_avx2", "host_avx512", "host_avx512_vnni", "host_avx512_bf16"];
+    names.into_iter().zip(levels).for_each(|(name, has)| flag(name, has));
 
     // A Vulkan driver, where the loader looks for them; the tests then fail unless it gives an adapter.
     let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].map(Path::new);

@@ -88,7 +88,7 @@ fn bench_layer(group: &mut Group<'_>, cpu: &Cpu, rows: usize, layer: &Layer, pre
     let name = format!("{name} {rows}x{outputs}x{inputs} {precision} {}", input::name(cpu));
     let work = match precision {
         Precision::Bf16 if cpu.level() == SimdLevel::Avx512Bf16 => Work::Bf16(flops as f64),
-        Precision::Int8 if cpu.level() == SimdLevel::Avx512Bf16 => Work::Int8(flops as f64),
+        Precision::Int8 if cpu.level() >= SimdLevel::Avx512Vnni => Work::Int8(flops as f64),
         _ => Work::Flops(flops as f64),
     };
     group.bench(&name, cpu.threads(), flops as u64, work, || {

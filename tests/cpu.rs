@@ -25,6 +25,9 @@ macro_rules! levels {
         mod avx512 {
             stamp!(Avx512 if host_avx512: $($kernel),+);
         }
+        mod avx512_vnni {
+            stamp!(Avx512Vnni if host_avx512_vnni: $($kernel),+);
+        }
         mod avx512_bf16 {
             stamp!(Avx512Bf16 if host_avx512_bf16: $($kernel),+);
         }

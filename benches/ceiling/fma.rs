@@ -11,7 +11,7 @@ pub fn flops(steps: usize) -> f64 {
     let lanes = match SimdLevel::best() {
         SimdLevel::Portable => portable::LANES,
         SimdLevel::Avx2 => 8,
-        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 => 16,
+        _ => 16,
     };
     (2 * lanes * CHAINS * steps) as f64
 }
@@ -21,7 +21,7 @@ pub fn run(steps: usize) {
     match SimdLevel::best() {
         // SAFETY: `best` is a level that this machine's processor has.
         #[cfg(target_arch = "x86_64")]
-        SimdLevel::Avx512 | SimdLevel::Avx512Bf16 => unsafe { x86::avx512(steps) },
+        SimdLevel::Avx512 | SimdLevel::Avx512Vnni | SimdLevel::Avx512Bf16 => unsafe { x86::avx512(steps) },
         // SAFETY: `best` is a level that this machine's processor has.
         #[cfg(target_arch = "x86_64")]
         SimdLevel::Avx2 => unsafe { x86::avx2(steps) },
@@ -29,7 +29,7 @@ pub fn run(steps: usize) {
     }
 }
 
-/// Operations of [`run_bf16`]; none where the machine has no such instruction.
+/// Operations of [`run_bf16`]; none where the best level has no such instruction.
 pub fn bf16_flops(steps: usize) -> Option<f64> {
     (SimdLevel::best() == SimdLevel::Avx512Bf16).then_some((4 * 16 * CHAINS * steps) as f64)
 }
@@ -43,15 +43,15 @@ pub fn run_bf16(steps: usize) {
     }
 }
 
-/// Operations of [`run_int8`]; none where the machine has no such instruction.
+/// Operations of [`run_int8`]; none where the best level has no such instruction.
 pub fn int8_ops(steps: usize) -> Option<f64> {
-    bf16_flops(steps).map(|pairs| 2.0 * pairs)
+    (SimdLevel::best() >= SimdLevel::Avx512Vnni).then_some((8 * 16 * CHAINS * steps) as f64)
 }
 
 /// `steps` dot products of quads on each chain.
 pub fn run_int8(steps: usize) {
     #[cfg(target_arch = "x86_64")]
-    if SimdLevel::best() == SimdLevel::Avx512Bf16 {
+    if SimdLevel::best() >= SimdLevel::Avx512Vnni {
         // SAFETY: `best` is a level that this machine's processor has, VNNI with it.
         unsafe { x86::int8(steps) }
     }

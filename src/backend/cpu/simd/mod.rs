@@ -12,7 +12,7 @@ use super::rounded::{Pair, Quad};
 use half::f16;
 use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use x86::{Avx2, Avx512, Avx512Bf16};
+use x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni};
 
 /// An instruction-set level of the CPU backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,13 +23,15 @@ pub enum SimdLevel {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL: 16 lanes.
     Avx512,
-    /// As [`SimdLevel::Avx512`], with the dot products of AVX512-BF16 and AVX512-VNNI.
+    /// As [`SimdLevel::Avx512`], with the integer dot products of AVX512-VNNI.
+    Avx512Vnni,
+    /// As [`SimdLevel::Avx512Vnni`], with the dot products of AVX512-BF16.
     Avx512Bf16,
 }
 
 impl SimdLevel {
     /// All levels, the lowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
 
     /// Whether this machine's processor has the level.
     #[cfg(target_arch = "x86_64")]
@@ -38,6 +40,7 @@ impl SimdLevel {
             Self::Portable => true,
             Self::Avx2 => Avx2::detect().is_some(),
             Self::Avx512 => Avx512::detect().is_some(),
+            Self::Avx512Vnni => Avx512Vnni::detect().is_some(),
             Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
         }
     }
@@ -48,9 +51,23 @@ impl SimdLevel {
         self == Self::Portable
     }
 
-    /// The highest level that this machine has.
+    /// The fastest level that this machine has: the highest, but not [`SimdLevel::Avx512Bf16`] where its dot products
+    /// are slower than the multiply-adds that they stand for, as on Intel's processors.
     pub fn best() -> Self {
-        Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Portable)
+        Self::ALL.into_iter().rev().find(|level| level.is_fast()).unwrap_or(Self::Portable)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_fast(self) -> bool {
+        match self {
+            Self::Avx512Bf16 => Avx512Bf16::detect().is_some_and(Avx512Bf16::is_fast),
+            _ => self.is_available(),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_fast(self) -> bool {
+        self.is_available()
     }
 
     /// How products are cut at this level.
@@ -84,6 +101,11 @@ impl SimdLevel {
             }
             Self::Avx512 => {
                 if let Some(simd) = Avx512::detect() {
+                    return simd.call(kernel);
+                }
+            }
+            Self::Avx512Vnni => {
+                if let Some(simd) = Avx512Vnni::detect() {
                     return simd.call(kernel);
                 }
             }

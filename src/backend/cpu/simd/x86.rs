@@ -260,27 +260,91 @@ impl Simd for Avx512 {
     }
 }
 
-/// Proof of AVX512-BF16 and AVX512-VNNI, and of what [`Avx512`] proves.
+/// Proof of AVX512-VNNI, and of what [`Avx512`] proves.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512Bf16(Avx512);
+pub(super) struct Avx512Vnni(Avx512);
 
-impl Avx512Bf16 {
+impl Avx512Vnni {
     pub(super) fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
+        let has = is_x86_feature_detected!("avx512vnni");
         Avx512::detect().filter(|_| has).map(Self)
     }
 }
 
-impl Simd for Avx512Bf16 {
+impl Simd for Avx512Vnni {
     const LANES: usize = Avx512::LANES;
     const TILE_ROWS: usize = Avx512::TILE_ROWS;
     const TILE_VECTORS: usize = Avx512::TILE_VECTORS;
     const ROW_BLOCK: usize = Avx512::ROW_BLOCK;
     type F = __m512;
+    type Pairs = __m512;
+    const PAIR_PARTS: usize = Avx512::PAIR_PARTS;
+    type I = __m512i;
+    const QUAD_PARTS: usize = 1;
+
+    call!(Avx512Vnni, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
+
+    operations! {
+        load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpwssd_epi32(c, a, b);
+        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
+    }
+
+    below! {
+        splat(x: f32) -> __m512;
+        load(from: &[f32]) -> __m512;
+        load_f16(from: &[f16]) -> __m512;
+        load_pairs(from: &[Pair], part: usize) -> __m512;
+        splat_pair(word: i32) -> __m512;
+        dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512;
+        store(x: __m512, to: &mut [f32]);
+        add(a: __m512, b: __m512) -> __m512;
+        sub(a: __m512, b: __m512) -> __m512;
+        mul(a: __m512, b: __m512) -> __m512;
+        div(a: __m512, b: __m512) -> __m512;
+        min(a: __m512, b: __m512) -> __m512;
+        max(a: __m512, b: __m512) -> __m512;
+        mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
+        round(x: __m512) -> __m512;
+        exp2_integer(n: __m512) -> __m512;
+        splat_i32(x: i32) -> __m512i;
+        load_i32(from: &[i32]) -> __m512i;
+        load_bytes(from: &[u8]) -> __m512i;
+        store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
+        to_float(x: __m512i) -> __m512;
+        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
+        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
+        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
+    }
+}
+
+/// Proof of AVX512-BF16, and of what [`Avx512Vnni`] proves.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Bf16(Avx512Vnni);
+
+impl Avx512Bf16 {
+    pub(super) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512bf16");
+        Avx512Vnni::detect().filter(|_| has).map(Self)
+    }
+
+    /// Whether its dot products are faster than the multiply-adds that they stand for: on AMD's processors, which alone
+    /// have SSE4a. On Intel's `vdpbf16ps` takes four times as long as an FMA (Emerald Rapids, benches/RESULTS.md).
+    pub(super) fn is_fast(self) -> bool {
+        is_x86_feature_detected!("sse4a")
+    }
+}
+
+impl Simd for Avx512Bf16 {
+    const LANES: usize = Avx512Vnni::LANES;
+    const TILE_ROWS: usize = Avx512Vnni::TILE_ROWS;
+    const TILE_VECTORS: usize = Avx512Vnni::TILE_VECTORS;
+    const ROW_BLOCK: usize = Avx512Vnni::ROW_BLOCK;
+    type F = __m512;
     type Pairs = __m512bh;
     const PAIR_PARTS: usize = 1;
     type I = __m512i;
-    const QUAD_PARTS: usize = 1;
+    const QUAD_PARTS: usize = Avx512Vnni::QUAD_PARTS;
 
     call!(Avx512Bf16, "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
 
@@ -289,9 +353,6 @@ impl Simd for Avx512Bf16 {
             std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from[..16].as_ptr().cast()));
         splat_pair(word: i32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
-        load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
-        dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpwssd_epi32(c, a, b);
-        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
     }
 
     below! {
@@ -311,6 +372,9 @@ impl Simd for Avx512Bf16 {
         splat_i32(x: i32) -> __m512i;
         load_i32(from: &[i32]) -> __m512i;
         load_bytes(from: &[u8]) -> __m512i;
+        load_quads(from: &[Quad], part: usize) -> __m512i;
+        dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
+        dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
         store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
         to_float(x: __m512i) -> __m512;
         pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
