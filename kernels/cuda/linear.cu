@@ -1,13 +1,15 @@
 // linear on tensor cores: out = epilogue(input · Wᵀ + b).
 //
 // input [rows, input_stride] f16, weight [outputs, weight_stride] f16, bias [outputs] f32, out [rows, out_stride] f32
-// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; the weights' are zero past the inputs.
+// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; the weights' are zero past the inputs, and the bias
+// goes on to a multiple of eight.
 // Block: one tile of out, a warp a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.
 // Each element is summed over the inputs first to last, whatever the tile: the same bits in any company.
 #include "element.cuh"
 #include "epilogue.cuh"
+#include "transpose.cuh"
 
 namespace {
 
@@ -29,50 +31,84 @@ struct LinearParams {
 // Where a chunk of a slab's row lies. A row is the 128 bytes of all banks: neighbouring rows get other chunks.
 __device__ __forceinline__ int swizzled(int row, int chunk) { return row * DEPTH + (chunk ^ row % CHUNKS) * CHUNK; }
 
-// Stores a row of fragments: this lane has two neighbours of two rows of each (PTX ISA, m16n8k16), the first at `row`
-// and `output`. The bias and what is added to are loaded before anything is stored, to wait for them once; of what is
-// past the last output, the last one's bias, and nothing is stored.
+// The first `count` of eight. A call, for it is rare: a copy for each eight would be most of the code.
+template <typename Out>
+__device__ __noinline__ void store_some(Out* to, int count, bool accumulate, float4 low, float4 high) {
+    const float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        if (n < count) store(to + n, accumulate ? x[n] + widen(to[n]) : x[n]);
+    }
+}
+
+// QUICK_GELU in place; GELU stands for all that are worth a call.
+template <unsigned EPILOGUE>
+__device__ __forceinline__ void activate_eight(unsigned epilogue, float (&x)[8]) {
+    if (EPILOGUE == QUICK_GELU) {
+#pragma unroll
+        for (int n = 0; n < 8; n++) x[n] = quick_gelu(x[n]);
+    }
+    if (EPILOGUE == GELU) {
+#pragma unroll
+        for (int n = 0; n < 8; n += 4) {
+            const float4 four = activate_four(epilogue, make_float4(x[n], x[n + 1], x[n + 2], x[n + 3]));
+            x[n] = four.x, x[n + 1] = four.y, x[n + 2] = four.z, x[n + 3] = four.w;
+        }
+    }
+}
+
+// Stores a row of fragments, of which this lane has two neighbours of two rows each (PTX ISA, m16n8k16); `row` is the
+// first of its rows, `output` the warp's first. Four lanes share a row: they exchange four fragments, so that each has
+// eight neighbours to store. What is added to is loaded for all fragments before any is stored, to wait for it once.
 template <unsigned EPILOGUE, int FRAGMENTS, typename Out>
 __device__ __forceinline__ void store_fragments(const LinearParams& params, const float* __restrict__ bias, Out* out,
                                                 int row, int output, const float (&sums)[FRAGMENTS][4]) {
-    float2 biases[FRAGMENTS];
-#pragma unroll
-    for (int n = 0; n < FRAGMENTS; n++) {
-        const int at = output + n * 8;
-        biases[n] = make_float2(bias[min(at, params.outputs - 1)], bias[min(at + 1, params.outputs - 1)]);
-    }
-    const int columns = params.outputs - output;
-    const bool pairs = params.out_stride % 2 == 0 && columns > (FRAGMENTS - 1) * 8 + 1;
+    static_assert(FRAGMENTS % 4 == 0, "four lanes exchange four fragments");
+    constexpr int EIGHTS = FRAGMENTS / 4;
+    // Rows begin at whole eights.
+    const bool aligned = params.out_stride % 8 == 0;
+    const int lane = threadIdx.x % 4;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        if (row + half * 8 >= params.rows) continue;
-        Out* first = out + size_t(row + half * 8) * params.out_stride + output;
-        if (pairs) {
-            float2 before[FRAGMENTS];
+        const bool inside = row + half * 8 < params.rows;
+        Out* to = out + size_t(row + half * 8) * params.out_stride;
+        float before[EIGHTS][8];
+        if (EPILOGUE == ACCUMULATE) {
+#pragma unroll
+            for (int i = 0; i < EIGHTS; i++) {
+                const int column = output + (i * 4 + lane) * 8;
+                if (inside && aligned && column + 8 <= params.outputs) load(to + column, before[i]);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < EIGHTS; i++) {
+            const int column = output + (i * 4 + lane) * 8;
+            float x[8];
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                float four[4];
+#pragma unroll
+                for (int n = 0; n < 4; n++) four[n] = sums[i * 4 + n][half * 2 + k];
+                transpose_of_four(four);
+#pragma unroll
+                for (int n = 0; n < 4; n++) x[n * 2 + k] = four[n];
+            }
+            if (!inside || column >= params.outputs) continue;
+            float biases[8];
+            load(bias + column, biases);
+#pragma unroll
+            for (int n = 0; n < 8; n++) x[n] += biases[n];
+            activate_eight<EPILOGUE>(params.epilogue, x);
+            if (!aligned || column + 8 > params.outputs) {
+                store_some(to + column, params.outputs - column, EPILOGUE == ACCUMULATE, make_float4(x[0], x[1], x[2], x[3]),
+                           make_float4(x[4], x[5], x[6], x[7]));
+                continue;
+            }
             if (EPILOGUE == ACCUMULATE) {
 #pragma unroll
-                for (int n = 0; n < FRAGMENTS; n++) before[n] = load_pair(first + n * 8);
+                for (int n = 0; n < 8; n++) x[n] += before[i][n];
             }
-#pragma unroll
-            for (int n = 0; n < FRAGMENTS; n++) {
-                float x = activate(EPILOGUE, sums[n][half * 2] + biases[n].x);
-                float y = activate(EPILOGUE, sums[n][half * 2 + 1] + biases[n].y);
-                if (EPILOGUE == ACCUMULATE) {
-                    x += before[n].x;
-                    y += before[n].y;
-                }
-                store_pair(first + n * 8, x, y);
-            }
-        } else {
-#pragma unroll
-            for (int i = 0; i < FRAGMENTS * 2; i++) {
-                const int column = i / 2 * 8 + i % 2;
-                if (column >= columns) break;
-                const float bias_here = i % 2 == 0 ? biases[i / 2].x : biases[i / 2].y;
-                float x = activate(EPILOGUE, sums[i / 2][half * 2 + i % 2] + bias_here);
-                if (EPILOGUE == ACCUMULATE) x += widen(first[column]);
-                store(first + column, x);
-            }
+            store(to + column, x);
         }
     }
 }
@@ -160,13 +196,12 @@ __device__ __forceinline__ void linear(const LinearParams& params, const __half*
 #pragma unroll
     for (int m = 0; m < FRAGMENTS_M; m++) {
         const int row = row0 + warp_row + m * 16 + lane / 4;
-        const int output = output0 + warp_output + lane % 4 * 2;
+        const int output = output0 + warp_output;
         switch (params.epilogue) {
+            case STORE: store_fragments<STORE>(params, bias, out, row, output, sums[m]); break;
             case ACCUMULATE: store_fragments<ACCUMULATE>(params, bias, out, row, output, sums[m]); break;
             case QUICK_GELU: store_fragments<QUICK_GELU>(params, bias, out, row, output, sums[m]); break;
-            case GELU: store_fragments<GELU>(params, bias, out, row, output, sums[m]); break;
-            case GELU_TANH: store_fragments<GELU_TANH>(params, bias, out, row, output, sums[m]); break;
-            default: store_fragments<STORE>(params, bias, out, row, output, sums[m]);
+            default: store_fragments<GELU>(params, bias, out, row, output, sums[m]);
         }
     }
 }
@@ -174,13 +209,23 @@ __device__ __forceinline__ void linear(const LinearParams& params, const __half*
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(128, 2)
+    linear_128x128_f32(LinearParams params, const __half* input, const __half* weight, const float* bias, float* out) {
+    linear<128, 128, 2, 2, 3>(params, input, weight, bias, out);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 2)
+    linear_128x128_f16(LinearParams params, const __half* input, const __half* weight, const float* bias, __half* out) {
+    linear<128, 128, 2, 2, 3>(params, input, weight, bias, out);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 2)
     linear_128x96_f32(LinearParams params, const __half* input, const __half* weight, const float* bias, float* out) {
-    linear<128, 96, 2, 2, 3>(params, input, weight, bias, out);
+    linear<128, 96, 4, 1, 3>(params, input, weight, bias, out);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 2)
     linear_128x96_f16(LinearParams params, const __half* input, const __half* weight, const float* bias, __half* out) {
-    linear<128, 96, 2, 2, 3>(params, input, weight, bias, out);
+    linear<128, 96, 4, 1, 3>(params, input, weight, bias, out);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 3)

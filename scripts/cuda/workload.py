@@ -109,18 +109,20 @@ def calls(model: Model) -> list[Call]:
     width, mlp, layers, embedding = model.width, model.mlp, model.layers, model.embedding
     rows, patch_rows = VIEWS * model.tokens, VIEWS * model.patches
     positions = F16 * patch_rows * width + F32 * (model.tokens + 1) * width + F32 * rows * width
+    # As `Tile::choose` does with 132 multiprocessors.
+    large = "linear_128x96" if rows < 4096 else "linear_128x128"
     return [
         crop_resize(model),
-        linear("linear_128x96_f16", "patches", 1, patch_rows, width, 3 * model.patch**2, F16),
+        linear(f"{large}_f16", "patches", 1, patch_rows, width, 3 * model.patch**2, F16),
         Call("add_positions_f16", f"[{rows}, {width}]", 1, positions, rows * width),
         layer_norm("layer_norm_f32", "before the blocks", 1, rows, width, F32),
         layer_norm("layer_norm_f16", "of the blocks", 2 * layers - 1, rows, width, F16),
-        linear("linear_128x96_f16", "key_value", layers, rows, 2 * width, width, F16),
-        linear("linear_128x96_f16", "query", layers - 1, rows, width, width, F16),
+        linear(f"{large}_f16", "key_value", layers, rows, 2 * width, width, F16),
+        linear(f"{large}_f16", "query", layers - 1, rows, width, width, F16),
         attention("attention_64", layers - 1, model),
-        linear("linear_128x96_f32", "output", layers - 1, rows, width, width, 2 * F32),
-        linear("linear_128x96_f16", "up", layers - 1, rows, mlp, width, F16),
-        linear("linear_128x96_f32", "down", layers - 1, rows, width, mlp, 2 * F32),
+        linear(f"{large}_f32", "output", layers - 1, rows, width, width, 2 * F32),
+        linear(f"{large}_f16", "up", layers - 1, rows, mlp, width, F16),
+        linear(f"{large}_f32", "down", layers - 1, rows, width, mlp, 2 * F32),
         gather_rows("gather_rows_f16_f16", 1, width, 2 * F16),
         gather_rows("gather_rows_f32_f32", 1, width, 2 * F32),
         linear("linear_64x64_f32", "projection", 1, VIEWS, embedding, width, F32),
