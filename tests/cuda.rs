@@ -9,7 +9,8 @@ mod common;
 mod properties;
 
 use crossalign::backend::cuda::CudaRecording;
-use crossalign::backend::{Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
+use crossalign::backend::{Activation, Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
+use std::ops::Range;
 use std::process::{Command, Output};
 
 macro_rules! kernels {
@@ -71,6 +72,53 @@ fn a_recorded_sequence_gives_the_same_bits() {
         assert_eq!(device.download(&out).unwrap(), device.download(&expected).unwrap(), "round {round}");
     }
     assert_eq!(recording.graphs(), 2);
+}
+
+/// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it has
+/// alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn every_tile_gives_the_same_bits() {
+    let device = device();
+    let wave = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
+    let inputs = 72;
+    for (rows, outputs) in [(999, 1104), (1279, 1277)] {
+        let layer =
+            device.pack(Shape::new(outputs, inputs), &wave(outputs * inputs), Some(&wave(outputs)), Precision::F16);
+        let layer = layer.unwrap();
+        let (input, before) = (wave(rows * inputs), wave(rows * outputs));
+        for (epilogue, narrow) in [
+            (Epilogue::Store, true),
+            (Epilogue::Accumulate, false),
+            (Epilogue::Activate(Activation::QuickGelu), true),
+            (Epilogue::Activate(Activation::Gelu), false),
+        ] {
+            let product = |rows: Range<usize>| {
+                let activation = |width| {
+                    let mut tensor = device.activation(Precision::F16).unwrap();
+                    device.reshape(&mut tensor, Shape::new(rows.len(), width)).unwrap();
+                    tensor
+                };
+                let (mut x, all) = (activation(inputs), (0..rows.len() as u32).collect::<Vec<_>>());
+                let data = &input[rows.start * inputs..rows.end * inputs];
+                device
+                    .gather_rows(&device.upload(Shape::new(rows.len(), inputs), data).unwrap(), &all, &mut x)
+                    .unwrap();
+                let before = &before[rows.start * outputs..rows.end * outputs];
+                let mut out = match narrow {
+                    true => activation(outputs),
+                    false => device.upload(Shape::new(rows.len(), outputs), before).unwrap(),
+                };
+                device.linear(&x, &layer, epilogue, &mut out).unwrap();
+                device.download(&out).unwrap()
+            };
+            let all = product(0..rows);
+            for some in [0..2, 127..130, rows - 70..rows] {
+                let found = &all[some.start * outputs..some.end * outputs];
+                assert!(found == product(some.clone()), "{rows}x{outputs} {epilogue:?}, rows {some:?}");
+            }
+        }
+    }
 }
 
 /// The command line on the stand-in, with these variables.
