@@ -10,6 +10,7 @@ mod properties;
 
 use crossalign::backend::cuda::CudaRecording;
 use crossalign::backend::{Activation, Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
+use properties::activations::{activation, empty};
 use std::ops::Range;
 use std::process::{Command, Output};
 
@@ -74,8 +75,8 @@ fn a_recorded_sequence_gives_the_same_bits() {
     assert_eq!(recording.graphs(), 2);
 }
 
-/// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it has
-/// alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
+/// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
+/// has alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
 fn every_tile_gives_the_same_bits() {
@@ -94,20 +95,12 @@ fn every_tile_gives_the_same_bits() {
             (Epilogue::Activate(Activation::Gelu), false),
         ] {
             let product = |rows: Range<usize>| {
-                let activation = |width| {
-                    let mut tensor = device.activation(Precision::F16).unwrap();
-                    device.reshape(&mut tensor, Shape::new(rows.len(), width)).unwrap();
-                    tensor
-                };
-                let (mut x, all) = (activation(inputs), (0..rows.len() as u32).collect::<Vec<_>>());
-                let data = &input[rows.start * inputs..rows.end * inputs];
-                device
-                    .gather_rows(&device.upload(Shape::new(rows.len(), inputs), data).unwrap(), &all, &mut x)
-                    .unwrap();
-                let before = &before[rows.start * outputs..rows.end * outputs];
+                let of = |width: usize| rows.start * width..rows.end * width;
+                let (shape, out_shape) = (Shape::new(rows.len(), inputs), Shape::new(rows.len(), outputs));
+                let x = activation(&device, shape, &input[of(inputs)]);
                 let mut out = match narrow {
-                    true => activation(outputs),
-                    false => device.upload(Shape::new(rows.len(), outputs), before).unwrap(),
+                    true => empty(&device, out_shape),
+                    false => device.upload(out_shape, &before[of(outputs)]).unwrap(),
                 };
                 device.linear(&x, &layer, epilogue, &mut out).unwrap();
                 device.download(&out).unwrap()

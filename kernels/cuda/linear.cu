@@ -1,8 +1,8 @@
 // linear on tensor cores: out = epilogue(input · Wᵀ + b).
 //
 // input [rows, input_stride] f16, weight [outputs, weight_stride] f16, bias [outputs] f32, out [rows, out_stride] f32
-// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; the weights' are zero past the inputs, and the bias
-// goes on to a multiple of eight.
+// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; the weights' are zero past the inputs, and the
+// bias goes on to a multiple of eight.
 // Block: one tile of out, a warp a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.

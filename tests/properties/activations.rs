@@ -19,14 +19,15 @@ fn halves(seed: u64, count: usize) -> Vec<f32> {
 }
 
 /// An activation in f16 that holds `data`.
-fn activation<B: Backend>(device: &B, shape: Shape, data: &[f32]) -> B::Tensor {
+pub fn activation<B: Backend>(device: &B, shape: Shape, data: &[f32]) -> B::Tensor {
     let mut tensor = empty(device, shape);
     let rows: Vec<u32> = (0..shape.rows as u32).collect();
     device.gather_rows(&device.upload(shape, data).unwrap(), &rows, &mut tensor).unwrap();
     tensor
 }
 
-fn empty<B: Backend>(device: &B, shape: Shape) -> B::Tensor {
+/// An activation in f16 to write to.
+pub fn empty<B: Backend>(device: &B, shape: Shape) -> B::Tensor {
     let mut tensor = device.activation(Precision::F16).unwrap();
     device.reshape(&mut tensor, shape).unwrap();
     tensor

@@ -3,7 +3,7 @@
 //! Values are compared element by element with a bound that grows with the magnitudes that were summed; bytes, copies
 //! and everything that batching or threads must not change are compared bit by bit.
 
-mod activations;
+pub mod activations;
 
 pub use activations::{
     attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,

@@ -57,16 +57,11 @@ impl SimdLevel {
         Self::ALL.into_iter().rev().find(|level| level.is_fast()).unwrap_or(Self::Portable)
     }
 
-    #[cfg(target_arch = "x86_64")]
     fn is_fast(self) -> bool {
-        match self {
-            Self::Avx512Bf16 => Avx512Bf16::detect().is_some_and(Avx512Bf16::is_fast),
-            _ => self.is_available(),
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Avx512Bf16 {
+            return Avx512Bf16::detect().is_some_and(Avx512Bf16::is_fast);
         }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn is_fast(self) -> bool {
         self.is_available()
     }
 

@@ -260,6 +260,42 @@ impl Simd for Avx512 {
     }
 }
 
+/// What the levels above [`Avx512`] leave as it is.
+macro_rules! as_avx512 {
+    () => {
+        const LANES: usize = Avx512::LANES;
+        const TILE_ROWS: usize = Avx512::TILE_ROWS;
+        const TILE_VECTORS: usize = Avx512::TILE_VECTORS;
+        const ROW_BLOCK: usize = Avx512::ROW_BLOCK;
+        type F = __m512;
+        type I = __m512i;
+
+        below! {
+            splat(x: f32) -> __m512;
+            load(from: &[f32]) -> __m512;
+            load_f16(from: &[f16]) -> __m512;
+            store(x: __m512, to: &mut [f32]);
+            add(a: __m512, b: __m512) -> __m512;
+            sub(a: __m512, b: __m512) -> __m512;
+            mul(a: __m512, b: __m512) -> __m512;
+            div(a: __m512, b: __m512) -> __m512;
+            min(a: __m512, b: __m512) -> __m512;
+            max(a: __m512, b: __m512) -> __m512;
+            mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
+            round(x: __m512) -> __m512;
+            exp2_integer(n: __m512) -> __m512;
+            splat_i32(x: i32) -> __m512i;
+            load_i32(from: &[i32]) -> __m512i;
+            load_bytes(from: &[u8]) -> __m512i;
+            store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
+            to_float(x: __m512i) -> __m512;
+            pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
+            pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
+            transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
+        }
+    };
+}
+
 /// Proof of AVX512-VNNI, and of what [`Avx512`] proves.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Vnni(Avx512);
@@ -272,14 +308,9 @@ impl Avx512Vnni {
 }
 
 impl Simd for Avx512Vnni {
-    const LANES: usize = Avx512::LANES;
-    const TILE_ROWS: usize = Avx512::TILE_ROWS;
-    const TILE_VECTORS: usize = Avx512::TILE_VECTORS;
-    const ROW_BLOCK: usize = Avx512::ROW_BLOCK;
-    type F = __m512;
+    as_avx512!();
     type Pairs = __m512;
     const PAIR_PARTS: usize = Avx512::PAIR_PARTS;
-    type I = __m512i;
     const QUAD_PARTS: usize = 1;
 
     call!(Avx512Vnni, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
@@ -291,30 +322,9 @@ impl Simd for Avx512Vnni {
     }
 
     below! {
-        splat(x: f32) -> __m512;
-        load(from: &[f32]) -> __m512;
-        load_f16(from: &[f16]) -> __m512;
         load_pairs(from: &[Pair], part: usize) -> __m512;
         splat_pair(word: i32) -> __m512;
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512;
-        store(x: __m512, to: &mut [f32]);
-        add(a: __m512, b: __m512) -> __m512;
-        sub(a: __m512, b: __m512) -> __m512;
-        mul(a: __m512, b: __m512) -> __m512;
-        div(a: __m512, b: __m512) -> __m512;
-        min(a: __m512, b: __m512) -> __m512;
-        max(a: __m512, b: __m512) -> __m512;
-        mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
-        round(x: __m512) -> __m512;
-        exp2_integer(n: __m512) -> __m512;
-        splat_i32(x: i32) -> __m512i;
-        load_i32(from: &[i32]) -> __m512i;
-        load_bytes(from: &[u8]) -> __m512i;
-        store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
-        to_float(x: __m512i) -> __m512;
-        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
-        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
-        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
 
@@ -336,14 +346,9 @@ impl Avx512Bf16 {
 }
 
 impl Simd for Avx512Bf16 {
-    const LANES: usize = Avx512Vnni::LANES;
-    const TILE_ROWS: usize = Avx512Vnni::TILE_ROWS;
-    const TILE_VECTORS: usize = Avx512Vnni::TILE_VECTORS;
-    const ROW_BLOCK: usize = Avx512Vnni::ROW_BLOCK;
-    type F = __m512;
+    as_avx512!();
     type Pairs = __m512bh;
     const PAIR_PARTS: usize = 1;
-    type I = __m512i;
     const QUAD_PARTS: usize = Avx512Vnni::QUAD_PARTS;
 
     call!(Avx512Bf16, "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
@@ -356,29 +361,8 @@ impl Simd for Avx512Bf16 {
     }
 
     below! {
-        splat(x: f32) -> __m512;
-        load(from: &[f32]) -> __m512;
-        load_f16(from: &[f16]) -> __m512;
-        store(x: __m512, to: &mut [f32]);
-        add(a: __m512, b: __m512) -> __m512;
-        sub(a: __m512, b: __m512) -> __m512;
-        mul(a: __m512, b: __m512) -> __m512;
-        div(a: __m512, b: __m512) -> __m512;
-        min(a: __m512, b: __m512) -> __m512;
-        max(a: __m512, b: __m512) -> __m512;
-        mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
-        round(x: __m512) -> __m512;
-        exp2_integer(n: __m512) -> __m512;
-        splat_i32(x: i32) -> __m512i;
-        load_i32(from: &[i32]) -> __m512i;
-        load_bytes(from: &[u8]) -> __m512i;
         load_quads(from: &[Quad], part: usize) -> __m512i;
         dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
         dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
-        store_clipped(high: [__m512i; 2], low: [__m512i; 2], to: &mut [u8; 16]);
-        to_float(x: __m512i) -> __m512;
-        pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]);
-        pair_rows(columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8];
-        transpose(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
     }
 }
