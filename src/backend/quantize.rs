@@ -13,14 +13,20 @@ impl Scale {
     #[inline(always)]
     pub(crate) fn of(row: &[f32]) -> Self {
         // Lanes of their own, so that it becomes vectors; the maximum is the same in any order.
-        let (chunks, rest) = row.as_chunks::<16>();
-        let mut largest = [0f32; 16];
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let (chunks, rest) = row.as_chunks::<32>();
+        let mut largest = [0f32; 32];
         for chunk in chunks {
             for (largest, x) in largest.iter_mut().zip(chunk) {
-                *largest = if x.abs() > *largest { x.abs() } else { *largest };
+                *largest = larger(x.abs(), *largest);
             }
         }
-        let largest = rest.iter().fold(largest.into_iter().fold(0f32, f32::max), |max, x| max.max(x.abs()));
+        for half in [16, 8, 4, 2, 1] {
+            for i in 0..half {
+                largest[i] = larger(largest[i], largest[i + half]);
+            }
+        }
+        let largest = rest.iter().fold(largest[0], |max, x| larger(x.abs(), max));
         let inverse = 127.0 / largest;
         if inverse.is_finite() { Self { unit: largest / 127.0, inverse } } else { Self { unit: 0.0, inverse: 0.0 } }
     }

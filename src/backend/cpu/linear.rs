@@ -328,7 +328,7 @@ struct Scaled<'a, S, I> {
 
 impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize, mut sums: [S::I; NV]) -> [S::I; NV] {
+    fn start<const NV: usize>(&self, mut sums: [S::I; NV]) -> [S::I; NV] {
         for (v, sum) in sums.iter_mut().enumerate() {
             *sum = self.s.load_i32(&self.corrections[v * S::LANES..]);
         }
@@ -339,21 +339,16 @@ impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I>
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::I; NV]) {
         let s = self.s;
         let row_unit = s.splat(self.row_units[row]);
-        let mut scaled: [S::F; NV] = self.epilogue.start(row, [s.splat(0.0); NV]);
+        let mut scaled: [S::F; NV] = self.epilogue.start([s.splat(0.0); NV]);
         for v in 0..NV {
             let unit = s.mul(row_unit, s.load(&self.units[v * S::LANES..]));
             scaled[v] = s.mul_add(s.to_float(sums[v]), unit, scaled[v]);
         }
         self.epilogue.finish(row, scaled);
     }
-
-    #[inline(always)]
-    fn end(&mut self, rows: Range<usize>) {
-        self.epilogue.end(rows);
-    }
 }
 
-/// Starts from the bias, the partial sum or the residual; stores what comes, and activates it.
+/// Starts from the bias; adds what comes to the partial sum or the residual, or activates it, and stores it.
 struct Sink<'a, 'b, S> {
     s: S,
     tile: &'a mut TileMut<'b>,
@@ -375,33 +370,27 @@ impl<S: Simd> Sink<'_, '_, S> {
 
 impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, row: usize, zero: [S::F; NV]) -> [S::F; NV] {
-        let s = self.s;
-        let mut sums = match self.bias {
-            Some(bias) => s.load_row(bias),
+    fn start<const NV: usize>(&self, zero: [S::F; NV]) -> [S::F; NV] {
+        match self.bias {
+            Some(bias) => self.s.load_row(bias),
             None => zero,
-        };
+        }
+    }
+
+    #[inline(always)]
+    fn finish<const NV: usize>(&mut self, row: usize, mut sums: [S::F; NV]) {
+        let s = self.s;
         if self.resume {
             let before: [S::F; NV] = s.load_row(self.elements(row));
             for v in 0..NV {
                 sums[v] = s.add(before[v], sums[v]);
             }
         }
-        sums
-    }
-
-    #[inline(always)]
-    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
-        let s = self.s;
-        s.store_row(sums, self.elements(row));
-    }
-
-    #[inline(always)]
-    fn end(&mut self, rows: Range<usize>) {
         if let Some(activation) = self.activation {
-            for row in rows {
-                activate(self.s, activation, self.elements(row));
+            for sum in &mut sums {
+                *sum = activate(s, activation, *sum);
             }
         }
+        s.store_row(sums, self.elements(row));
     }
 }

@@ -9,20 +9,16 @@
 use super::panel::{Element, PanelRows};
 use super::rows::Rows;
 use super::simd::{Routine, Simd, prefetch};
-use std::ops::Range;
 
 /// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
-    /// A row's first values: `zero`, unless it has others.
+    /// What the sums of every row start from: `zero`, unless the columns have something of their own.
     #[inline(always)]
-    fn start<const NV: usize>(&mut self, _row: usize, zero: [T; NV]) -> [T; NV] {
+    fn start<const NV: usize>(&self, zero: [T; NV]) -> [T; NV] {
         zero
     }
     /// Takes a row's finished sums.
     fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
-    /// Comes after a tile's last sum.
-    #[inline(always)]
-    fn end(&mut self, _rows: Range<usize>) {}
 }
 
 /// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
@@ -54,27 +50,23 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
     let depth = panel.len() / (NV * S::LANES);
     let steps = left.count.div_ceil(S::TILE_ROWS) * depth;
     let mut ahead = Ahead { line: next.as_ptr(), stride: next.len().div_ceil(steps.max(1)) };
-    let zero = [E::zero(s); NV];
-    let mut sums = [zero; 6];
+    let start = epilogue.start([E::zero(s); NV]);
+    let mut sums = [start; 6];
     for row in (0..left.count).step_by(S::TILE_ROWS) {
         let count = S::TILE_ROWS.min(left.count - row);
-        // Loops, not closures: those may stay outside the level's wrapper (see `math::Elementwise`).
-        for r in 0..count {
-            sums[r] = epilogue.start(row + r, zero);
-        }
         match count {
-            6 => s.call(Tile::<S, E, 6, NV>::new(left, row, panel, ahead, &mut sums)),
-            5 => s.call(Tile::<S, E, 5, NV>::new(left, row, panel, ahead, &mut sums)),
-            4 => s.call(Tile::<S, E, 4, NV>::new(left, row, panel, ahead, &mut sums)),
-            3 => s.call(Tile::<S, E, 3, NV>::new(left, row, panel, ahead, &mut sums)),
-            2 => s.call(Tile::<S, E, 2, NV>::new(left, row, panel, ahead, &mut sums)),
-            1 => s.call(Tile::<S, E, 1, NV>::new(left, row, panel, ahead, &mut sums)),
+            6 => s.call(Tile::<S, E, 6, NV>::new(left, row, panel, ahead, &start, &mut sums)),
+            5 => s.call(Tile::<S, E, 5, NV>::new(left, row, panel, ahead, &start, &mut sums)),
+            4 => s.call(Tile::<S, E, 4, NV>::new(left, row, panel, ahead, &start, &mut sums)),
+            3 => s.call(Tile::<S, E, 3, NV>::new(left, row, panel, ahead, &start, &mut sums)),
+            2 => s.call(Tile::<S, E, 2, NV>::new(left, row, panel, ahead, &start, &mut sums)),
+            1 => s.call(Tile::<S, E, 1, NV>::new(left, row, panel, ahead, &start, &mut sums)),
             rows => unreachable!("a tile of {rows} rows"),
         }
+        // A loop, not a closure: what is not inlined into the level's wrapper is compiled without its instructions.
         for r in 0..count {
             epilogue.finish(row + r, sums[r]);
         }
-        epilogue.end(row..row + count);
         ahead.line = ahead.line.wrapping_add(depth * ahead.stride);
     }
 }
@@ -86,12 +78,15 @@ struct Ahead<E> {
     stride: usize,
 }
 
-/// `sums += rows · panel`. A routine of its own: whatever the epilogue does, the registers are the accumulators'; and as
-/// it does not know how far apart the rows are, each has a register of its own, with nothing to be added up at each step.
+/// `sums = start + rows · panel`. A routine of its own: whatever the epilogue does, the registers are the accumulators';
+/// and as it does not know how far apart the rows are, each has a register of its own, with nothing to be added up at
+/// each step.
 struct Tile<'a, S: Simd, E: Element, const MR: usize, const NV: usize> {
     rows: [&'a [E::Word]; MR],
     panel: &'a [E],
     ahead: Ahead<E>,
+    /// Of every row.
+    start: &'a [E::Sum<S>; NV],
     /// `MR` rows, and maybe more.
     sums: &'a mut [[E::Sum<S>; NV]],
 }
@@ -103,6 +98,7 @@ impl<'a, S: Simd, E: Element, const MR: usize, const NV: usize> Tile<'a, S, E, M
         first: usize,
         panel: &'a [E],
         ahead: Ahead<E>,
+        start: &'a [E::Sum<S>; NV],
         sums: &'a mut [[E::Sum<S>; NV]],
     ) -> Self {
         let words = panel.len() / (NV * S::LANES) * E::parts::<S>();
@@ -110,7 +106,7 @@ impl<'a, S: Simd, E: Element, const MR: usize, const NV: usize> Tile<'a, S, E, M
         for (r, row) in rows.iter_mut().enumerate() {
             *row = left.row(first + r, words);
         }
-        Self { rows, panel, ahead, sums }
+        Self { rows, panel, ahead, start, sums }
     }
 
     /// Step `k` of the depth.
@@ -145,13 +141,10 @@ impl<S: Simd, E: Element, const MR: usize, const NV: usize> Routine<S> for Tile<
     #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
     fn run_at(self, s: S) {
         let depth = self.panel.len() / (NV * S::LANES);
-        let mut sums = [[self.sums[0][0]; NV]; MR];
-        for r in 0..MR {
-            assert!(self.rows[r].len() >= depth * E::parts::<S>());
-            for v in 0..NV {
-                sums[r][v] = self.sums[r][v];
-            }
+        for row in self.rows {
+            assert!(row.len() >= depth * E::parts::<S>());
         }
+        let mut sums = [*self.start; MR];
         // Four steps in one where they are of one part: fewer instructions. Of more, they would want more registers.
         let whole = if E::parts::<S>() == 1 { depth - depth % 4 } else { 0 };
         for k in (0..whole).step_by(4) {

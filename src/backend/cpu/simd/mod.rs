@@ -11,6 +11,7 @@ mod x86;
 use super::rounded::{Pair, Quad};
 use half::f16;
 use portable::Portable;
+use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni};
 
@@ -226,15 +227,16 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
-    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `1/x`, to a unit in the last place or two, of positive and finite numbers.
+    fn recip(self, x: Self::F) -> Self::F;
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a·b + c`; with one rounding where the level has FMA.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// To the nearest integer, ties to even.
     fn round(self, x: Self::F) -> Self::F;
-    /// `2ⁿ` for integral `n` in −126 ..= 127.
-    fn exp2_integer(self, n: Self::F) -> Self::F;
+    /// `x · 2ⁿ` for integral `n` in −126 ..= 127.
+    fn scale(self, x: Self::F, n: Self::F) -> Self::F;
 
     /// Rows to columns.
     #[inline(always)]
@@ -280,18 +282,25 @@ pub(super) trait Simd: Copy + Send + Sync {
         to.copy_from_slice(&whole[..to.len()]);
     }
 
-    /// A row's first `NV` vectors, with zeros beyond the row's end.
+    /// The elements of a row that vector `v` has, of a row of `len`.
+    #[inline(always)]
+    fn part(v: usize, len: usize) -> Range<usize> {
+        len.min(v * Self::LANES)..len.min((v + 1) * Self::LANES)
+    }
+
+    /// A row's first `NV` vectors, with zeros beyond the row's end. Here and in [`Simd::store_row`] every index is a
+    /// constant once the loops are unrolled: one that is not would keep the whole array in memory.
     #[inline(always)]
     fn load_row<const NV: usize>(self, row: &[f32]) -> [Self::F; NV] {
         let mut vectors = [self.splat(0.0); NV];
         if let Some(whole) = row.get(..NV * Self::LANES) {
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = self.load(&whole[v * Self::LANES..]);
+            for v in 0..NV {
+                vectors[v] = self.load(&whole[v * Self::LANES..]);
             }
             return vectors;
         }
-        for (vector, part) in vectors.iter_mut().zip(row.chunks(Self::LANES)) {
-            *vector = self.load_head(part, 0.0);
+        for v in 0..NV {
+            vectors[v] = self.load_head(&row[Self::part(v, row.len())], 0.0);
         }
         vectors
     }
@@ -300,13 +309,14 @@ pub(super) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn store_row<const NV: usize>(self, vectors: [Self::F; NV], row: &mut [f32]) {
         if let Some(whole) = row.get_mut(..NV * Self::LANES) {
-            for (v, &vector) in vectors.iter().enumerate() {
-                self.store(vector, &mut whole[v * Self::LANES..]);
+            for v in 0..NV {
+                self.store(vectors[v], &mut whole[v * Self::LANES..]);
             }
             return;
         }
-        for (&vector, part) in vectors.iter().zip(row.chunks_mut(Self::LANES)) {
-            self.store_head(vector, part);
+        let len = row.len();
+        for v in 0..NV {
+            self.store_head(vectors[v], &mut row[Self::part(v, len)]);
         }
     }
 

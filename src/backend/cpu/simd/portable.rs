@@ -111,8 +111,8 @@ impl Simd for Portable {
         Self::map2(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        Self::map2(a, b, |a, b| a / b)
+    fn recip(self, x: [f32; 8]) -> [f32; 8] {
+        x.map(|x| 1.0 / x)
     }
     #[inline(always)]
     fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
@@ -133,7 +133,7 @@ impl Simd for Portable {
         x.map(|x| (x + SHIFT) - SHIFT)
     }
     #[inline(always)]
-    fn exp2_integer(self, n: [f32; 8]) -> [f32; 8] {
-        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    fn scale(self, x: [f32; 8], n: [f32; 8]) -> [f32; 8] {
+        Self::map2(x, n, |x, n| x * f32::from_bits(((n as i32 + 127) << 23) as u32))
     }
 }

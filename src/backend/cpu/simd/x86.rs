@@ -132,13 +132,23 @@ impl Simd for Avx2 {
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
         mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
-        div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        recip(x: __m256) -> __m256 = _mm256_div_ps(_mm256_set1_ps(1.0), x);
         min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
         max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
         mul_add(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         round(x: __m256) -> __m256 = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
-        exp2_integer(n: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
-            _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127))));
+        sum(x: __m256) -> f32 = {
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        };
+        largest(x: __m256) -> f32 = {
+            let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        };
+        scale(x: __m256, n: __m256) -> __m256 = _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(
+            _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)))));
         pair_pixels(rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]) = {
             // A channel of a pixel beside that of its right neighbour.
             let order = _mm256_broadcastsi128_si256(
@@ -243,14 +253,19 @@ impl Simd for Avx512 {
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
         mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
-        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        recip(x: __m512) -> __m512 = {
+            // 14 bits, and as many again by one of Newton's steps: a division takes as long as ten instructions.
+            let near = _mm512_rcp14_ps(x);
+            _mm512_fmadd_ps(near, _mm512_fnmadd_ps(x, near, _mm512_set1_ps(1.0)), near)
+        };
         min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
         max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
         mul_add(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         round(x: __m512) -> __m512 =
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
-        exp2_integer(n: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(
-            _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127))));
+        sum(x: __m512) -> f32 = _mm512_reduce_add_ps(x);
+        largest(x: __m512) -> f32 = _mm512_reduce_max_ps(x);
+        scale(x: __m512, n: __m512) -> __m512 = _mm512_scalef_ps(x, n);
     }
 
     below! {
@@ -278,12 +293,14 @@ macro_rules! as_avx512 {
             add(a: __m512, b: __m512) -> __m512;
             sub(a: __m512, b: __m512) -> __m512;
             mul(a: __m512, b: __m512) -> __m512;
-            div(a: __m512, b: __m512) -> __m512;
+            recip(x: __m512) -> __m512;
             min(a: __m512, b: __m512) -> __m512;
             max(a: __m512, b: __m512) -> __m512;
             mul_add(a: __m512, b: __m512, c: __m512) -> __m512;
             round(x: __m512) -> __m512;
-            exp2_integer(n: __m512) -> __m512;
+            sum(x: __m512) -> f32;
+            largest(x: __m512) -> f32;
+            scale(x: __m512, n: __m512) -> __m512;
             splat_i32(x: i32) -> __m512i;
             load_i32(from: &[i32]) -> __m512i;
             load_bytes(from: &[u8]) -> __m512i;
