@@ -8,7 +8,7 @@ use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
 use super::panel::Panels;
 use super::rows::Rows;
-use super::simd::{Kernel, Simd};
+use super::simd::{Kernel, Near, Simd, prefetch_lines};
 use super::tile::{Epilogue, multiply};
 use crate::backend::{HostTensor, Shaped, contract};
 use crate::error::Result;
@@ -98,6 +98,8 @@ impl Kernel for Head<'_> {
                 // Whole vectors: beside the largest score's 1, what the last one has too many is lost in rounding.
                 let whole = seen.next_multiple_of(S::LANES);
                 scores[seen..whole].fill(f32::NEG_INFINITY);
+                // The next head's query.
+                prefetch_lines(queries.row(row)[cols.clone()].as_ptr_range().end, dim, Near::Second);
                 norms.push(1.0 / softmax_numerators(s, &mut scores[..whole], scale));
                 scores[seen..keys.len()].fill(0.0);
             }
@@ -136,6 +138,14 @@ struct Output<'a, 'b, S> {
 }
 
 impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
+    #[inline(always)]
+    fn prepare(&mut self, rows: Range<usize>) {
+        for row in rows {
+            let row = &self.tile.row(self.first + row)[self.column..];
+            prefetch_lines(row.as_ptr(), row.len(), Near::First);
+        }
+    }
+
     #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, mut sums: [S::F; NV]) {
         let s = self.s;

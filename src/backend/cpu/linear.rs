@@ -10,7 +10,7 @@ use super::math::activate;
 use super::panel::Panels;
 use super::rounded::{self, Pair, Quad, halves};
 use super::rows::Rows;
-use super::simd::{Kernel, Simd, Tiling, prefetch_lines};
+use super::simd::{Kernel, Near, Simd, Tiling, prefetch_lines};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::quantize::Scale;
@@ -270,10 +270,6 @@ impl Kernel for Block<'_> {
         let step = layer.depth_step();
         for panel in cols.start / width..cols.end.div_ceil(width) {
             let column = panel * width - cols.start;
-            // What the next panel's sums are added to or stored over lies in other lines of every row.
-            for row in rows.clone() {
-                prefetch_lines(tile.row(row).as_ptr().wrapping_add(column + width), width);
-            }
             for from in (0..depth).step_by(step) {
                 let to = depth.min(from + step);
                 let mut sink = Sink {
@@ -346,6 +342,11 @@ impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I>
         }
         self.epilogue.finish(row, scaled);
     }
+
+    #[inline(always)]
+    fn prepare(&mut self, rows: Range<usize>) {
+        self.epilogue.prepare(rows);
+    }
 }
 
 /// Starts from the bias; adds what comes to the partial sum or the residual, or activates it, and stores it.
@@ -374,6 +375,14 @@ impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
         match self.bias {
             Some(bias) => self.s.load_row(bias),
             None => zero,
+        }
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self, rows: Range<usize>) {
+        for row in rows {
+            let elements = self.elements(row);
+            prefetch_lines(elements.as_ptr(), elements.len(), Near::First);
         }
     }
 

@@ -91,16 +91,22 @@ pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f3
     s.sum(sum)
 }
 
+/// Sums that grow side by side: an addition does not wait for the one before it.
+const CHAINS: usize = 4;
+
 /// `Σ a·b`, lane by lane, then across the lanes.
 #[inline(always)]
 pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     let (a_body, a_tail) = a.split_at(a.len() - a.len() % S::LANES);
     let (b_body, b_tail) = b.split_at(a_body.len());
-    let mut sum = s.mul(s.load_head(a_tail, 0.0), s.load_head(b_tail, 0.0));
-    for (a, b) in a_body.chunks_exact(S::LANES).zip(b_body.chunks_exact(S::LANES)) {
-        sum = s.mul_add(s.load(a), s.load(b), sum);
+    let mut sums = [s.splat(0.0); CHAINS];
+    sums[0] = s.mul(s.load_head(a_tail, 0.0), s.load_head(b_tail, 0.0));
+    for (a, b) in a_body.chunks(CHAINS * S::LANES).zip(b_body.chunks(CHAINS * S::LANES)) {
+        for ((a, b), sum) in a.chunks_exact(S::LANES).zip(b.chunks_exact(S::LANES)).zip(&mut sums) {
+            *sum = s.mul_add(s.load(a), s.load(b), *sum);
+        }
     }
-    s.sum(sum)
+    across(s, sums)
 }
 
 /// The largest element; −∞ of none.
@@ -117,10 +123,19 @@ fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
 /// `Σ x`, lane by lane, then across the lanes.
 #[inline(always)]
 pub(super) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let chunks = x.chunks_exact(S::LANES);
-    let mut sum = s.load_head(chunks.remainder(), 0.0);
-    for chunk in chunks {
-        sum = s.add(sum, s.load(chunk));
+    let (body, tail) = x.split_at(x.len() - x.len() % S::LANES);
+    let mut sums = [s.splat(0.0); CHAINS];
+    sums[0] = s.load_head(tail, 0.0);
+    for x in body.chunks(CHAINS * S::LANES) {
+        for (x, sum) in x.chunks_exact(S::LANES).zip(&mut sums) {
+            *sum = s.add(*sum, s.load(x));
+        }
     }
-    s.sum(sum)
+    across(s, sums)
+}
+
+/// The sum of all chains and all lanes.
+#[inline(always)]
+fn across<S: Simd>(s: S, [a, b, c, d]: [S::F; CHAINS]) -> f32 {
+    s.sum(s.add(s.add(a, b), s.add(c, d)))
 }

@@ -2,7 +2,7 @@
 
 use super::rounded::{Pair, Quad};
 use super::rows::Rows;
-use super::simd::{Simd, prefetch_lines};
+use super::simd::{Near, Simd, prefetch_lines};
 use crate::backend::pages::Pages;
 use bytemuck::Pod;
 use half::f16;
@@ -148,7 +148,7 @@ impl Panels<f32> {
         self.resize(width, depth, columns);
         for k in 0..depth {
             let row = rows.row(k, columns);
-            prefetch_lines(row.as_ptr_range().end, columns);
+            prefetch_lines(row.as_ptr_range().end, columns, Near::Second);
             for (panel, part) in self.data.chunks_exact_mut(depth * width).zip(row.chunks(width)) {
                 let to = &mut panel[k * width..][..part.len()];
                 let (vectors, rest) = part.split_at(part.len() - part.len() % S::LANES);
@@ -172,7 +172,7 @@ impl Panels<f32> {
         for n in (0..columns).step_by(8) {
             let panel = &mut data[n / width * depth * width..][..depth * width];
             for row in n..columns.min(n + 8) {
-                prefetch_lines(rows.row(row, depth).as_ptr_range().end, depth);
+                prefetch_lines(rows.row(row, depth).as_ptr_range().end, depth, Near::Second);
             }
             for k in (0..depth).step_by(8) {
                 let mut block = [[0.0; 8]; 8];

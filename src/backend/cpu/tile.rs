@@ -8,7 +8,8 @@
 
 use super::panel::{Element, PanelRows};
 use super::rows::Rows;
-use super::simd::{Routine, Simd, prefetch};
+use super::simd::{Near, Routine, Simd, prefetch};
+use std::ops::Range;
 
 /// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
 pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
@@ -17,6 +18,9 @@ pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
     fn start<const NV: usize>(&self, zero: [T; NV]) -> [T; NV] {
         zero
     }
+    /// Comes before a tile: fetches what [`Epilogue::finish`] will want of its rows.
+    #[inline(always)]
+    fn prepare(&mut self, _rows: Range<usize>) {}
     /// Takes a row's finished sums.
     fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
 }
@@ -54,6 +58,7 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
     let mut sums = [start; 6];
     for row in (0..left.count).step_by(S::TILE_ROWS) {
         let count = S::TILE_ROWS.min(left.count - row);
+        epilogue.prepare(row..row + count);
         match count {
             6 => s.call(Tile::<S, E, 6, NV>::new(left, row, panel, ahead, &start, &mut sums)),
             5 => s.call(Tile::<S, E, 5, NV>::new(left, row, panel, ahead, &start, &mut sums)),
@@ -114,7 +119,7 @@ impl<'a, S: Simd, E: Element, const MR: usize, const NV: usize> Tile<'a, S, E, M
     #[expect(clippy::needless_range_loop, reason = "the indices are the tile's")]
     fn step(&self, s: S, k: usize, sums: &mut [[E::Sum<S>; NV]; MR]) {
         let (width, parts) = (NV * S::LANES, E::parts::<S>());
-        prefetch(self.ahead.line.wrapping_add(k * self.ahead.stride));
+        prefetch(self.ahead.line.wrapping_add(k * self.ahead.stride), Near::Second);
         // SAFETY: the panel has `depth · width` elements, and k < depth.
         let weights = unsafe { self.panel.get_unchecked(k * width..(k + 1) * width) };
         for part in (0..parts).rev() {

@@ -115,24 +115,36 @@ impl SimdLevel {
     }
 }
 
-/// Fetches the line of memory at an address into the second-level cache. Any address will do, for nothing is read.
+/// How near to the processor memory is fetched.
+#[derive(Clone, Copy)]
+pub(super) enum Near {
+    /// The first-level cache, for what is wanted within a tile.
+    First,
+    /// The second-level cache.
+    Second,
+}
+
+/// Fetches the line of memory at an address. Any address will do, for nothing is read.
 #[inline(always)]
-pub(super) fn prefetch<T>(line: *const T) {
+pub(super) fn prefetch<T>(line: *const T, near: Near) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 processor has the instruction, and no address makes it fault.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(line.cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        match near {
+            Near::First => _mm_prefetch::<_MM_HINT_T0>(line.cast()),
+            Near::Second => _mm_prefetch::<_MM_HINT_T1>(line.cast()),
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
+    let _ = (line, near);
 }
 
 /// The same for all lines of `count` elements from an address on.
 #[inline(always)]
-pub(super) fn prefetch_lines<T>(from: *const T, count: usize) {
+pub(super) fn prefetch_lines<T>(from: *const T, count: usize, near: Near) {
     for first in (0..count).step_by(64 / size_of::<T>()) {
-        prefetch(from.wrapping_add(first));
+        prefetch(from.wrapping_add(first), near);
     }
 }
 
