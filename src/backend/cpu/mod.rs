@@ -86,7 +86,7 @@ impl Backend for Cpu {
 
     fn activation_budget(&self) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
-        // weights are read once for many rows. Half of it was 13 % slower on Zen 4, twice as much no faster.
+        // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.
         24 << 20
     }
 
