@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What an error was made of, kept for [`std::error::Error::source`].
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// What went wrong. Every message names the file, tensor, field or argument,
 /// what was found there and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -20,12 +23,82 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// The tensor, field or part of the file.
+        /// The field or part of the file.
         field: String,
         /// What is there.
         found: String,
         /// What must be there.
         expected: String,
+        /// What a parser said, where one did.
+        source: Option<Source>,
+    },
+    /// A model's configuration asks for what is not implemented.
+    #[error("{}: {field}: found {found}, expected {expected}", path.display())]
+    UnsupportedField {
+        /// The configuration file.
+        path: PathBuf,
+        /// The field with the objects that it is in, as `vision_config.hidden_act`.
+        field: String,
+        /// Its value, as JSON.
+        found: String,
+        /// The values that are implemented.
+        expected: String,
+    },
+    /// A model of another architecture, or in a format that is not read.
+    #[error("{}: model: found {found}, expected {expected}", path.display())]
+    UnsupportedModel {
+        /// The file or folder.
+        path: PathBuf,
+        /// The architecture or format.
+        found: String,
+        /// What is implemented, or how to convert the file.
+        expected: String,
+    },
+    /// A model's weights lack a tensor.
+    #[error("{}: tensor {tensor}: found no such tensor, expected {expected}", path.display())]
+    MissingTensor {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape, or why it must be there.
+        expected: String,
+    },
+    /// A model's weights have a tensor that the model as configured would not use.
+    #[error("{}: tensor {tensor}: found {found}, expected only tensors that the model uses", path.display())]
+    UnusedTensor {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What such a tensor is.
+        found: String,
+    },
+    /// A tensor has another shape than the model's configuration says.
+    #[error("{}: tensor {tensor}: found shape {found:?}, expected shape {expected:?}", path.display())]
+    TensorShape {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it must have.
+        expected: Vec<usize>,
+    },
+    /// A picture that cannot be decoded.
+    #[error("{}picture: found {found}, expected {expected}", path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default())]
+    Picture {
+        /// The file, where there is one.
+        path: Option<PathBuf>,
+        /// What kind of fault it is.
+        kind: PictureErrorKind,
+        /// What is there.
+        found: String,
+        /// What can be decoded.
+        expected: String,
+        /// What the decoder said, where it did.
+        source: Option<Source>,
     },
     /// A value handed to the library is out of its range or has the wrong shape.
     #[error("{name}: found {found}, expected {expected}")]
@@ -55,6 +128,20 @@ pub enum Error {
     },
 }
 
+/// Kinds of [`Error::Picture`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PictureErrorKind {
+    /// Not a picture, or of a format that is not decoded.
+    Format,
+    /// The end is missing.
+    Truncated,
+    /// Damaged, or of a variant that the decoder does not know.
+    Damaged,
+    /// Without pixels, or larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
+    Size,
+}
+
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -70,7 +157,19 @@ impl Error {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        Self::File { path: path.to_owned(), field: field.into(), found: found.into(), expected: expected.into() }
+        let (field, found, expected) = (field.into(), found.into(), expected.into());
+        Self::File { path: path.to_owned(), field, found, expected, source: None }
+    }
+
+    /// [`Error::file`] for what a parser found: its message, and itself as the source.
+    pub(crate) fn parse(
+        path: &Path,
+        field: impl Into<String>,
+        source: impl Into<Source>,
+        expected: impl Into<String>,
+    ) -> Self {
+        let (field, source, expected) = (field.into(), source.into(), expected.into());
+        Self::File { path: path.to_owned(), field, found: source.to_string(), expected, source: Some(source) }
     }
 
     pub(crate) fn argument(name: impl Into<String>, found: impl Into<String>, expected: impl Into<String>) -> Self {
@@ -81,11 +180,14 @@ impl Error {
         Self::Device { device: device.into(), reason: reason.into() }
     }
 
-    /// Names the file that an argument came from.
+    /// Names the file that an argument or a picture came from.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
             Self::Argument { name, found, expected } => {
-                Self::File { path: path.to_owned(), field: name, found, expected }
+                Self::File { path: path.to_owned(), field: name, found, expected, source: None }
+            }
+            Self::Picture { path: None, kind, found, expected, source } => {
+                Self::Picture { path: Some(path.to_owned()), kind, found, expected, source }
             }
             other => other,
         }

@@ -46,6 +46,6 @@ mod lock;
 mod output;
 
 pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, Views};
-pub use error::{Error, Result};
+pub use error::{Error, PictureErrorKind, Result};
 pub use image::{DecodeOptions, Picture};
 pub use model::{Model, ModelOptions};

@@ -67,8 +67,8 @@ impl Args {
 
 fn read_texts(path: &Path) -> Result<Vec<String>> {
     let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let texts: Vec<String> = serde_json::from_str(&json)
-        .map_err(|error| Error::file(path, "texts", error.to_string(), "a JSON list of texts"))?;
+    let texts: Vec<String> =
+        serde_json::from_str(&json).map_err(|error| Error::parse(path, "texts", error, "a JSON list of texts"))?;
     if texts.is_empty() {
         return Err(Error::file(path, "texts", "an empty list", "at least one text"));
     }
