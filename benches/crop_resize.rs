@@ -9,7 +9,7 @@ mod input;
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossalign::backend::{Backend, Cpu, CropOutput, CropPlan, PatchLayout, Reference, Rgb, Shape, SimdLevel, Taps};
-use crossalign::image::{ViewSampling, plan_views};
+use crossalign::image::{Resize, ViewSampling, plan_views};
 use crossalign::model::Config;
 
 /// The local views: all but the global one.
@@ -22,7 +22,7 @@ fn bench(criterion: &mut Criterion) {
         let picture = input::picture(width, height);
         let picture = picture.as_rgb();
         let boxes = ViewSampling::default().boxes(picture).expect("the default ranges");
-        let plan = plan_views((width, height), &boxes, 224).expect("boxes of this picture");
+        let plan = plan_views((width, height), &boxes, 224, Resize::ShortestEdge).expect("boxes of this picture");
         let work = Work::IntegerOps(operations(&plan));
         let crops = CROPS.len() as u64;
         for level in input::levels().filter(|&level| width == 1024 || level == SimdLevel::best()) {

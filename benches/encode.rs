@@ -9,7 +9,7 @@ mod input;
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossalign::backend::{CropPlan, Precision};
-use crossalign::image::{ViewSampling, plan_views};
+use crossalign::image::{Resize, ViewSampling, plan_views};
 use crossalign::model::{Config, ViewJob};
 use crossalign::{Model, ModelOptions};
 use std::hint::black_box;
@@ -20,7 +20,7 @@ fn bench(criterion: &mut Criterion) {
     let plan = |views: usize| -> CropPlan {
         let sampling = ViewSampling { count: views - 1, ..Default::default() };
         let boxes = sampling.boxes(picture.as_rgb()).expect("the default ranges");
-        plan_views((1024, 768), &boxes, 224).expect("boxes of this picture")
+        plan_views((1024, 768), &boxes, 224, Resize::ShortestEdge).expect("boxes of this picture")
     };
     let threads = input::thread_counts().last().expect("at least one");
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {

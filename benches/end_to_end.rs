@@ -8,7 +8,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
-use crossalign::image::plan_views;
+use crossalign::image::{Resize, plan_views};
 use crossalign::model::{Config, Embeddings, ViewJob};
 use crossalign::{Classification, Classifier, CompileOptions, Compiled, DecodeOptions, Model, ModelOptions, Picture};
 use image::{ExtendedColorType, ImageEncoder, codecs};
@@ -67,7 +67,8 @@ fn decode(bytes: &[u8]) -> Picture {
 /// The official score by its formula: `unit(Σ w f) · vector`, from the weights that the classifier reports.
 fn check(classifier: &Classifier, picture: &Picture, result: &Classification<'_>) {
     let boxes: Vec<_> = result.views().iter().map(|view| view.crop).collect();
-    let plan = plan_views((picture.width(), picture.height()), &boxes, 224).expect("boxes of this picture");
+    let plan = plan_views((picture.width(), picture.height()), &boxes, 224, Resize::ShortestEdge)
+        .expect("boxes of this picture");
     let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
     let views = classifier.model().encode_views(&[job], true).expect("a valid call");
     assert_eq!(views.len(), VIEWS);

@@ -14,7 +14,7 @@ use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use crossalign::backend::{
     Activation, Backend, CropOutput, Device, DeviceTensor, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape,
 };
-use crossalign::image::{ViewSampling, plan_views};
+use crossalign::image::{Resize, ViewSampling, plan_views};
 use std::time::{Duration, Instant};
 
 const TOKENS: usize = 50;
@@ -120,7 +120,7 @@ fn bench(criterion: &mut Criterion) {
 fn crop_resize(bench: &mut Bench<'_>, views: usize) {
     let picture = input::picture(1024, 768);
     let boxes = ViewSampling { count: views, ..Default::default() }.boxes(picture.as_rgb()).expect("default ranges");
-    let plan = plan_views((1024, 768), &boxes, 224).expect("boxes of this picture");
+    let plan = plan_views((1024, 768), &boxes, 224, Resize::ShortestEdge).expect("boxes of this picture");
     let layout = PatchLayout::new(32, [0.5; 3], [0.5; 3]).expect("a layout");
     let views = plan.views().len();
     let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");

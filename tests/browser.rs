@@ -8,7 +8,7 @@ mod common;
 use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, HostTensor, PatchLayout, Precision, Reduction, Reference, Rgb, Shape,
 };
-use crossalign::image::{CropBox, plan_views};
+use crossalign::image::{CropBox, Resize, plan_views};
 use half::{bf16, f16};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -187,7 +187,7 @@ fn crop_resize() -> Case {
     let pixels = common::noise(width, height, 5);
     let picture = Rgb::new(width, height, &pixels).unwrap();
     let boxes = [CropBox::new(37, 90, 100, 100), CropBox::new(149, 0, 1, 1)];
-    let plan = plan_views((width, height), &boxes, size).unwrap();
+    let plan = plan_views((width, height), &boxes, size, Resize::ShortestEdge).unwrap();
     let layout = PatchLayout::new(patch, [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]).unwrap();
     let views = plan.views().len();
     let [width, height, size, patch] = [width, height, size, patch].map(|n| n as usize);

@@ -4,7 +4,7 @@
 mod common;
 
 use crossalign::backend::{Backend, Cuda, Precision, Rgb, Shape};
-use crossalign::image::{ViewSampling, plan_views};
+use crossalign::image::ViewSampling;
 use crossalign::model::{Model, ModelOptions, ViewJob};
 
 #[test]
@@ -16,7 +16,7 @@ fn a_batch_that_does_not_fit_is_halved() {
     let pixels = common::noise(200, 150, 3);
     let picture = Rgb::new(200, 150, &pixels).unwrap();
     let boxes = ViewSampling { count: 11, ..Default::default() }.boxes(picture).unwrap();
-    let plan = plan_views((200, 150), &boxes, model().config().image_size).unwrap();
+    let plan = model().config().plan_views((200, 150), &boxes).unwrap();
     let job = ViewJob { picture, plan: &plan };
     let batches = |model: &Model| {
         let (embeddings, profile) = model.device().profile(|| model.encode_views(&[job], true));

@@ -3,7 +3,7 @@
 
 use crossalign::align::{CompileOptions, Method, Views};
 use crossalign::backend::Precision;
-use crossalign::image::{ViewSampling, plan_views};
+use crossalign::image::ViewSampling;
 use crossalign::model::{MINI_PROMPTS, ModelOptions, ViewJob};
 use crossalign::{Classifier, DecodeOptions, Model, Picture, Prompts};
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ fn precisions_keep_the_direction() {
         let pictures = pictures("single").into_iter().step_by(5);
         let embed = |(_, path): (String, PathBuf)| {
             let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
-            let plan = plan_views((picture.width(), picture.height()), &[], model.config().image_size).unwrap();
+            let plan = model.config().plan_views((picture.width(), picture.height()), &[]).unwrap();
             model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
         };
         pictures.map(embed).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ mod common;
 use common::{Reference, assert_close, floats, json, levels, load, names, tensor};
 use crossalign::align::{CompileOptions, Method, Score, Views};
 use crossalign::backend::{Backend, Cpu, Precision, Reference as Scalar};
-use crossalign::image::{plan_views, resampled};
+use crossalign::image::{Resize, plan_views, resampled};
 use crossalign::model::{ModelOptions, TextCleaning, ViewJob};
 use serde_json::Value;
 
@@ -71,7 +71,8 @@ fn compare_views(reference: &Reference, device: &impl Backend) {
         let picture = reference.picture(&name);
         for key in names(&file).into_iter().filter(|key| key.starts_with(&format!("{name}."))) {
             let (shape, expected) = tensor(&file, &key);
-            let plan = plan_views((picture.width(), picture.height()), &boxes, shape[1] as u32).unwrap();
+            let plan =
+                plan_views((picture.width(), picture.height()), &boxes, shape[1] as u32, Resize::ShortestEdge).unwrap();
             let found = resampled(device, picture.as_rgb(), &plan).unwrap();
             assert!(found == expected, "{key}: {}", device.describe());
             compared += 1;
@@ -114,7 +115,7 @@ fn check_embeddings(reference: &Reference, dir: &std::path::Path, device: &str) 
     let expected = dir.join("expected.safetensors");
     for (name, boxes) in reference.pictures() {
         let picture = reference.picture(&name);
-        let plan = plan_views((picture.width(), picture.height()), &boxes, model.config().image_size).unwrap();
+        let plan = model.config().plan_views((picture.width(), picture.height()), &boxes).unwrap();
         let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
         let found = model.encode_views(&[job], false).unwrap();
         assert_close(&found.data, &floats(&expected, &format!("image_embeds.{name}")), 2e-5, &name);

@@ -10,7 +10,7 @@ mod properties;
 
 use crossalign::Model;
 use crossalign::backend::{Backend, Dispatch, Profile, Reference, Rgb, Wgpu};
-use crossalign::image::{CropBox, plan_views, resampled};
+use crossalign::image::{CropBox, Resize, plan_views, resampled};
 use crossalign::model::{Config, ModelOptions, ViewJob};
 
 /// Each kernel with the bindings that the adapter gives, and with ones so small (in KiB) that it must split its work.
@@ -60,13 +60,16 @@ fn a_large_picture_goes_in_parts() {
     let pixels = common::noise(301, 199, 5);
     let picture = Rgb::new(301, 199, &pixels).unwrap();
     let boxes = [CropBox::new(0, 0, 301, 199), CropBox::new(7, 100, 90, 90), CropBox::new(300, 198, 1, 1)];
-    let plan = plan_views((301, 199), &boxes, 30).unwrap();
+    let plan = plan_views((301, 199), &boxes, 30, Resize::ShortestEdge).unwrap();
     let expected = resampled(&Reference, picture, &plan).unwrap();
     assert!(resampled(&first(), picture, &plan).unwrap() == expected);
     let device = first().with_max_binding(12 << 10).unwrap();
     assert!(resampled(&device, picture, &plan).unwrap() == expected);
-    let error =
-        resampled(&device, Rgb::new(5000, 1, &pixels[..15000]).unwrap(), &plan_views((5000, 1), &[], 3).unwrap());
+    let error = resampled(
+        &device,
+        Rgb::new(5000, 1, &pixels[..15000]).unwrap(),
+        &plan_views((5000, 1), &[], 3, Resize::ShortestEdge).unwrap(),
+    );
     assert!(error.unwrap_err().to_string().contains("15000 bytes a row"));
 }
 
@@ -77,7 +80,7 @@ fn vit_b_32_agrees_with_the_cpu() {
     let pixels = common::noise(320, 240, 9);
     let picture = Rgb::new(320, 240, &pixels).unwrap();
     let boxes = [CropBox::new(0, 0, 120, 120), CropBox::new(60, 50, 180, 180), CropBox::new(10, 20, 200, 200)];
-    let plan = plan_views((320, 240), &boxes, 224).unwrap();
+    let plan = plan_views((320, 240), &boxes, 224, Resize::ShortestEdge).unwrap();
     let encode = |device: &str| {
         let options = ModelOptions { device: device.into(), ..Default::default() };
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();

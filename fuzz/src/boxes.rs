@@ -1,7 +1,7 @@
 //! Hostile lists of boxes.
 
 use super::accepted;
-use crossalign::image::{CropBox, plan_views};
+use crossalign::image::{CropBox, Resize, plan_views};
 use std::path::Path;
 
 /// Width, height, both below 4096, and size of the views; then the list.
@@ -20,7 +20,7 @@ pub fn boxes(data: &[u8]) {
     let ends = |start: u32, length: u32| u64::from(start) + u64::from(length);
     let inside =
         |b: &CropBox| ends(b.x, b.width) <= u64::from(picture.0) && ends(b.y, b.height) <= u64::from(picture.1);
-    let plan = accepted(plan_views(picture, &boxes, size), ": found");
+    let plan = accepted(plan_views(picture, &boxes, size, Resize::ShortestEdge), ": found");
     assert_eq!(plan.is_some(), size > 0 && picture.0 > 0 && picture.1 > 0 && boxes.iter().all(inside));
     let Some(plan) = plan else { return };
     assert_eq!(plan.views().len(), 1 + boxes.len());

@@ -3,7 +3,7 @@
 use super::folder::{
     Folder, OPEN_CLIP, OPEN_CLIP_CONFIG, TOKENIZER, TRANSFORMERS, TRANSFORMERS_CONFIG, assert_encodes,
 };
-use crossalign::model::view_size;
+use crossalign::model::Config;
 
 /// The first byte says which config file the others are.
 pub fn config(data: &[u8]) {
@@ -20,7 +20,7 @@ pub fn config(data: &[u8]) {
     });
     let Some(model) = folder.load(Default::default()) else { return };
     let config = model.config();
-    assert_eq!(view_size(folder.path()).expect("what was loaded has a view size"), config.image_size);
+    assert_eq!(&Config::open(folder.path(), None).expect("what was loaded has a config"), config);
     assert!(config.image_size.is_multiple_of(config.patch_size));
     assert!(config.mean.iter().chain(&config.std).all(|number| number.is_finite()));
     for tower in [&config.vision, &config.text] {

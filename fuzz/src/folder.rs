@@ -1,7 +1,7 @@
 //! Model folders, and what must work with every model that loads.
 
 use super::accepted;
-use crossalign::image::plan_views;
+
 use crossalign::model::{Activation, Model, ModelOptions, ViewJob};
 use crossalign::{Picture, Result};
 use std::path::Path;
@@ -62,7 +62,7 @@ pub(super) fn small_picture() -> Picture {
 /// Both towers of a model that was loaded give embeddings.
 pub(super) fn assert_encodes(model: &Model) {
     let (picture, config) = (small_picture(), model.config());
-    let plan = plan_views((3, 2), &[], config.image_size).expect("a plan for the model's image size");
+    let plan = config.plan_views((3, 2), &[]).expect("a plan for the model's image size");
     let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
     let views = model.encode_views(&[job], true).expect("a view's embedding");
     let texts = model.encode_texts(&["a photo of a cat"], true).expect("a text's embedding").embeddings;

@@ -2,7 +2,7 @@
 
 use super::accepted;
 use crossalign::backend::{Cpu, Reference, SimdLevel};
-use crossalign::image::{CropBox, ViewSampling, plan_views, resampled};
+use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
 use crossalign::{DecodeOptions, Picture};
 use std::sync::LazyLock;
 
@@ -28,7 +28,8 @@ pub fn picture(data: &[u8]) {
     let mut boxes =
         ViewSampling { count: 2, alpha: 0.01, beta: 1.0, seed }.boxes(picture.as_rgb()).expect("crops of any picture");
     boxes.push(any_box(width, height, seed));
-    let plan = plan_views((width, height), &boxes, 1 + (seed >> 32) as u32 % 40).expect("boxes inside the picture");
+    let plan = plan_views((width, height), &boxes, 1 + (seed >> 32) as u32 % 40, Resize::ShortestEdge)
+        .expect("boxes inside the picture");
     let expected = resampled(&Reference, picture.as_rgb(), &plan).expect("views");
     for cpu in LEVELS.iter() {
         let views = resampled(cpu, picture.as_rgb(), &plan).expect("views");

@@ -4,7 +4,7 @@ use super::compile::{CompileOptions, Compiled, Method, Score, length, weighted_s
 use super::prompts::Prompts;
 use crate::backend::{Backend, CropPlan, DeviceLinear, DeviceTensor, Precision, Reduction, Shape};
 use crate::error::{Error, Result};
-use crate::image::{CropBox, Picture, ViewSampling, plan_views};
+use crate::image::{CropBox, Picture, ViewSampling};
 use crate::model::{Embeddings, Model, ViewJob};
 
 /// The local views of a picture.
@@ -147,7 +147,7 @@ impl Classifier {
         let boxes: Vec<Vec<CropBox>> =
             pictures.iter().map(|picture| self.local_boxes(picture, views)).collect::<Result<_>>()?;
         let plan = |(picture, boxes): (&&Picture, &Vec<CropBox>)| {
-            plan_views((picture.width(), picture.height()), boxes, self.model.config().image_size)
+            self.model.config().plan_views((picture.width(), picture.height()), boxes)
         };
         let plans: Vec<CropPlan> = pictures.iter().zip(&boxes).map(plan).collect::<Result<_>>()?;
         let jobs: Vec<ViewJob<'_>> =

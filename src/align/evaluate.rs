@@ -2,7 +2,7 @@
 
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
 use crate::error::{Error, Result};
-use crate::image::{CropBox, Picture, ViewSampling, plan_views};
+use crate::image::{CropBox, Picture, ViewSampling};
 use crate::model::{Embeddings, Model, ViewJob};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,7 @@ impl Evaluator {
         let boxes: Vec<Vec<CropBox>> =
             self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect::<Result<_>>()?;
         let size = (picture.width(), picture.height());
-        let plan = plan_views(size, &boxes.concat(), self.model.config().image_size)?;
+        let plan = self.model.config().plan_views(size, &boxes.concat())?;
         let views = self.model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?;
         let width = views.width;
         let (global, mut local) = views.data.split_at(width);

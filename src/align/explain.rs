@@ -5,7 +5,7 @@ use super::compile::CompileOptions;
 use super::prompts::Class;
 use crate::backend::{Backend, Epilogue, Precision, Shape};
 use crate::error::{Error, Result};
-use crate::image::{Picture, plan_views};
+use crate::image::Picture;
 use crate::model::{Embeddings, Model, ViewJob};
 
 /// A description and its share in the score.
@@ -75,7 +75,7 @@ impl Model {
         if boxes.is_empty() {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
-        let plan = plan_views((picture.width(), picture.height()), &boxes, self.config().image_size)?;
+        let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
         let (f0, f) = split_first(self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?);
         let label = options.template.replace("{}", &class.name);
         let texts: Vec<&str> =

@@ -141,8 +141,10 @@ impl std::str::FromStr for Activation {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "quick_gelu" => Ok(Self::QuickGelu),
-            "gelu" => Ok(Self::Gelu),
-            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "gelu" | "gelu_python" => Ok(Self::Gelu),
+            "gelu_tanh" | "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh" => {
+                Ok(Self::GeluTanh)
+            }
             _ => Err(crate::Error::argument("activation", format!("{text:?}"), "quick_gelu, gelu or gelu_tanh")),
         }
     }

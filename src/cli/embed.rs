@@ -3,7 +3,7 @@
 use super::options::{DecodeArgs, ModelArgs, read_boxes};
 use super::warn_truncated;
 use crate::error::{Error, Result};
-use crate::image::{Picture, plan_views};
+use crate::image::Picture;
 use crate::model::{Embeddings, Model, Towers, ViewJob};
 use crate::output::write_whole;
 use safetensors::tensor::{Dtype, TensorView};
@@ -59,7 +59,9 @@ impl Args {
 
     fn image_embeds(&self, model: &Model, picture: &Picture) -> Result<Embeddings> {
         let boxes = self.boxes.as_deref().map(read_boxes).transpose()?.unwrap_or_default();
-        let plan = plan_views((picture.width(), picture.height()), &boxes, model.config().image_size)
+        let plan = model
+            .config()
+            .plan_views((picture.width(), picture.height()), &boxes)
             .map_err(|error| self.boxes.iter().fold(error, |error, path| error.in_file(path)))?;
         model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], !self.raw)
     }

@@ -2,10 +2,10 @@
 
 use super::options::{DecodeArgs, MINI, ViewArgs, load_mini};
 use crate::align::Views;
-use crate::backend::Device;
+use crate::backend::{Activation, Device};
 use crate::error::{Error, Result};
-use crate::image::{Picture, plan_views, resampled};
-use crate::model::{ModelOptions, view_size};
+use crate::image::{Picture, Resize, plan_views, resampled};
+use crate::model::{Config, ModelOptions};
 use crate::output::write_whole;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
@@ -44,17 +44,17 @@ const GAP: usize = 4;
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let size = match (&self.model, self.size) {
-            (Some(dir), _) if dir == Path::new(MINI) => load_mini(&ModelOptions::default())?.config().image_size,
-            (Some(dir), _) => view_size(dir)?,
-            (None, size) => size.unwrap_or_default(),
+        let (size, resize) = match (&self.model, self.size) {
+            (Some(dir), _) if dir == Path::new(MINI) => view_shape(load_mini(&ModelOptions::default())?.config()),
+            (Some(dir), _) => view_shape(&Config::open(dir, Some(Activation::QuickGelu))?),
+            (None, size) => (size.unwrap_or_default(), Resize::ShortestEdge),
         };
         let picture = Picture::open(&self.image, &self.decode.options())?;
         let boxes = match self.views.views()? {
             Views::Boxes(boxes) => boxes,
             Views::Sampled(sampling) => sampling.boxes(picture.as_rgb())?,
         };
-        let plan = plan_views((picture.width(), picture.height()), &boxes, size)
+        let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| if boxes.is_empty() { error } else { error.in_file(&self.image) })?;
         let device = Device::open(&self.device, self.threads)?;
         let views = resampled(&device, picture.as_rgb(), &plan)?;
@@ -65,6 +65,10 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn view_shape(config: &Config) -> (u32, Resize) {
+    (config.image_size, config.resize)
 }
 
 /// `views` `[V, S, S, 3]` as a safetensors file.

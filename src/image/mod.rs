@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 pub use decode::{DecodeOptions, Picture};
 pub use resample::bicubic_taps;
-pub use views::{CropBox, ViewSampling, plan_views};
+pub use views::{CropBox, Resize, ViewSampling, plan_views};
 
 /// Cuts boxes out of an RGB picture and resamples each to `size × size`, as Pillow's
 /// `im.crop(box).resize((size, size), BICUBIC)` does, bit for bit.

@@ -141,16 +141,28 @@ fn below(random: u64, n: u32) -> u32 {
     ((u128::from(random) * u128::from(n)) >> 64) as u32
 }
 
+/// How a whole picture becomes the global view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resize {
+    /// torchvision's `Resize(size)` and `CenterCrop(size)`: the longer side becomes `⌊size · long / short⌋`, and the
+    /// crop's offset is rounded half to even. Only what the crop keeps is computed.
+    #[default]
+    ShortestEdge,
+    /// Both sides become `size`, whatever the picture's are.
+    Squash,
+}
+
 /// The plan of a picture's views: the global view, then one view a box.
 ///
-/// The global view is torchvision's `Resize(size)` and `CenterCrop(size)`: the longer side becomes
-/// `⌊size · long / short⌋`, and the crop's offset is rounded half to even. Only what the crop keeps is computed.
 ///
 /// # Errors
 /// When a box is not inside the picture, or `size` is not in 1 ..= 4096.
-pub fn plan_views(picture: (u32, u32), boxes: &[CropBox], size: u32) -> Result<CropPlan> {
+pub fn plan_views(picture: (u32, u32), boxes: &[CropBox], size: u32, resize: Resize) -> Result<CropPlan> {
     let mut planner = Planner::new(picture, size)?;
-    planner.global();
+    match resize {
+        Resize::ShortestEdge => planner.centre(),
+        Resize::Squash => planner.boxes(&[CropBox::new(0, 0, picture.0, picture.1)])?,
+    }
     planner.boxes(boxes)?;
     planner.finish()
 }
@@ -184,7 +196,8 @@ impl Planner {
         Ok(Self { picture, size, taps: Vec::new(), by_side: HashMap::new(), views: Vec::new() })
     }
 
-    fn global(&mut self) {
+    /// The centre of the picture, once its shorter side is the view's.
+    fn centre(&mut self) {
         let (width, height) = self.picture;
         let shorter = width.min(height);
         let mut axis = |side: u32| {
@@ -305,8 +318,13 @@ mod tests {
             let message = CropBox::list_from_json(json, file).unwrap_err().to_string();
             assert!(message.starts_with("boxes.json: box"), "{message}");
         }
-        assert!(plan_views((10, 10), &[CropBox::new(5, 5, 6, 1)], 4).unwrap_err().to_string().contains("box 0"));
-        assert!(plan_views((10, 10), &[CropBox::new(u32::MAX, 0, 2, 1)], 4).is_err());
-        assert!(plan_views((10, 10), &[], 0).is_err());
+        assert!(
+            plan_views((10, 10), &[CropBox::new(5, 5, 6, 1)], 4, Resize::ShortestEdge)
+                .unwrap_err()
+                .to_string()
+                .contains("box 0")
+        );
+        assert!(plan_views((10, 10), &[CropBox::new(u32::MAX, 0, 2, 1)], 4, Resize::ShortestEdge).is_err());
+        assert!(plan_views((10, 10), &[], 0, Resize::ShortestEdge).is_err());
     }
 }

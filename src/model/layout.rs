@@ -1,6 +1,7 @@
 //! Where the three published layouts keep CLIP's weights.
 
-use super::weights::Weights;
+use super::foreign;
+use super::weights::{WeightFiles, Weights};
 use crate::error::{Error, Result};
 
 /// One of CLIP's two towers.
@@ -53,21 +54,57 @@ pub(crate) enum BlockPart {
 }
 
 impl Layout {
-    /// Recognises a file's layout.
-    pub(crate) fn detect(weights: &dyn Weights) -> Result<Self> {
-        if weights.has("vision_model.embeddings.patch_embedding.weight") {
-            Ok(Self::Transformers)
-        } else if weights.has("visual.conv1.weight") {
-            let custom = weights.has("text.token_embedding.weight");
-            Ok(Self::Packed { text: if custom { "text." } else { "" } })
-        } else {
-            Err(Error::file(
-                weights.path(),
-                "tensors",
-                "neither vision_model.embeddings.patch_embedding.weight nor visual.conv1.weight",
-                "a CLIP ViT of transformers, OpenAI or open_clip",
-            ))
+    /// Recognises a file's layout by the tensors that both towers begin with.
+    pub(crate) fn detect(weights: &WeightFiles) -> Result<Self> {
+        const TRANSFORMERS: [&str; 2] =
+            ["vision_model.embeddings.patch_embedding.weight", "text_model.embeddings.token_embedding.weight"];
+        const PACKED: [&str; 2] = ["visual.class_embedding", "token_embedding.weight"];
+        const CUSTOM: [&str; 2] = ["visual.class_embedding", "text.token_embedding.weight"];
+        let has = |names: [&str; 2]| names.iter().all(|name| weights.has(name));
+        match foreign::by_tensors(weights.names()) {
+            Some(foreign) => Err(foreign::unsupported(weights.path(), foreign.into())),
+            None if has(TRANSFORMERS) => Ok(Self::Transformers),
+            None if has(PACKED) => Ok(Self::Packed { text: "" }),
+            None if has(CUSTOM) => Ok(Self::Packed { text: "text." }),
+            None => Err(foreign::unsupported(weights.path(), foreign::fragment(weights.names()).into())),
         }
+    }
+
+    /// Refuses tensors that were not read and are neither known to be unused nor of a tower that was not asked for.
+    pub(crate) fn check_all_read(self, weights: &WeightFiles, left_out: Option<Tower>) -> Result<()> {
+        let used = |name: &&str| !is_buffer(name) && (left_out.is_none() || self.tower_of(name) != left_out);
+        match weights.unread().into_iter().find(used) {
+            None => Ok(()),
+            Some(name) => Err(Error::UnusedTensor {
+                path: weights.path().to_owned(),
+                tensor: name.to_string(),
+                found: foreign::describe_tensor(name).into(),
+            }),
+        }
+    }
+
+    /// The tower that a tensor belongs to.
+    fn tower_of(self, name: &str) -> Option<Tower> {
+        const TEXT: [&str; 6] = [
+            "token_embedding.",
+            "transformer.resblocks.",
+            "ln_final.",
+            "positional_embedding",
+            "text_projection",
+            "text_projection.",
+        ];
+        // A name that does not end with its dot is a tensor's whole name.
+        let of = |parts: &[&str]| {
+            parts.iter().any(|part| if part.ends_with('.') { name.starts_with(part) } else { name == *part })
+        };
+        let (vision, text) = match self {
+            Self::Transformers => {
+                (of(&["vision_model.", "visual_projection."]), of(&["text_model.", "text_projection."]))
+            }
+            Self::Packed { text: "" } => (of(&["visual."]), of(&TEXT)),
+            Self::Packed { text } => (of(&["visual."]), of(&[text])),
+        };
+        if vision { Some(Tower::Vision) } else { text.then_some(Tower::Text) }
     }
 
     /// The name of a tensor outside the blocks, without `.weight`.
@@ -122,6 +159,11 @@ impl Layout {
             (Self::Packed { .. }, BlockPart::Down) => "mlp.c_proj",
         };
         self.block(tower, index) + name
+    }
+
+    /// The factors of what a block adds to the stream: after attention, and after the MLP.
+    pub(crate) fn layer_scale(self, tower: Tower, index: usize) -> [String; 2] {
+        [1, 2].map(|i| format!("{}ls_{i}.gamma", self.block(tower, index)))
     }
 
     /// The number of blocks that a tower has tensors for.
@@ -195,6 +237,24 @@ impl Layout {
                 (format!("{text}text_projection"), format!("{text}text_projection"))
             }
         }
+    }
+}
+
+/// Tensors that do not change an embedding: buffers that hold constants, the scale and bias of a training loss, and what
+/// OpenAI's scripted archives keep beside the weights.
+fn is_buffer(name: &str) -> bool {
+    const NAMES: [&str; 7] =
+        ["position_ids", "attn_mask", "logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size"];
+    NAMES.contains(&name.rsplit('.').next().unwrap_or(name))
+}
+
+impl LinearWeights {
+    /// Multiplies every output by its factor.
+    pub(crate) fn scale_outputs(&mut self, factors: &[f32]) {
+        let inputs = self.weight.len() / factors.len();
+        let rows = self.weight.chunks_exact_mut(inputs).zip(factors);
+        rows.for_each(|(row, factor)| row.iter_mut().for_each(|weight| *weight *= factor));
+        self.bias.iter_mut().flatten().zip(factors).for_each(|(bias, factor)| *bias *= factor);
     }
 }
 

@@ -1,7 +1,11 @@
 //! CLIP: config, weights, tokenizer, and the two towers' forward passes, written once over a [`Backend`](crate::backend::Backend).
 
+mod average;
+mod bpe;
+mod checkpoint;
 mod cleaning;
 mod config;
+mod foreign;
 mod layout;
 #[cfg(feature = "mini")]
 mod mini;
@@ -15,7 +19,7 @@ mod weights;
 
 use crate::backend::{Device, Precision};
 use crate::error::{Error, Result};
-use layout::Layout;
+use layout::{Layout, Tower};
 use random::RandomWeights;
 use source::Source;
 use std::collections::HashMap;
@@ -25,19 +29,14 @@ use std::sync::Arc;
 use text::TextTower;
 use transformer::Loader;
 use vision::VisionTower;
-use weights::WeightFile;
+use weights::WeightFiles;
 
 pub use crate::backend::Activation;
-pub use config::{Config, TowerConfig};
+pub use config::{Config, Pooling, TowerConfig};
 #[cfg(feature = "mini")]
 pub use mini::MINI_PROMPTS;
 pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
 pub use vision::ViewJob;
-
-/// The files that weights are looked for in, in this order.
-const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
-
-const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Which of CLIP's towers to load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,12 +135,15 @@ struct Inner {
 }
 
 impl Model {
-    /// Loads a model's folder: `model.safetensors` or `open_clip_model.safetensors`, its config, and
-    /// `tokenizer.json` for the text tower.
+    /// Loads a model's folder: `model.safetensors` or `open_clip_model.safetensors` (whole, or in parts with their index;
+    /// else the only other safetensors file), the config beside it, and for the text tower `tokenizer.json`, `vocab.json`
+    /// with `merges.txt`, or OpenAI's `bpe_simple_vocab_16e6.txt.gz`. The path of a weights file stands for its folder
+    /// with this file.
     ///
     /// # Errors
-    /// When a file is missing or damaged, a tensor is missing or has another shape than the config says, a weight is
-    /// not finite, or the device cannot be opened.
+    /// When a file is missing or damaged; when a tensor is missing, is not used, has another shape than the config says, or
+    /// holds a number that is not finite; when a config asks for what is not implemented; when it is another
+    /// architecture; or when the device cannot be opened.
     ///
     /// ```no_run
     /// use crossalign::{Model, ModelOptions};
@@ -150,7 +152,7 @@ impl Model {
     /// # Ok::<(), crossalign::Error>(())
     /// ```
     pub fn load(dir: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        Self::from_source(&Source::Folder(dir.as_ref().to_owned()), options)
+        Self::from_source(&Source::open(dir.as_ref())?, options)
     }
 
     fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
@@ -172,12 +174,18 @@ impl Model {
         let text = match options.towers {
             Towers::Vision => None,
             _ => {
-                let json = source.read(TOKENIZER_FILE)?;
-                let (path, cleaning) = (source.path(TOKENIZER_FILE), options.text_cleaning);
-                let tokenizer = Tokenizer::from_json(&json, &path, cleaning, config.context, config.vocabulary)?;
+                let tokenizer = Tokenizer::load(source, options.text_cleaning, &config)?;
                 Some((tokenizer, TextTower::load(&loader, &config)?))
             }
         };
+        layout.check_all_read(
+            &weights,
+            match options.towers {
+                Towers::Both => None,
+                Towers::Vision => Some(Tower::Text),
+                Towers::Text => Some(Tower::Vision),
+            },
+        )?;
         let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
         Ok(Self(Arc::new(Inner { device, replicas, config, fingerprint, vision, text })))
     }
@@ -293,22 +301,9 @@ fn missing(tower: &str) -> Error {
 }
 
 /// A model's weights, mapped, and its config.
-fn open_files(source: &Source, activation: Option<Activation>) -> Result<(WeightFile, Layout, Config)> {
-    let name = WEIGHT_FILES.into_iter().find(|name| source.has(name)).ok_or_else(|| {
-        Error::file(&source.path(""), "weights", "no such file", format!("one of {}", WEIGHT_FILES.join(", ")))
-    })?;
-    let weights = WeightFile::open(source, name)?;
+fn open_files(source: &Source, activation: Option<Activation>) -> Result<(WeightFiles, Layout, Config)> {
+    let weights = checkpoint::open(source)?;
     let layout = Layout::detect(&weights)?;
     let config = Config::load(source, layout, &weights, activation)?;
     Ok((weights, layout, config))
-}
-
-/// Side in pixels of the views that a model's folder asks for; reads no weights.
-///
-/// # Errors
-/// When the folder holds no CLIP model.
-pub fn view_size(dir: impl AsRef<Path>) -> Result<u32> {
-    // The activation says nothing of the size: any will do where no config tells it.
-    let (_, _, config) = open_files(&Source::Folder(dir.as_ref().to_owned()), Some(Activation::QuickGelu))?;
-    Ok(config.image_size)
 }

@@ -7,12 +7,17 @@ use memmap2::UncheckedAdvice;
 use std::borrow::Cow;
 use std::fs::File;
 use std::ops::{Deref, Range};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What a text file begins with that Git LFS left in place of a large one (its specification, version 1).
+const LFS_POINTER: &[u8] = b"version https://git-lfs";
+/// A mark that some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A model's files by name.
 pub(crate) enum Source {
-    /// A folder.
-    Folder(PathBuf),
+    /// A folder, and the weights file in it where one was named.
+    Folder(PathBuf, Option<String>),
     /// Compiled into the program: the model's name, its files' names and contents.
     #[cfg_attr(not(feature = "mini"), expect(dead_code, reason = "no model is built in"))]
     BuiltIn(&'static str, &'static [(&'static str, &'static [u8])]),
@@ -50,28 +55,71 @@ impl Bytes {
 }
 
 impl Source {
+    /// A model's folder, or the path of its weights file.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Folder(path.to_owned(), None));
+        }
+        let file = path.file_name().and_then(|name| name.to_str());
+        match (path.parent(), file) {
+            (Some(folder), Some(file)) if path.is_file() => Ok(Self::Folder(folder.to_owned(), Some(file.into()))),
+            _ => Err(Error::file(path, "model", "no such folder", missing_folder(path))),
+        }
+    }
+
     /// A file's path; for a built-in one a name for messages.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
-            Self::Folder(folder) => folder.join(name),
+            Self::Folder(folder, _) => folder.join(name),
             Self::BuiltIn(model, _) => PathBuf::from(model).join(name),
+        }
+    }
+
+    /// The folder; for a built-in model a name for messages.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder, _) => folder,
+            Self::BuiltIn(model, _) => Path::new(model),
         }
     }
 
     /// Whether there is a file.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(folder) => folder.join(name).exists(),
+            Self::Folder(folder, _) => folder.join(name).is_file(),
             Self::BuiltIn(..) => self.built_in(name).is_some(),
         }
     }
 
-    /// A small file's content.
+    /// The names of all files, in order.
+    pub(crate) fn list(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Folder(folder, _) => {
+                let mut names = Vec::new();
+                for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+                    let entry = entry.map_err(Error::io(folder))?;
+                    if entry.path().is_file() {
+                        names.push(entry.file_name().to_string_lossy().into_owned());
+                    }
+                }
+                names.sort();
+                Ok(names)
+            }
+            Self::BuiltIn(_, files) => Ok(files.iter().map(|(name, _)| name.to_string()).collect()),
+        }
+    }
+
+    /// A small file's content, without a byte order mark.
     pub(crate) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>> {
         match self {
-            Self::Folder(folder) => {
+            Self::Folder(folder, _) => {
                 let path = folder.join(name);
-                std::fs::read(&path).map(Cow::Owned).map_err(Error::io(&path))
+                let mut bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+                check_pointer(&path, &bytes)?;
+                if bytes.starts_with(BYTE_ORDER_MARK) {
+                    bytes.drain(..BYTE_ORDER_MARK.len());
+                }
+                Ok(Cow::Owned(bytes))
             }
             Self::BuiltIn(..) => self.built_in(name).map(Cow::Borrowed).ok_or_else(|| self.missing(name)),
         }
@@ -80,12 +128,14 @@ impl Source {
     /// A large file's content, mapped.
     pub(crate) fn map(&self, name: &str) -> Result<Bytes> {
         match self {
-            Self::Folder(folder) => {
+            Self::Folder(folder, _) => {
                 let path = folder.join(name);
                 let file = File::open(&path).map_err(Error::io(&path))?;
                 // SAFETY: the map is read-only. Should another process truncate the file meanwhile, an access ends
                 // this process; that is the price of not copying gigabytes, as for every program that maps weights.
-                unsafe { Mmap::map(&file) }.map(Bytes::Mapped).map_err(Error::io(&path))
+                let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+                check_pointer(&path, &map)?;
+                Ok(Bytes::Mapped(map))
             }
             Self::BuiltIn(..) => self.built_in(name).map(Bytes::BuiltIn).ok_or_else(|| self.missing(name)),
         }
@@ -98,5 +148,29 @@ impl Source {
 
     fn missing(&self, name: &str) -> Error {
         Error::file(&self.path(name), "model", "no such file", "one")
+    }
+}
+
+/// Refuses what Git LFS leaves where it has not fetched the file.
+fn check_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(LFS_POINTER) {
+        return Ok(());
+    }
+    Err(Error::file(path, "content", "a Git LFS pointer", "the file itself: run `git lfs pull` in its folder"))
+}
+
+/// What to say of a path that does not exist.
+fn missing_folder(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let part = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
+    };
+    match text.split_once('/') {
+        // The form of the names on Hugging Face's hub.
+        Some((owner, name)) if part(owner) && part(name) => format!(
+            "a model's folder; for the model of this name on the hub: `hf download {text} --local-dir {name}`, then {name}"
+        ),
+        _ => "a model's folder, or the path of its weights".into(),
     }
 }

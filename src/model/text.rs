@@ -8,12 +8,17 @@ use crate::error::Result;
 use crate::lock::lock;
 use std::sync::Mutex;
 
+/// The token that open_clip's tokenizers fill texts up with.
+const PADDING: u32 = 0;
+
 pub(crate) struct TextTower<B: Backend> {
     width: usize,
     embed: usize,
     table: B::Tensor,
     positions: B::Tensor,
     transformer: Transformer<B>,
+    /// The length that texts are padded to, where tokens see the padding.
+    padded: Option<usize>,
     final_norm: Norm<B>,
     projection: B::Linear,
     space: Mutex<Workspace<B>>,
@@ -29,7 +34,8 @@ impl<B: Backend> TextTower<B> {
             embed: config.embed,
             table: loader.tensor(&table, &[config.vocabulary, width])?,
             positions: loader.tensor(&layout.part(Part::TextPositions), &[config.context, width])?,
-            transformer: Transformer::load(loader, Tower::Text, &config.text)?,
+            transformer: Transformer::load(loader, Tower::Text, &config.text, config.causal)?,
+            padded: (!config.causal).then_some(config.context),
             final_norm: loader.norm(&layout.part(Part::TextNorm), width, eps)?,
             projection: loader.pack(layout.projection(weights, Tower::Text, width, config.embed)?, width)?,
             space: Mutex::new(Workspace::new(loader.device, loader.precision)?),
@@ -38,8 +44,8 @@ impl<B: Backend> TextTower<B> {
 
     /// The embedding of each text, of unit length with `normalize`: rows of the model's embedding width.
     ///
-    /// `texts` end with their end token, where the tower pools. They are packed one after the other without padding:
-    /// attention is causal and within each text, so company changes nothing.
+    /// `texts` end with their end token, where the tower pools. They are packed one after the other, without padding where
+    /// attention is causal. Attention is within each text, so that the batch changes nothing.
     pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let mut limit = self.transformer.batch_rows(device);
         let mut embeddings = Vec::with_capacity(texts.len() * self.embed);
@@ -47,12 +53,12 @@ impl<B: Backend> TextTower<B> {
         while !rest.is_empty() {
             let mut rows = 0;
             let fits = |text: &&&[u32]| {
-                rows += text.len();
+                rows += self.length(text);
                 rows <= limit
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (batch, after) = rest.split_at(count);
-            let rows = batch.iter().map(|text| text.len()).sum();
+            let rows = batch.iter().map(|text| self.length(text)).sum();
             let encoded = halved(self.encode_batch(device, batch, normalize), count, rows, &mut limit)?;
             rest = if encoded.is_empty() { rest } else { after };
             embeddings.extend(encoded);
@@ -60,19 +66,27 @@ impl<B: Backend> TextTower<B> {
         Ok(embeddings)
     }
 
+    /// Rows that a text takes.
+    fn length(&self, text: &[u32]) -> usize {
+        self.padded.unwrap_or(text.len())
+    }
+
     fn encode_batch(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let mut space = lock(&self.space);
-        let tokens = texts.concat();
-        let mut offsets = vec![0];
-        offsets.extend(texts.iter().scan(0, |end, text| {
-            *end += text.len() as u32;
-            Some(*end)
-        }));
-        let pooled: Vec<u32> = offsets[1..].iter().map(|end| end - 1).collect();
+        let (mut tokens, mut offsets, mut pooled) = (Vec::new(), vec![0], Vec::new());
+        for text in texts {
+            let start = tokens.len();
+            tokens.extend_from_slice(text);
+            pooled.push(tokens.len() as u32 - 1);
+            tokens.resize(start + self.length(text), PADDING);
+            offsets.push(tokens.len() as u32);
+        }
         device.reshape(&mut space.stream, Shape::new(tokens.len(), self.width))?;
         device.embed_tokens(&tokens, &offsets, &self.table, &self.positions, &mut space.stream)?;
-        self.transformer.forward(device, &mut space, &offsets, &pooled)?;
-        project(device, &mut space, &self.final_norm, &self.projection, normalize)?;
+        self.transformer.forward(device, &mut space, &offsets, Some(&pooled))?;
+        let Workspace { pooled, normed, .. } = &mut *space;
+        self.final_norm.apply(device, pooled, normed)?;
+        project(device, &mut space, &self.projection, normalize)?;
         device.download(&space.pooled)
     }
 }

@@ -1,6 +1,9 @@
 //! From texts to token ids.
 
+use super::bpe;
 use super::cleaning::clean_openai;
+use super::config::Config;
+use super::source::Source;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -47,14 +50,21 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` for a model of `context` tokens and `vocabulary` embeddings; `path` is for messages.
-    pub(crate) fn from_json(
-        json: &[u8],
-        path: &Path,
-        cleaning: TextCleaning,
-        context: usize,
-        vocabulary: usize,
-    ) -> Result<Self> {
+    /// Reads a folder's tokenizer, for a model of this config.
+    pub(crate) fn load(source: &Source, cleaning: TextCleaning, config: &Config) -> Result<Self> {
+        const NAME: &str = "tokenizer.json";
+        if source.has(NAME) {
+            return Self::from_json(&source.read(NAME)?, &source.path(NAME), cleaning, config);
+        }
+        let (path, json) = bpe::tokenizer_json(source)?.ok_or_else(|| {
+            let expected = format!("{NAME}, vocab.json with merges.txt, or bpe_simple_vocab_16e6.txt.gz");
+            Error::file(source.folder(), "tokenizer", "no such file", expected)
+        })?;
+        Self::from_json(&json, &path, cleaning, config)
+    }
+
+    fn from_json(json: &[u8], path: &Path, cleaning: TextCleaning, config: &Config) -> Result<Self> {
+        let Config { context, vocabulary, end_token, .. } = *config;
         let error = |found: String, expected: &str| Error::file(path, "tokenizer", found, expected);
         let expected = "a tokenizer.json of the tokenizers library";
         if let Some(token) = undefined_special_token(json) {
@@ -70,6 +80,12 @@ impl Tokenizer {
         if end as usize >= vocabulary || context < 2 {
             let found = format!("end token {end}, vocabulary {vocabulary}, context {context}");
             return Err(error(found, "an end token inside the model's vocabulary, a context of at least 2"));
+        }
+        // The tower pools at the tokenizer's first end token; the config must not mean another one.
+        let highest = || inner.get_vocab(true).into_values().max();
+        if let Some(other) = end_token.or_else(highest).filter(|&id| id != end) {
+            let expected = format!("the model's, {other}: the config's, or the highest id of all");
+            return Err(error(format!("end token {end}"), &expected));
         }
         Ok(Self { inner, path: path.to_owned(), cleaning, context, vocabulary, end })
     }

@@ -106,8 +106,8 @@ impl<B: Backend> Workspace<B> {
 }
 
 impl<B: Backend> Transformer<B> {
-    pub(crate) fn load(loader: &Loader<'_, B>, tower: Tower, config: &TowerConfig) -> Result<Self> {
-        let TowerConfig { width, layers, mlp, eps, .. } = *config;
+    pub(crate) fn load(loader: &Loader<'_, B>, tower: Tower, config: &TowerConfig, causal: bool) -> Result<Self> {
+        let TowerConfig { width, layers, mlp, eps, layer_scale, .. } = *config;
         let (layout, weights) = (loader.layout, loader.weights);
         let there = layout.count_blocks(weights, tower);
         if there != layers {
@@ -117,18 +117,25 @@ impl<B: Backend> Transformer<B> {
         let block = |index| {
             let name = |part| layout.block_part(tower, index, part);
             let (query, key_value) = layout.query_key_value(weights, tower, index, width)?;
+            let mut output = read_linear(weights, &name(BlockPart::Output), width, width)?;
+            let mut down = read_linear(weights, &name(BlockPart::Down), width, mlp)?;
+            if layer_scale {
+                for (layer, scale) in [&mut output, &mut down].into_iter().zip(layout.layer_scale(tower, index)) {
+                    layer.scale_outputs(&weights.read(&scale, &[width])?);
+                }
+            }
             Ok(Block {
                 norm1: loader.norm(&name(BlockPart::Norm1), width, eps)?,
                 query: loader.pack(query, width)?,
                 key_value: loader.pack(key_value, width)?,
-                output: loader.linear(&name(BlockPart::Output), width, width)?,
+                output: loader.pack(output, width)?,
                 norm2: loader.norm(&name(BlockPart::Norm2), width, eps)?,
                 up: loader.linear(&name(BlockPart::Up), mlp, width)?,
-                down: loader.linear(&name(BlockPart::Down), width, mlp)?,
+                down: loader.pack(down, mlp)?,
             })
         };
         let blocks = (0..layers).map(block).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), causal: tower == Tower::Text, blocks })
+        Ok(Self { config: config.clone(), causal, blocks })
     }
 
     /// Rows of a batch, so that its activations stay within the device's budget.
@@ -138,19 +145,26 @@ impl<B: Backend> Transformer<B> {
         (device.activation_budget() / row).max(1)
     }
 
-    /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`.
+    /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`; without
+    /// `pooled`, all rows are left where they are.
     ///
     /// Sequence `s` owns the rows `offsets[s] .. offsets[s + 1]`; `pooled` has one row of each sequence, its last
     /// one where the attention is causal. The last block computes those rows only, once it has all keys and values.
-    pub(crate) fn forward(&self, device: &B, space: &mut Workspace<B>, offsets: &[u32], pooled: &[u32]) -> Result<()> {
+    pub(crate) fn forward(
+        &self,
+        device: &B,
+        space: &mut Workspace<B>,
+        offsets: &[u32],
+        pooled: Option<&[u32]>,
+    ) -> Result<()> {
         let Workspace { stream, pooled: pooled_stream, normed, queries, keys_values, attended, hidden, .. } = space;
-        let one_each: Vec<u32> = (0..=pooled.len() as u32).collect();
+        let one_each: Vec<u32> = (0..offsets.len() as u32).collect();
         let activate = Epilogue::Activate(self.config.activation);
         for (i, block) in self.blocks.iter().enumerate() {
-            let last = i + 1 == self.blocks.len();
+            let pooled = pooled.filter(|_| i + 1 == self.blocks.len());
             block.norm1.apply(device, stream, normed)?;
             linear(device, normed, &block.key_value, Epilogue::Store, keys_values)?;
-            let (stream, query_offsets) = if last {
+            let (stream, query_offsets) = if let Some(pooled) = pooled {
                 device.reshape(attended, Shape::new(pooled.len(), self.config.width))?;
                 device.gather_rows(normed, pooled, attended)?;
                 linear(device, attended, &block.query, Epilogue::Store, queries)?;
@@ -199,15 +213,14 @@ pub(crate) fn halved(batch: Result<Vec<f32>>, items: usize, rows: usize, limit: 
     }
 }
 
-/// Norm and projection of the pooled rows, in their place: the embeddings, of unit length with `normalize`.
+/// Projection of the pooled rows, normed in `space.normed`: the embeddings, in `space.pooled`, of unit length with
+/// `normalize`.
 pub(crate) fn project<B: Backend>(
     device: &B,
     space: &mut Workspace<B>,
-    norm: &Norm<B>,
     projection: &B::Linear,
     normalize: bool,
 ) -> Result<()> {
-    norm.apply(device, &space.pooled, &mut space.normed)?;
     linear(device, &space.normed, projection, Epilogue::Store, &mut space.pooled)?;
     if normalize {
         device.l2_normalize(&mut space.pooled)?;

@@ -1,9 +1,10 @@
 //! The vision tower: from views to embeddings.
 
-use super::config::Config;
+use super::average::Average;
+use super::config::{Config, Pooling};
 use super::layout::{LinearWeights, Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, halved, linear, project};
-use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape};
+use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
 use crate::error::Result;
 use crate::lock::lock;
 use std::ops::Range;
@@ -26,8 +27,10 @@ pub(crate) struct VisionTower<B: Backend> {
     patch_embedding: B::Linear,
     class: B::Tensor,
     positions: B::Tensor,
-    pre_norm: Norm<B>,
+    pre_norm: Option<Norm<B>>,
     transformer: Transformer<B>,
+    pooling: Pooling,
+    average: Option<Average<B>>,
     post_norm: Norm<B>,
     projection: B::Linear,
     space: Mutex<Workspace<B>>,
@@ -53,8 +56,12 @@ impl<B: Backend> VisionTower<B> {
             patch_embedding: loader.pack(patch_embedding, columns)?,
             class: loader.tensor(&layout.part(Part::ClassEmbedding), &[width])?,
             positions: loader.tensor(&layout.part(Part::VisionPositions), &[config.patches() + 1, width])?,
-            pre_norm: loader.norm(&layout.part(Part::PreNorm), width, eps)?,
-            transformer: Transformer::load(loader, Tower::Vision, &config.vision)?,
+            pre_norm: config.pre_norm.then(|| loader.norm(&layout.part(Part::PreNorm), width, eps)).transpose()?,
+            transformer: Transformer::load(loader, Tower::Vision, &config.vision, false)?,
+            pooling: config.pooling,
+            average: (config.pooling != Pooling::ClassToken)
+                .then(|| Average::new(device, width, config.vision.heads))
+                .transpose()?,
             post_norm: loader.norm(&layout.part(Part::VisionNorm), width, eps)?,
             projection: loader.pack(layout.projection(weights, Tower::Vision, width, config.embed)?, width)?,
             space: Mutex::new(Workspace::new(device, loader.precision)?),
@@ -105,12 +112,31 @@ impl<B: Backend> VisionTower<B> {
         let tokens = self.patches + 1;
         let Workspace { input, hidden, pooled, stream, .. } = space;
         linear(device, input, &self.patch_embedding, Epilogue::Store, hidden)?;
-        device.reshape(pooled, Shape::new(views * tokens, self.width))?;
-        device.add_positions(hidden, &self.class, &self.positions, pooled)?;
-        self.pre_norm.apply(device, pooled, stream)?;
+        let summed = if self.pre_norm.is_some() { &mut *pooled } else { &mut *stream };
+        device.reshape(summed, Shape::new(views * tokens, self.width))?;
+        device.add_positions(hidden, &self.class, &self.positions, summed)?;
+        if let Some(norm) = &self.pre_norm {
+            norm.apply(device, pooled, stream)?;
+        }
 
         let offsets: Vec<u32> = (0..=views).map(|view| (view * tokens) as u32).collect();
-        self.transformer.forward(device, space, &offsets, &offsets[..views])?;
-        project(device, space, &self.post_norm, &self.projection, normalize)
+        let class_tokens = self.average.is_none().then_some(&offsets[..views]);
+        self.transformer.forward(device, space, &offsets, class_tokens)?;
+        let Workspace { pooled, stream, normed, .. } = space;
+        match &self.average {
+            None => self.post_norm.apply(device, pooled, normed)?,
+            Some(average) if self.pooling == Pooling::AverageThenNorm => {
+                average.apply(device, stream, tokens, pooled)?;
+                self.post_norm.apply(device, pooled, normed)?;
+            }
+            Some(average) => {
+                self.post_norm.apply(device, stream, pooled)?;
+                average.apply(device, pooled, tokens, stream)?;
+                let rows: Vec<u32> = (0..views as u32).collect();
+                device.reshape(normed, stream.shape())?;
+                device.gather_rows(stream, &rows, normed)?;
+            }
+        }
+        project(device, space, &self.projection, normalize)
     }
 }

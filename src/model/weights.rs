@@ -1,12 +1,18 @@
-//! Where a model's tensors come from: a safetensors file, memory-mapped and checked as it is read.
+//! A model's tensors by name: from safetensors files, memory-mapped and checked as they are read.
 
 use super::source::{Bytes, Source};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// What training frameworks put before all names: DistributedDataParallel, Lightning and others, torch.compile.
+const PREFIXES: [&str; 4] = ["module.", "model.", "clip.", "_orig_mod."];
 
 /// Named tensors.
 pub(crate) trait Weights {
@@ -26,12 +32,24 @@ pub(crate) trait Weights {
 
     /// The shape of a tensor that must be there.
     fn shape(&self, name: &str) -> Result<&[usize]> {
-        self.find(name).ok_or_else(|| Error::file(self.path(), format!("tensor {name}"), "no such tensor", "one"))
+        self.find(name).ok_or_else(|| missing(self.path(), name, "one".into()))
     }
 }
 
-/// A model's weights on disk.
-pub(crate) struct WeightFile {
+/// A model's weights on disk, in one file or several.
+pub(crate) struct WeightFiles {
+    path: PathBuf,
+    parts: Vec<Part>,
+    /// The part that each tensor is in, by its name without the common prefix.
+    index: BTreeMap<String, usize>,
+    /// What all names in the files begin with.
+    prefix: String,
+    read: Mutex<HashSet<String>>,
+}
+
+/// One safetensors file.
+struct Part {
+    name: String,
     path: PathBuf,
     map: Bytes,
     metadata: Metadata,
@@ -39,31 +57,73 @@ pub(crate) struct WeightFile {
     data: usize,
 }
 
-impl WeightFile {
-    /// Maps the file and reads its header.
-    pub(crate) fn open(source: &Source, name: &str) -> Result<Self> {
-        let (path, map) = (source.path(name), source.map(name)?);
-        // Also checks that the tensors cover the rest of the file, no more and no less.
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
-            let expected = format!("a safetensors header for the file's {} bytes", map.len());
-            Error::file(&path, "header", error.to_string(), expected)
-        })?;
-        let data = header + 8; // the header's length comes first, as a u64
-        Ok(Self { path, map, metadata, data })
+impl WeightFiles {
+    /// Maps the files and reads their headers; `path` is what messages name.
+    pub(crate) fn open(source: &Source, path: &Path, names: &[String]) -> Result<Self> {
+        let parts: Vec<Part> = names.iter().map(|name| Part::open(source, name)).collect::<Result<_>>()?;
+        let mut index = BTreeMap::new();
+        for (i, part) in parts.iter().enumerate() {
+            for name in part.metadata.offset_keys() {
+                if let Some(other) = index.insert(name.clone(), i) {
+                    let (found, first) = (format!("one in {}, too", part.name), &parts[other].path);
+                    return Err(Error::file(first, format!("tensor {name}"), found, "each tensor in one file"));
+                }
+            }
+        }
+        let prefix = common_prefix(index.keys());
+        let index = index.into_iter().map(|(name, part)| (name[prefix.len()..].to_string(), part)).collect();
+        Ok(Self { path: path.to_owned(), parts, index, prefix, read: Mutex::default() })
     }
 
-    /// A number that tells models apart: a hash of `config`, the header and the first bytes of every tensor. Whole
+    /// The file that a tensor, as the files name it, is in.
+    pub(crate) fn part_of(&self, name: &str) -> Option<&str> {
+        let part = self.index.get(name.strip_prefix(&self.prefix)?)?;
+        Some(&self.parts[*part].name)
+    }
+
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// The tensors that nobody has read.
+    pub(crate) fn unread(&self) -> Vec<&str> {
+        let read = lock(&self.read);
+        self.names().filter(|&name| !read.contains(name)).collect()
+    }
+
+    /// A number that tells models apart: a hash of `config`, the headers and the first bytes of every tensor. Whole
     /// tensors are not read, so that a tower that is not used stays on disk.
     pub(crate) fn fingerprint(&self, config: &str) -> u128 {
         const SAMPLE: usize = 512;
         let mut hash = xxhash_rust::xxh3::Xxh3::new();
         hash.update(config.as_bytes());
-        hash.update(&self.map[..self.data]);
-        for info in self.metadata.offset_keys().iter().filter_map(|name| self.metadata.info(name)) {
-            let bytes = self.bytes(info);
-            hash.update(&bytes[..bytes.len().min(SAMPLE)]);
+        for part in &self.parts {
+            hash.update(&part.map[..part.data]);
+            for info in part.metadata.offset_keys().iter().filter_map(|name| part.metadata.info(name)) {
+                let bytes = part.bytes(info);
+                hash.update(&bytes[..bytes.len().min(SAMPLE)]);
+            }
         }
         hash.digest128()
+    }
+
+    fn tensor(&self, name: &str) -> Option<(&Part, &TensorInfo)> {
+        let part = &self.parts[*self.index.get(name)?];
+        Some((part, part.metadata.info(&format!("{}{name}", self.prefix))?))
+    }
+}
+
+impl Part {
+    fn open(source: &Source, name: &str) -> Result<Self> {
+        let (path, map) = (source.path(name), source.map(name)?);
+        // Also checks that the tensors cover the rest of the file, no more and no less.
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            let expected = format!("a safetensors header for the file's {} bytes", map.len());
+            Error::parse(&path, "header", error, expected)
+        })?;
+        let data = header + 8; // the header's length comes first, as a u64
+        Ok(Self { name: name.to_string(), path, map, metadata, data })
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
@@ -77,36 +137,60 @@ impl WeightFile {
     }
 }
 
-impl Weights for WeightFile {
+impl Weights for WeightFiles {
     fn path(&self) -> &Path {
         &self.path
     }
 
     fn find(&self, name: &str) -> Option<&[usize]> {
-        self.metadata.info(name).map(|info| info.shape.as_slice())
+        self.tensor(name).map(|(_, info)| info.shape.as_slice())
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let error =
-            |found: String, expected: String| Error::file(&self.path, format!("tensor {name}"), found, expected);
-        let info =
-            self.metadata.info(name).ok_or_else(|| error("no such tensor".into(), format!("shape {shape:?}")))?;
+        let (part, info) = self.tensor(name).ok_or_else(|| missing(&self.path, name, format!("shape {shape:?}")))?;
+        lock(&self.read).insert(name.to_string());
         if info.shape != shape {
-            return Err(error(format!("shape {:?}", info.shape), format!("shape {shape:?}")));
+            return Err(other_shape(&part.path, name, &info.shape, shape));
         }
-        let bytes = self.bytes(info);
+        let error = |found: String, expected: &str| Error::file(&part.path, format!("tensor {name}"), found, expected);
+        let bytes = part.bytes(info);
         let values: Vec<f32> = match info.dtype {
             Dtype::F32 => convert(bytes, f32::from_le_bytes),
             Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
             Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-            other => return Err(error(format!("{other:?} elements"), "F32, F16 or BF16".into())),
+            other => return Err(error(format!("{other:?} elements"), "F32, F16 or BF16")),
         };
-        self.map.release(self.range(info));
+        part.map.release(part.range(info));
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
-            Some(i) => Err(error(format!("{} at element {i}", values[i]), "finite weights".into())),
+            Some(i) => Err(error(format!("{} at element {i}", values[i]), "finite weights")),
         }
     }
+}
+
+pub(crate) fn missing(path: &Path, tensor: &str, expected: String) -> Error {
+    Error::MissingTensor { path: path.to_owned(), tensor: tensor.to_string(), expected }
+}
+
+pub(crate) fn other_shape(path: &Path, tensor: &str, found: &[usize], expected: &[usize]) -> Error {
+    let (path, tensor) = (path.to_owned(), tensor.to_string());
+    Error::TensorShape { path, tensor, found: found.to_vec(), expected: expected.to_vec() }
+}
+
+/// The longest row of [`PREFIXES`] that all names begin with.
+fn common_prefix<'a>(names: impl ExactSizeIterator<Item = &'a String> + Clone) -> String {
+    let mut common = String::new();
+    if names.len() == 0 {
+        return common;
+    }
+    let longer = |common: &str| {
+        let longer = PREFIXES.iter().map(|prefix| format!("{common}{prefix}"));
+        longer.into_iter().find(|prefix| names.clone().all(|name| name.starts_with(prefix)))
+    };
+    while let Some(prefix) = longer(&common) {
+        common = prefix;
+    }
+    common
 }
 
 /// Elements of `N` bytes, at any alignment.

@@ -6,7 +6,7 @@ use super::options::{DeviceArgs, Format};
 use super::print;
 use crate::backend::{Backend, Device};
 use crate::error::{Error, Result};
-use crate::image::{Picture, ViewSampling, plan_views};
+use crate::image::{Picture, ViewSampling};
 use crate::model::{Config, Model, ViewJob};
 use serde_json::json;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ impl Args {
         let model = Model::random(config, &self.device.options())?;
         let picture = waves(512)?;
         let boxes = ViewSampling { count: self.views - 1, ..Default::default() }.boxes(picture.as_rgb())?;
-        let plan = plan_views((512, 512), &boxes, model.config().image_size)?;
+        let plan = model.config().plan_views((512, 512), &boxes)?;
         let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
         let time = || -> Result<f64> {
             let start = Instant::now();

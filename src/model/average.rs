@@ -1,0 +1,62 @@
+//! The mean of each view's patch tokens, by kernels that every backend has.
+
+use super::transformer::linear;
+use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
+use crate::error::Result;
+use crate::lock::lock;
+use std::sync::Mutex;
+
+/// Attention whose queries are zero gives every key the same weight: its output is the mean of the values. All of it is
+/// f32, for few models pool so.
+pub(crate) struct Average<B: Backend> {
+    heads: usize,
+    /// `[width, width]` of zeros: the queries.
+    zero: B::Linear,
+    /// Two identities `[2 width, width]`: keys, which do not matter, and values.
+    copy: B::Linear,
+    space: Mutex<Space<B>>,
+}
+
+struct Space<B: Backend> {
+    /// The patches' rows, and before that the first row of each view.
+    rows: B::Tensor,
+    queries: B::Tensor,
+    keys_values: B::Tensor,
+}
+
+impl<B: Backend> Average<B> {
+    /// `heads` divides `width`: a head that no attention kernel finds too wide.
+    pub(crate) fn new(device: &B, width: usize, heads: usize) -> Result<Self> {
+        let mut copy = vec![0.0; 2 * width * width];
+        (0..2 * width).for_each(|row| copy[row * width + row % width] = 1.0);
+        let pack = |rows, weight: &[f32]| device.pack(Shape::new(rows, width), weight, None, Precision::F32);
+        let tensor = || device.allocate(Shape::new(0, 0));
+        Ok(Self {
+            heads,
+            zero: pack(width, &vec![0.0; width * width])?,
+            copy: pack(2 * width, &copy)?,
+            space: Mutex::new(Space { rows: tensor()?, queries: tensor()?, keys_values: tensor()? }),
+        })
+    }
+
+    /// `out[v]` is the mean of the rows of view `v`, `tokens` each, without the first, its class token.
+    pub(crate) fn apply(&self, device: &B, input: &B::Tensor, tokens: usize, out: &mut B::Tensor) -> Result<()> {
+        let Shape { rows: count, cols: width } = input.shape();
+        let views = count / tokens;
+        let mut space = lock(&self.space);
+        let Space { rows, queries, keys_values } = &mut *space;
+        let gather = |indices: &[u32], rows: &mut B::Tensor| {
+            device.reshape(rows, Shape::new(indices.len(), width))?;
+            device.gather_rows(input, indices, rows)
+        };
+        let (classes, patches): (Vec<u32>, Vec<u32>) =
+            (0..count as u32).partition(|row| (*row as usize).is_multiple_of(tokens));
+        gather(&classes, rows)?;
+        linear(device, rows, &self.zero, Epilogue::Store, queries)?;
+        gather(&patches, rows)?;
+        linear(device, rows, &self.copy, Epilogue::Store, keys_values)?;
+        let offsets = |step: usize| (0..=views).map(|view| (view * step) as u32).collect::<Vec<_>>();
+        device.reshape(out, Shape::new(views, width))?;
+        device.attention(queries, keys_values, &offsets(1), &offsets(tokens - 1), self.heads, false, out)
+    }
+}
