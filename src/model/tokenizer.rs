@@ -83,9 +83,12 @@ impl Tokenizer {
         }
         // The tower pools at the tokenizer's first end token; the config must not mean another one.
         let highest = || inner.get_vocab(true).into_values().max();
-        if let Some(other) = end_token.or_else(highest).filter(|&id| id != end) {
-            let expected = format!("the model's, {other}: the config's, or the highest id of all");
-            return Err(error(format!("end token {end}"), &expected));
+        let (pooled, what) = match end_token {
+            Some(id) => (Some(id), "the config's eos_token_id or eos_id"),
+            None => (highest(), "the highest id, at which the model pools"),
+        };
+        if let Some(pooled) = pooled.filter(|&id| id != end) {
+            return Err(error(format!("end token {end}"), &format!("{pooled}, {what}")));
         }
         Ok(Self { inner, path: path.to_owned(), cleaning, context, vocabulary, end })
     }

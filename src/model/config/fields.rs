@@ -139,10 +139,13 @@ impl Fields {
         }
     }
 
-    /// Three numbers, one a channel, in a range.
+    /// Three numbers, one a channel, or one for all of them, in a range.
     pub(super) fn triple(&self, name: &str, default: [f64; 3], range: std::ops::Range<f64>) -> Result<[f64; 3]> {
         let Some(value) = self.get(name) else { return Ok(default) };
         let number = |n: &Value| n.as_f64().filter(|n| range.contains(n));
+        if let Some(number) = number(value) {
+            return Ok([number; 3]);
+        }
         let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(number).collect());
         numbers
             .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())

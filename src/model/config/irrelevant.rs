@@ -18,6 +18,7 @@ const GROUPS: &[Group] = &[
             "transformers_version",
             "processor_class",
             "tokenizer_class",
+            "_processor_class",
         ],
     ),
     (
@@ -114,6 +115,9 @@ const GROUPS: &[Group] = &[
     ("only the outer value is used", "vision_config.", &["projection_dim"]),
     ("only the outer value is used", "text_config_dict.", &["projection_dim"]),
     ("only the outer value is used", "vision_config_dict.", &["projection_dim"]),
+    ("only read with add_cross_attention", "", &["cross_attention_hidden_size"]),
+    ("only read with do_pad", "", &["pad_size", "size_divisor"]),
+    ("the length of a language model's prompt", "", &["image_seq_length"]),
     ("which class holds the towers; their tensors' names tell", "model_cfg.", &["custom_text"]),
     ("only read with attentional_pool", "vision_cfg.", &["attn_pooler_queries", "attn_pooler_heads"]),
     (

@@ -1,0 +1,7 @@
+//! Model folders as people have them: what a config, a tensor or a file asks for is done, or refused by name.
+
+mod fields;
+mod files;
+mod folder;
+mod forward;
+mod tensors;
