@@ -4,7 +4,7 @@ use crossalign::model::{ModelOptions, Towers};
 use crossalign::{CompileOptions, Model, Prompts};
 use image::{DynamicImage, ExtendedColorType, ImageFormat};
 use safetensors::tensor::{Dtype, TensorView};
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 fn main() {
@@ -90,7 +90,24 @@ fn config() {
     );
     write("config", "preprocessor", &[&[2], &preprocessor]);
     write("config", "preprocessor_infinite", &[&[2], br#"{"image_mean": [1e300, 0, 0], "image_std": [1e-300, 1, 1]}"#]);
-    write("config", "preprocessor_negative", &[&[3], br#"{"image_std": [-1, 1, 1]}"#]);
+    write(
+        "config",
+        "processor",
+        &[&[3], br#"{"processor_class": "CLIPProcessor", "image_processor": "#, &preprocessor, b"}"],
+    );
+    write("config", "index", &[&[4], &index(&golden("models/transformers/model.safetensors"))]);
+    write("config", "index_outside", &[&[4], br#"{"weight_map": {"a": "../part.safetensors"}}"#]);
+    write("config", "preprocessor_negative", &[&[5], br#"{"image_std": [-1, 1, 1]}"#]);
+}
+
+/// The index of a file's tensors, all in one part.
+fn index(file: &[u8]) -> Vec<u8> {
+    let tensors = safetensors::SafeTensors::deserialize(file).unwrap();
+    let mut names = tensors.names();
+    names.sort_unstable();
+    let map: serde_json::Map<_, _> =
+        names.into_iter().map(|name| (name.to_string(), "part.safetensors".into())).collect();
+    serde_json::json!({"metadata": {}, "weight_map": map}).to_string().into_bytes()
 }
 
 fn prompts() {
@@ -149,6 +166,7 @@ fn tokenizer() {
         write("tokenizer", &format!("{name}_cleaned"), &[&[1], text.as_bytes()]);
     }
     write("tokenizer", "golden_json", &[&[2], &golden("tokenizer.json")]);
+    older_tokenizers();
     let file = |normalizer: &str, processor: &str| {
         format!(
             r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": {normalizer},
@@ -165,6 +183,19 @@ fn tokenizer() {
         {"type": "Replace", "pattern": {"Regex": "^$"}, "content": "ab"},
         {"type": "Replace", "pattern": {"Regex": "[^ab]|.{3,}"}, "content": ""}]}"#;
     write("tokenizer", "vanishing_json", &[&[2], file(vanishing, "null").as_bytes()]);
+}
+
+/// The golden tokenizer in the forms before `tokenizer.json`.
+fn older_tokenizers() {
+    let json: serde_json::Value = serde_json::from_slice(&golden("tokenizer.json")).unwrap();
+    let pair = |pair: &serde_json::Value| format!("{} {}\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+    let merges: String = json["model"]["merges"].as_array().unwrap().iter().map(pair).collect();
+    let merges = format!("#version: 0.2\n{merges}");
+    write("tokenizer", "vocab_json", &[&[3], json["model"]["vocab"].to_string().as_bytes()]);
+    write("tokenizer", "merges_txt", &[&[4], b"#version: 0.2\na b\na b</w>\n"]);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(merges.as_bytes()).unwrap();
+    write("tokenizer", "openai_gz", &[&[5], &encoder.finish().unwrap()]);
 }
 
 fn picture() {

@@ -1,4 +1,4 @@
-//! Hostile texts, and hostile `tokenizer.json`.
+//! Hostile texts, and hostile tokenizer files.
 
 use super::folder::{Folder, TRANSFORMERS, TRANSFORMERS_CONFIG, golden};
 use crossalign::Model;
@@ -9,6 +9,10 @@ use std::sync::{LazyLock, Once};
 const START: u32 = 812;
 const END: u32 = 813;
 
+/// A vocabulary with the special tokens, for hostile merges.
+const VOCABULARY: &[u8] =
+    br#"{"a": 0, "b": 1, "ab": 2, "a</w>": 3, "b</w>": 4, "<|startoftext|>": 812, "<|endoftext|>": 813}"#;
+
 static PLAIN: LazyLock<Model> = LazyLock::new(|| golden(text_tower(TextCleaning::None)));
 static CLEANING: LazyLock<Model> = LazyLock::new(|| golden(text_tower(TextCleaning::OpenAi)));
 
@@ -16,13 +20,16 @@ fn text_tower(text_cleaning: TextCleaning) -> ModelOptions {
     ModelOptions { towers: Towers::Text, text_cleaning, ..Default::default() }
 }
 
-/// The first byte says what the others are: a text, a text to clean, or a `tokenizer.json`.
+/// The first byte says what the others are: a text, a text to clean, a `tokenizer.json` or one of the older files.
 pub fn tokenizer(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
-    match kind % 3 {
+    match kind % 6 {
         0 => assert_encodes_text(&PLAIN, &String::from_utf8_lossy(rest)),
         1 => assert_encodes_text(&CLEANING, &String::from_utf8_lossy(rest)),
-        _ => hostile_file(rest),
+        2 => hostile_files(&[("tokenizer.json", rest)]),
+        3 => hostile_files(&[("vocab.json", rest), ("merges.txt", b"#version: 0.2\na b\n")]),
+        4 => hostile_files(&[("vocab.json", VOCABULARY), ("merges.txt", rest)]),
+        _ => hostile_files(&[("bpe_simple_vocab_16e6.txt.gz", rest)]),
     }
 }
 
@@ -50,10 +57,10 @@ fn let_dependencies_panic() {
     });
 }
 
-fn hostile_file(json: &[u8]) {
+fn hostile_files(files: &[(&str, &[u8])]) {
     let_dependencies_panic();
-    let files = [("model.safetensors", TRANSFORMERS), ("config.json", TRANSFORMERS_CONFIG), ("tokenizer.json", json)];
-    let folder = Folder::with(&files);
+    let model: [(&str, &[u8]); 2] = [("model.safetensors", TRANSFORMERS), ("config.json", TRANSFORMERS_CONFIG)];
+    let folder = Folder::with(&[&model, files].concat());
     let Some(model) = folder.load(text_tower(TextCleaning::None)) else { return };
     let config = model.config();
     for text in ["", "a photo of a cat", "\u{fffd}日本 x\n\n<|endoftext|> é"] {

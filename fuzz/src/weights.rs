@@ -8,7 +8,7 @@ const ONE_WIDE_CONFIG: &[u8] = br#"{"projection_dim": 1,
     "vision_config": {"hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 1, "num_hidden_layers": 1,
                       "image_size": 1, "patch_size": 1},
     "text_config": {"hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 1, "num_hidden_layers": 1,
-                    "vocab_size": 814, "max_position_embeddings": 8}}"#;
+                    "vocab_size": 814, "max_position_embeddings": 8, "eos_token_id": 813}}"#;
 
 /// Most of a golden file's header, where most bytes matter.
 const HEADER: usize = 8192;

@@ -1,5 +1,8 @@
 //! Model folders as people have them: what a config, a tensor or a file asks for is done, or refused by name.
 
+mod backends;
+#[path = "../common/mod.rs"]
+mod common;
 mod fields;
 mod files;
 mod folder;

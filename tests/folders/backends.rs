@@ -1,0 +1,78 @@
+//! The switches that change what kernels are called with, on every backend: pooling by the mean, no norm before the first
+//! block, text that looks both ways.
+
+use super::common;
+use super::folder::{Folder, TEXTS};
+use super::forward::{Clip, Pooling};
+use crossalign::backend::{Precision, Reference};
+use crossalign::image::{CropBox, Resize, plan_views, resampled};
+use crossalign::model::{Model, ModelOptions, ViewJob};
+use serde_json::json;
+
+const OPEN_CLIP: &str = "open_clip_config.json";
+
+/// Least cosine to the f64 embeddings, over three views and three texts.
+fn least_cosine(device: &str, precision: Precision, norm_last: bool) -> f64 {
+    let folder = Folder::golden("open_clip");
+    folder.set(OPEN_CLIP, "model_cfg.vision_cfg.pool_type", json!("avg"));
+    folder.set(OPEN_CLIP, "model_cfg.vision_cfg.final_ln_after_pool", json!(norm_last));
+    folder.set(OPEN_CLIP, "model_cfg.vision_cfg.no_ln_pre", json!(true));
+    folder.set(OPEN_CLIP, "model_cfg.text_cfg.no_causal_mask", json!(true));
+    folder.tensors(|tensors| tensors.retain(|name, _| !name.starts_with("visual.ln_pre")));
+    let pooling = if norm_last { Pooling::AverageThenNorm } else { Pooling::NormThenAverage };
+    let clip = Clip { pooling, pre_norm: false, padded: Some(40), ..folder.clip() };
+    let options = ModelOptions { device: device.into(), threads: 2, precision, ..Default::default() };
+    let model = Model::load(folder.path(), &options).unwrap();
+
+    let picture = crossalign::Picture::new(40, 30, common::noise(40, 30, 7)).unwrap();
+    let boxes = [CropBox::new(3, 2, 20, 20), CropBox::new(0, 0, 16, 16)];
+    let plan = plan_views((40, 30), &boxes, 16, Resize::ShortestEdge).unwrap();
+    let views = resampled(&Reference, picture.as_rgb(), &plan).unwrap();
+    let expected: Vec<Vec<f64>> = views.chunks(16 * 16 * 3).map(|view| clip.image(view)).collect();
+    // Twice, so that a recorded pass runs again.
+    let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+    let first = model.encode_views(&[job], true).unwrap();
+    let again = model.encode_views(&[job], true).unwrap();
+    assert_eq!(first, again);
+    let texts = model.encode_texts(&TEXTS, true).unwrap().embeddings;
+    let ids = |text: &str| model.tokenizer().unwrap().encode(text).unwrap().ids;
+    let expected_texts: Vec<Vec<f64>> = TEXTS.iter().map(|text| clip.text(&ids(text))).collect();
+    let rows = first.rows().zip(&expected).chain(texts.rows().zip(&expected_texts));
+    rows.map(|(found, expected)| found.iter().zip(expected).map(|(&a, b)| f64::from(a) * b).sum()).fold(1.0, f64::min)
+}
+
+fn check(device: &str, precisions: &[(Precision, f64)]) {
+    for &(precision, bound) in precisions {
+        for norm_last in [false, true] {
+            let cosine = least_cosine(device, precision, norm_last);
+            assert!(cosine > bound, "{device} {precision}, norm last {norm_last}: {cosine}");
+        }
+    }
+}
+
+const FLOATS: [(Precision, f64); 2] = [(Precision::F32, 0.999_999), (Precision::F16, 0.9999)];
+
+#[test]
+fn cpu() {
+    check("cpu", &[FLOATS[0], FLOATS[1], (Precision::Bf16, 0.999), (Precision::Int8, 0.99)]);
+}
+
+#[test]
+fn reference() {
+    check("reference", &FLOATS);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn wgpu() {
+    check("wgpu:0", &FLOATS);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn cuda() {
+    common::cuda::load_driver();
+    check("cuda", &FLOATS);
+}
