@@ -12,7 +12,7 @@ mod input;
 use ceiling::Ceiling;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Device, DeviceTensor, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape,
+    Activation, Backend, CropOutput, Cuda, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
 };
 use crossalign::image::{Resize, ViewSampling, plan_views};
 use std::time::{Duration, Instant};
@@ -21,20 +21,20 @@ const TOKENS: usize = 50;
 const WIDTH: usize = 768;
 const HEADS: usize = 12;
 
-struct Bench<'a> {
+struct Bench<'a, B: Backend> {
     criterion: &'a mut Criterion,
-    gpu: Device,
+    gpu: B,
     ceiling: Option<Ceiling>,
 }
 
-impl Bench<'_> {
-    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> DeviceTensor {
+impl<B: Backend> Bench<'_, B> {
+    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> B::Tensor {
         let data = input::random(rows * cols, variance, (rows * cols) as u64);
         self.gpu.upload(Shape::new(rows, cols), &data).expect("memory")
     }
 
     /// An activation of unit variance, or an empty one to write to.
-    fn activation(&self, rows: usize, cols: usize, precision: Precision) -> DeviceTensor {
+    fn activation(&self, rows: usize, cols: usize, precision: Precision) -> B::Tensor {
         let mut tensor = self.gpu.activation(precision).expect("memory");
         self.gpu.reshape(&mut tensor, Shape::new(rows, cols)).expect("memory");
         let all: Vec<u32> = (0..rows as u32).collect();
@@ -43,7 +43,7 @@ impl Bench<'_> {
     }
 
     /// Times what `record` records, on the device; reading a small tensor submits it.
-    fn run(&mut self, name: &str, mut record: impl FnMut(&Device)) {
+    fn run(&mut self, name: &str, mut record: impl FnMut(&B)) {
         let small = self.tensor(1, 1, 1.0);
         let mut samples = Vec::new();
         let mut total = Profile::default();
@@ -55,9 +55,9 @@ impl Bench<'_> {
                 let mut elapsed = Duration::ZERO;
                 for _ in 0..iterations {
                     let start = Instant::now();
-                    let (_, profile) = self.gpu.profile(|| {
+                    let profile = Backend::profile(&self.gpu, &mut || {
                         record(&self.gpu);
-                        self.gpu.download(&small).expect("a device")
+                        self.gpu.download(&small).expect("a device");
                     });
                     let profile = profile.expect("a GPU");
                     // Without timestamps: with submission and read-back.
@@ -85,17 +85,24 @@ impl Bench<'_> {
 }
 
 fn bench(criterion: &mut Criterion) {
-    let gpu = match std::env::var("CROSSALIGN_DEVICE") {
-        Ok(name) => Device::open(&name, 0),
-        Err(_) => Device::open("cuda", 0).or_else(|_| Device::open("wgpu", 0)).or_else(|_| Device::open("wgpu:0", 0)),
-    };
-    let gpu = gpu.expect("a GPU, or a software adapter");
+    let name = std::env::var("CROSSALIGN_DEVICE").ok();
+    let (kind, number) = name.as_deref().map_or(("cuda", None), |name| match name.split_once(':') {
+        Some((kind, number)) => (kind, Some(number.parse().expect("a device's number"))),
+        None => (name, None),
+    });
+    match Cuda::new(number.unwrap_or(0)) {
+        Ok(cuda) if kind == "cuda" => return run(criterion, cuda, None, false),
+        Err(error) if kind == "cuda" && name.is_some() => panic!("{error}"),
+        _ => (),
+    }
+    let wgpu = Wgpu::new(number).or_else(|_| Wgpu::new(Some(0))).expect("a GPU, or a software adapter");
+    let software = wgpu.adapter().software;
+    let ceiling = Ceiling::measure(&wgpu.adapter().name, if software { 0.01 } else { 1.0 });
+    run(criterion, wgpu, Some(ceiling), software);
+}
+
+fn run<B: Backend>(criterion: &mut Criterion, gpu: B, ceiling: Option<Ceiling>, software: bool) {
     println!("{}", gpu.describe());
-    let software = matches!(&gpu, Device::Wgpu(wgpu) if wgpu.adapter().software);
-    let ceiling = match &gpu {
-        Device::Wgpu(wgpu) => Some(Ceiling::measure(&wgpu.adapter().name, if software { 0.01 } else { 1.0 })),
-        _ => None,
-    };
     let views = if software { 1 } else { 61 };
     let mut bench = Bench { criterion, gpu, ceiling };
     crop_resize(&mut bench, views);
@@ -117,7 +124,7 @@ fn bench(criterion: &mut Criterion) {
     weighted_similarity(&mut bench, views, if software { 50 } else { 1000 });
 }
 
-fn crop_resize(bench: &mut Bench<'_>, views: usize) {
+fn crop_resize<B: Backend>(bench: &mut Bench<'_, B>, views: usize) {
     let picture = input::picture(1024, 768);
     let boxes = ViewSampling { count: views, ..Default::default() }.boxes(picture.as_rgb()).expect("default ranges");
     let plan = plan_views((1024, 768), &boxes, 224, Resize::ShortestEdge).expect("boxes of this picture");
@@ -130,7 +137,14 @@ fn crop_resize(bench: &mut Bench<'_>, views: usize) {
     });
 }
 
-fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue: Epilogue, precision: Precision) {
+fn linear<B: Backend>(
+    bench: &mut Bench<'_, B>,
+    name: &str,
+    rows: usize,
+    shape: Shape,
+    epilogue: Epilogue,
+    precision: Precision,
+) {
     let weight = input::random(shape.len(), 1.0 / shape.cols as f32, 1);
     let layer = bench.gpu.pack(shape, &weight, None, precision).expect("memory");
     let x = bench.activation(rows, shape.cols, precision);
@@ -144,7 +158,7 @@ fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue
     });
 }
 
-fn layer_norm(bench: &mut Bench<'_>, rows: usize) {
+fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize) {
     let (x, gamma, beta) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
     let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
     bench.run(&format!("layer_norm {rows}x{WIDTH}"), |gpu| {
@@ -152,7 +166,7 @@ fn layer_norm(bench: &mut Bench<'_>, rows: usize) {
     });
 }
 
-fn attention(bench: &mut Bench<'_>, views: usize, precision: Precision) {
+fn attention<B: Backend>(bench: &mut Bench<'_, B>, views: usize, precision: Precision) {
     let offsets: Vec<u32> = (0..=views).map(|view| (view * TOKENS) as u32).collect();
     let rows = views * TOKENS;
     let activation = |width| bench.activation(rows, width, precision);
@@ -162,7 +176,7 @@ fn attention(bench: &mut Bench<'_>, views: usize, precision: Precision) {
     });
 }
 
-fn weighted_similarity(bench: &mut Bench<'_>, views: usize, classes: usize) {
+fn weighted_similarity<B: Backend>(bench: &mut Bench<'_, B>, views: usize, classes: usize) {
     let offsets = input::ragged(classes, 40, 60, 1);
     let texts = offsets[classes] as usize;
     let shape = Shape::new(texts, 512);

@@ -10,8 +10,9 @@ mod properties;
 
 use crossalign::Model;
 use crossalign::backend::{Backend, Dispatch, Profile, Reference, Rgb, Wgpu};
+use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
-use crossalign::model::{Config, ModelOptions, ViewJob};
+use crossalign::model::{Config, ViewJob};
 
 /// Each kernel with the bindings that the adapter gives, and with ones so small (in KiB) that it must split its work.
 macro_rules! kernels {
@@ -84,7 +85,7 @@ fn vit_b_32_agrees_with_the_cpu() {
     let encode = |device: &str| {
         let options = ModelOptions { device: device.into(), ..Default::default() };
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
-        let (found, profile) = model.device().profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
+        let (found, profile) = model.profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
         (found.unwrap(), profile)
     };
     let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));

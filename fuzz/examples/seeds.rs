@@ -1,6 +1,6 @@
 //! Writes `seeds/`: `cargo run --example seeds`. The same files every time.
 
-use crossalign::model::{ModelOptions, Towers};
+use crossalign::engine::{ModelOptions, Towers};
 use crossalign::{CompileOptions, Model, Prompts};
 use image::{DynamicImage, ExtendedColorType, ImageFormat};
 use safetensors::tensor::{Dtype, TensorView};

@@ -16,7 +16,6 @@ pub mod wgpu;
 
 mod contract;
 mod crop;
-mod device;
 mod host;
 mod pages;
 mod profile;
@@ -31,7 +30,6 @@ pub(crate) use crop::PRECISION_BITS;
 pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaTensor};
-pub use device::{Device, DeviceLinear, DeviceRecording, DeviceTensor};
 pub use host::HostTensor;
 pub use profile::{Dispatch, Profile, Work};
 pub use reference::Reference;
@@ -186,6 +184,18 @@ pub trait Backend: Send + Sync {
 
     /// The device in a few words: kind, instruction set, threads.
     fn describe(&self) -> String;
+
+    /// Threads that compute on the host; 1 where a GPU computes.
+    fn threads(&self) -> usize {
+        1
+    }
+
+    /// Runs `work` and tells what it submitted to a GPU; `None` where this is none. Profiles do not nest, and what other
+    /// threads submit meanwhile counts.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        work();
+        None
+    }
 
     /// Bytes that the activations of one batch may take; the model cuts its batches by it.
     fn activation_budget(&self) -> usize;

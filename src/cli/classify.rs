@@ -3,9 +3,9 @@
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::{print, report, warn_truncated};
 use crate::align::{Classification, Classifier, CompileOptions, Compiled, Method, Views};
+use crate::engine::Towers;
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::Towers;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;

@@ -2,8 +2,8 @@
 
 use super::options::{ModelArgs, PromptArgs};
 use super::warn_truncated;
+use crate::engine::Towers;
 use crate::error::Result;
-use crate::model::Towers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

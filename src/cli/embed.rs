@@ -2,9 +2,10 @@
 
 use super::options::{DecodeArgs, ModelArgs, read_boxes};
 use super::warn_truncated;
+use crate::engine::{Embeddings, Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::{Embeddings, Model, Towers, ViewJob};
+use crate::model::ViewJob;
 use crate::output::write_whole;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};

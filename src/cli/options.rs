@@ -2,9 +2,10 @@
 
 use crate::align::{CompileOptions, Method, Prompts, Score, Views};
 use crate::backend::{Activation, Precision};
+use crate::engine::{Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, DecodeOptions, ViewSampling};
-use crate::model::{Model, ModelOptions, TextCleaning, Towers};
+use crate::model::TextCleaning;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 

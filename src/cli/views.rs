@@ -2,10 +2,12 @@
 
 use super::options::{DecodeArgs, MINI, ViewArgs, load_mini};
 use crate::align::Views;
-use crate::backend::{Activation, Device};
+use crate::backend::Activation;
+use crate::engine;
+use crate::engine::ModelOptions;
 use crate::error::{Error, Result};
-use crate::image::{Picture, Resize, plan_views, resampled};
-use crate::model::{Config, ModelOptions};
+use crate::image::{Picture, Resize, plan_views};
+use crate::model::Config;
 use crate::output::write_whole;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
@@ -56,8 +58,8 @@ impl Args {
         };
         let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| if boxes.is_empty() { error } else { error.in_file(&self.image) })?;
-        let device = Device::open(&self.device, self.threads)?;
-        let views = resampled(&device, picture.as_rgb(), &plan)?;
+        let device = engine::open(&self.device, self.threads, None)?;
+        let views = device.resample(picture.as_rgb(), &plan)?;
         if self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
             write_whole(&self.output, &contact_sheet(&views, size as usize, &self.output)?)?;
         } else {

@@ -5,8 +5,9 @@
 pub mod cuda;
 
 use crossalign::backend::{Rgb, SimdLevel};
+use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::CropBox;
-use crossalign::model::{Activation, Model, ModelOptions};
+use crossalign::model::Activation;
 use crossalign::{DecodeOptions, Picture, Prompts};
 use safetensors::SafeTensors;
 use serde_json::Value;

@@ -84,6 +84,10 @@ impl Backend for Cpu {
         format!("cpu: {:?}, {} threads", self.level, self.threads())
     }
 
+    fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     fn activation_budget(&self) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
         // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.

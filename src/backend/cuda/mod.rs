@@ -48,12 +48,6 @@ impl Cuda {
     pub fn count() -> Result<usize> {
         driver::count()
     }
-
-    /// Runs `work` and tells what it launched on this device, each launch between two events, so that it can be timed;
-    /// profiles do not nest, and what other threads launch meanwhile counts.
-    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        self.0.profile(work)
-    }
 }
 
 impl Backend for Cuda {
@@ -63,6 +57,11 @@ impl Backend for Cuda {
 
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    /// Each launch is then between two events, so that it can be timed.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        Some(self.0.profile(work).1)
     }
 
     fn activation_budget(&self) -> usize {

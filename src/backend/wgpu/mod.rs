@@ -61,12 +61,6 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// Runs `work` and tells what it submitted to this device. Each dispatch is then a pass of its own, so that it
-    /// can be timed; profiles do not nest, and what other threads submit meanwhile counts.
-    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        self.0.profile(work)
-    }
-
     /// What the adapter says of itself.
     pub fn adapter(&self) -> &WgpuAdapter {
         &self.0.adapter
@@ -80,6 +74,11 @@ impl Backend for Wgpu {
 
     fn describe(&self) -> String {
         format!("wgpu:{}: {}", self.0.adapter.index, self.0.adapter)
+    }
+
+    /// Each dispatch is then a pass of its own, so that it can be timed.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        Some(self.0.profile(work).1)
     }
 
     fn activation_budget(&self) -> usize {
