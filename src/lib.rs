@@ -46,6 +46,7 @@ pub mod cli;
 mod error;
 mod lock;
 mod output;
+mod text_file;
 
 pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, Views};
 pub use engine::{Model, ModelOptions};

@@ -69,8 +69,18 @@ fn linear_is_the_same_on_any_number_of_threads() {
         cpu.download(&out).unwrap()
     };
     let one = run(1);
-    for threads in [2, 3, 7] {
+    for threads in [2, 3, 4] {
         assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn threads_are_as_many_as_the_machine_bears() {
+    let most = 4 * std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(Cpu::new(most).unwrap().threads(), most);
+    for threads in [most + 1, 100_000, usize::MAX] {
+        let message = Cpu::new(threads).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("threads: found {threads}, expected at most {most}")), "{message}");
     }
 }
 

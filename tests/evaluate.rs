@@ -204,16 +204,83 @@ fn bad_data_is_named() {
 fn a_bad_picture_is_skipped() {
     let fixture = Fixture::new();
     let expected = fixture.evaluate(&[]);
-    fixture.write("data/circle/a.png", "not a picture");
-    fixture.write("data/gradient/.hidden", "not a picture");
-    fixture.write("data/readme.txt", "beside the class folders");
+    let good = std::fs::read(fixture.path("data/circle/tiny.png")).unwrap();
+    fixture.write("data/circle/a.png", &good[..good.len() / 2]);
+    // Longer than a side may be: decoded, but no view can be taken of it.
+    image::DynamicImage::new_luma8(1, 1_100_000).save(fixture.path("data/gradient/tall.png")).unwrap();
     let args = [&fixture.path("data"), "--templates", &fixture.path("templates.json"), "--format", "json"];
     let output = fixture.run("evaluate", &args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.lines().count() == 1 && stderr.contains("a.png"), "{stderr}");
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("a.png: ") && lines[1].contains("tall.png: "), "{stderr}");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&found["methods"], &found["skipped"]), (&expected["methods"], &1.into()));
+    assert_eq!((&found["methods"], &found["skipped"]), (&expected["methods"], &2.into()));
+}
+
+#[test]
+fn what_is_no_picture_in_a_class_folder_is_counted_and_left_out() {
+    let fixture = Fixture::new();
+    let (data, expected) = (fixture.path("data"), fixture.evaluate(&[]));
+    fixture.write("data/circle/notes.txt", "not a picture");
+    fixture.write("data/gradient/list.json", "[]");
+    fixture.write("data/gradient/.hidden", "not a picture");
+    fixture.write("data/readme.txt", "beside the class folders");
+    let args = [&data, "--templates", &fixture.path("templates.json"), "--format", "json"];
+    let output = fixture.run("evaluate", &args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, format!("crossalign: 2 files in {data} are not pictures: circle/notes.txt, …\n"));
+    assert_eq!(output.status.code(), Some(0));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["methods"], &found["skipped"]), (&expected["methods"], &0.into()));
+    // A list names each file: there it is a fault.
+    let list = fixture.write("list.csv", "data/circle/tiny.png,circle\ndata/circle/notes.txt,circle\n");
+    fixture.fails(&[&list], &["notes.txt: picture: found"]);
+}
+
+#[test]
+fn a_list_comes_from_standard_input() {
+    let fixture = Fixture::new();
+    let prompts = fixture.path("prompts.json");
+    let run = |list: &str, templates: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+        command.current_dir(fixture.folder.path()).args(["evaluate", list, "--model", &fixture.model]);
+        command.args(["--prompts", &prompts, "--views", VIEWS, "--templates", templates, "--format", "json"]);
+        let input = std::fs::File::open(fixture.path(if list == "-" { "list.csv" } else { "templates.json" })).unwrap();
+        command.stdin(input).output().unwrap()
+    };
+    fixture.write("list.csv", "\u{feff}path,class\r\ndata/circle/tiny.png,circle\r\n");
+    let methods = |output: Output| serde_json::from_slice::<Value>(&output.stdout).unwrap()["methods"].clone();
+    let expected = methods(run("list.csv", "templates.json"));
+    assert_eq!(methods(run("-", "templates.json")), expected);
+    assert_eq!(methods(run("list.csv", "-")), expected);
+    let both = run("-", "-");
+    assert!(both.status.code() == Some(1) && String::from_utf8_lossy(&both.stderr).contains("2 times -"));
+}
+
+#[cfg(unix)]
+#[test]
+fn results_are_kept_in_a_regular_file_only() {
+    let fixture = Fixture::new();
+    let (data, pipe) = (fixture.path("data"), fixture.path("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", fixture.path("zeros")).unwrap();
+    for (resume, word) in [
+        ("/dev/full", "a device or a pipe"),
+        ("/dev/zero", "a device or a pipe"),
+        (&fixture.path("zeros"), "a device or a pipe"),
+        (&pipe, "a device or a pipe"),
+        (&data, "a folder"),
+        ("-", "standard input"),
+    ] {
+        fixture.fails(&[&data, "--resume", resume], &[resume, "resume file", word, "regular file"]);
+    }
+    let astray = fixture.path("missing/resume.jsonl");
+    fixture.fails(&[&data, "--resume", &astray], &[&astray, "no such folder"]);
+    // A link to a file that is not there yet makes it.
+    std::os::unix::fs::symlink("resume.jsonl", fixture.path("link")).unwrap();
+    fixture.evaluate(&["--resume", &fixture.path("link")]);
+    assert_eq!(fixture.evaluate(&["--resume", &fixture.path("resume.jsonl")])["resumed"], 3);
 }
 
 #[test]

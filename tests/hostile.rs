@@ -94,4 +94,4 @@ macro_rules! survive {
     )+};
 }
 
-survive!(weights: 200, config: 200, prompts: 2000, boxes: 2000, classifier: 1000, tokenizer: 500, picture: 1000);
+survive!(weights: 200, config: 200, prompts: 2000, labels: 2000, boxes: 2000, classifier: 1000, tokenizer: 500, picture: 1000);

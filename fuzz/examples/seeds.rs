@@ -11,6 +11,7 @@ fn main() {
     weights();
     config();
     prompts();
+    labels();
     boxes();
     classifier();
     tokenizer();
@@ -118,8 +119,23 @@ fn prompts() {
     );
     write("prompts", "classes_chosen", &[b"{\"cat\": [\"whiskers\"], \"dog\": [\"a wet nose\"]}\0[\"dog\"]"]);
     write("prompts", "templates", &[b"[\"a photo of a {}.\", \"{} {}\"]\0[\"cat\", \"{}\"]"]);
+    write("prompts", "one_each", &[br#"{"cat": "whiskers", "dog": ["a wet nose"]}"#]);
+    write(
+        "prompts",
+        "by_prompt",
+        &[br#"{"cat": {"Describe a cat": ["whiskers", "ears"], "What is a cat?": "fur"}, "dog": {"a": [], "b": ["x"]}}"#],
+    );
+    write("prompts", "too_deep", &[br#"{"cat": {"a": {"b": ["whiskers"]}}}"#]);
     write("prompts", "class_twice", &[br#"{"cat": ["whiskers"], "c\u0061t": ["ears"]}"#]);
     write("prompts", "deep", &["[".repeat(1000).as_bytes()]);
+}
+
+fn labels() {
+    write("labels", "lines", &["cat\nnight sky\n日本\n".as_bytes()]);
+    write("labels", "windows", &[b"\r\n  cat\t\r\n\r\ntench, Tinca tinca\r\n"]);
+    write("labels", "list", &[r#" ["cat", "a \"dog\"\n", ""]"#.as_bytes()]);
+    write("labels", "object", &[br#"{"cat": ["whiskers"]}"#]);
+    write("labels", "one_line", &[b"cat, dog\n"]);
 }
 
 fn boxes() {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 pub fn prompts(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (json, labels) = text.split_once('\0').map_or((&*text, None), |(json, labels)| (json, Some(labels)));
-    let labels = labels.and_then(|labels| accepted(Prompts::labels_from_json(labels), "labels: found"));
+    let labels = labels.and_then(|labels| accepted(Prompts::labels_from_text(labels), "labels: found"));
     let Some(prompts) = accepted(Prompts::from_json(json, labels.as_deref()), ": found") else { return };
 
     let names: Vec<&String> = prompts.classes().iter().map(|class| &class.name).collect();

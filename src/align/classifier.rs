@@ -24,6 +24,14 @@ impl Default for Views {
 }
 
 impl Views {
+    /// How many there are of a picture.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Sampled(sampling) => sampling.count,
+            Self::Boxes(boxes) => boxes.len(),
+        }
+    }
+
     /// The boxes of a picture's local views.
     pub(super) fn boxes(&self, picture: &Picture) -> Result<Vec<CropBox>> {
         match self {

@@ -3,7 +3,7 @@
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
-use crate::image::{CropBox, Picture, ViewSampling};
+use crate::image::{CropBox, MAX_BOXES, Picture, ViewSampling};
 use crate::model::ViewJob;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Model::compile_texts`]; when the templates are filled with other classes than those of the prompts; when
-    /// there is no sampling, or one without views or out of its range.
+    /// there is no sampling, or one without views or out of its range, or more than 100,000 views in all.
     pub fn new(
         model: &Model,
         prompts: &Prompts,
@@ -46,6 +46,11 @@ impl Evaluator {
             return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
         }
         samplings.iter().try_for_each(ViewSampling::check)?;
+        let views: usize = samplings.iter().map(|sampling| sampling.count).sum();
+        if views > MAX_BOXES {
+            let expected = format!("at most {MAX_BOXES}");
+            return Err(Error::argument("views", format!("{views} in all {} runs", samplings.len()), expected));
+        }
         if let Some(templates) = templates
             && !templates
                 .classes()

@@ -20,8 +20,15 @@ impl Compiled {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let json = |value: serde_json::Result<String>| value.map_err(|e| Error::io(path)(e.into()));
+        write_whole(path.as_ref(), &self.to_bytes()?)
+    }
+
+    /// The content of a classifier file.
+    ///
+    /// # Errors
+    /// When the vectors are not whole rows.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let json = |value: serde_json::Result<String>| value.map_err(|error| unwritable(&error));
         let metadata = HashMap::from([
             ("format".to_string(), FORMAT.to_string()),
             ("options".to_string(), json(serde_json::to_string(&self.options))?),
@@ -32,9 +39,8 @@ impl Compiled {
         ]);
         let shape = vec![self.vectors.len(), self.vectors.width];
         let bytes: Vec<u8> = self.vectors.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let failed = |error: safetensors::SafeTensorError| Error::io(path)(std::io::Error::other(error));
-        let view = TensorView::new(Dtype::F32, shape, &bytes).map_err(failed)?;
-        write_whole(path, &safetensors::serialize([(VECTORS, view)], Some(metadata)).map_err(failed)?)
+        let view = TensorView::new(Dtype::F32, shape, &bytes).map_err(|error| unwritable(&error))?;
+        safetensors::serialize([(VECTORS, view)], Some(metadata)).map_err(|error| unwritable(&error))
     }
 
     /// Reads a classifier file.
@@ -85,4 +91,8 @@ impl Compiled {
             truncated: field("truncated")?.parse().map_err(|e| damaged(format!("truncated: {e}")))?,
         })
     }
+}
+
+fn unwritable(error: &dyn std::error::Error) -> Error {
+    Error::argument("classifier", error.to_string(), "one that can be written as safetensors")
 }

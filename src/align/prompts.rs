@@ -1,7 +1,8 @@
 //! Classes and their descriptions.
 
 use crate::error::{Error, Result};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use crate::text_file;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -22,8 +23,11 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Reads a JSON object `{"class": ["description", …]}`, as CuPL publishes, or a list of templates with `{}`,
-    /// which `labels` fills. With an object, `labels` chooses its classes and their order.
+    /// Reads a JSON object of classes, or a list of templates with `{}`, which `labels` fills. With an object, `labels`
+    /// chooses its classes and their order.
+    ///
+    /// A class has descriptions in one of three forms: `["description", …]`; a `"description"` alone; or
+    /// `{"prompt": ["description", …], …}` by what a language model was asked, as CuPL's do: all count, in order.
     ///
     /// # Errors
     /// When the JSON is neither, has an entry that is not text, a class twice or without descriptions; when a label
@@ -41,7 +45,7 @@ impl Prompts {
     /// ```
     pub fn from_json(json: &str, labels: Option<&[String]>) -> Result<Self> {
         let file: PromptFile = serde_json::from_str(json).map_err(|error| {
-            let expected = "a JSON object {\"class\": [\"description\", …]} or a list of templates";
+            let expected = "a JSON object {\"class\": [\"description\", …]} or a JSON list of templates";
             Error::argument("prompts", error.to_string(), expected)
         })?;
         match (file, labels) {
@@ -53,14 +57,13 @@ impl Prompts {
         }
     }
 
-    /// Reads a prompts file; see [`Prompts::from_json`].
+    /// Reads a prompts file, UTF-8 with or without a byte order mark; see [`Prompts::from_json`].
     ///
     /// # Errors
     /// As [`Prompts::from_json`], or when the file cannot be read.
     pub fn open(path: impl AsRef<Path>, labels: Option<&[String]>) -> Result<Self> {
         let path = path.as_ref();
-        let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::from_json(&json, labels).map_err(|error| error.in_file(path))
+        Self::from_json(&text_file::read(path)?, labels).map_err(|error| error.in_file(path))
     }
 
     /// Classes without descriptions: enough for [`Method::Clip`](super::Method::Clip).
@@ -82,12 +85,30 @@ impl Prompts {
         self.from_templates
     }
 
-    /// Reads labels: a JSON list of texts.
+    /// Reads labels: a JSON list of texts, or one class a line. Lines lose the spaces around them, and blank ones do not
+    /// count.
     ///
     /// # Errors
-    /// When it is not such a list.
-    pub fn labels_from_json(json: &str) -> Result<Vec<String>> {
-        serde_json::from_str(json).map_err(|error| Error::argument("labels", error.to_string(), "a JSON list of texts"))
+    /// When it begins as JSON and is no list of texts; when it is one line with commas: a list that would become a
+    /// single class.
+    ///
+    /// ```
+    /// use crossalign::Prompts;
+    /// assert_eq!(Prompts::labels_from_text("cat\r\n\r\nnight sky\r\n")?, ["cat", "night sky"]);
+    /// assert_eq!(Prompts::labels_from_text(r#"["cat", "night sky"]"#)?, ["cat", "night sky"]);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn labels_from_text(text: &str) -> Result<Vec<String>> {
+        let expected = "a JSON list of texts, or one class a line";
+        if text.trim_start().starts_with(['[', '{']) {
+            return serde_json::from_str(text).map_err(|error| Error::argument("labels", error.to_string(), expected));
+        }
+        let lines: Vec<String> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+        match &lines[..] {
+            [line] if line.contains(',') => Err(Error::argument("labels", format!("the one line {line:?}"), expected)),
+            _ => Ok(lines),
+        }
     }
 
     fn described(classes: Vec<Class>, labels: Option<&[String]>) -> Result<Self> {
@@ -152,7 +173,7 @@ impl<'de> Deserialize<'de> for PromptFile {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PromptFile, A::Error> {
                 let mut classes = Vec::new();
-                while let Some((name, descriptions)) = map.next_entry()? {
+                while let Some((name, Descriptions::<true>(descriptions))) = map.next_entry()? {
                     classes.push(Class { name, descriptions });
                 }
                 Ok(PromptFile::Described(classes))
@@ -167,5 +188,45 @@ impl<'de> Deserialize<'de> for PromptFile {
             }
         }
         deserializer.deserialize_any(FileVisitor)
+    }
+}
+
+/// A class's descriptions: one, or a list; `BY_PROMPT`: or an object of these.
+struct Descriptions<const BY_PROMPT: bool>(Vec<String>);
+
+impl<'de, const BY_PROMPT: bool> Deserialize<'de> for Descriptions<BY_PROMPT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DescriptionsVisitor<const BY_PROMPT: bool>;
+        impl<'de, const BY_PROMPT: bool> Visitor<'de> for DescriptionsVisitor<BY_PROMPT> {
+            type Value = Descriptions<BY_PROMPT>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(if BY_PROMPT { "descriptions, or objects of them by prompt" } else { "descriptions" })
+            }
+
+            fn visit_str<E>(self, description: &str) -> Result<Self::Value, E> {
+                Ok(Descriptions(vec![description.into()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut descriptions = Vec::new();
+                while let Some(description) = seq.next_element()? {
+                    descriptions.push(description);
+                }
+                Ok(Descriptions(descriptions))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                if !BY_PROMPT {
+                    return Err(A::Error::invalid_type(Unexpected::Map, &self));
+                }
+                let mut all = Vec::new();
+                while let Some((_, Descriptions::<false>(descriptions))) = map.next_entry::<String, _>()? {
+                    all.extend(descriptions);
+                }
+                Ok(Descriptions(all))
+            }
+        }
+        deserializer.deserialize_any(DescriptionsVisitor)
     }
 }

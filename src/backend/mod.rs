@@ -100,11 +100,13 @@ pub enum Precision {
 impl std::str::FromStr for Precision {
     type Err = crate::Error;
 
+    /// `f32`, `f16`, `bf16` or `int8`, or a name of PyTorch's and others': `fp32`, `float32`, `fp16`, `float16`, `half`,
+    /// `bfloat16`.
     fn from_str(text: &str) -> Result<Self> {
         match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "bf16" => Ok(Self::Bf16),
+            "f32" | "fp32" | "float32" => Ok(Self::F32),
+            "f16" | "fp16" | "float16" | "half" => Ok(Self::F16),
+            "bf16" | "bfloat16" => Ok(Self::Bf16),
             "int8" => Ok(Self::Int8),
             _ => Err(crate::Error::argument("precision", format!("{text:?}"), "f32, f16, bf16 or int8")),
         }

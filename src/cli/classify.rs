@@ -1,7 +1,8 @@
 //! `crossalign classify`
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::{print, report, warn_truncated};
+use super::pictures::{self, Listed, Opened, Strays};
+use super::{about, input, print, report, warn_truncated};
 use crate::align::{Classification, Classifier, CompileOptions, Compiled, Method, Views};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
@@ -19,13 +20,16 @@ const BATCH: usize = 16;
 /// Score pictures against classes
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Pictures, or folders of pictures
-    #[arg(required = true, value_name = "IMG")]
+    /// Pictures, or folders of pictures, whose other files are counted and left out
+    #[arg(required = true, value_name = "IMG|-")]
     images: Vec<PathBuf>,
+    /// Take the pictures in the folders of folders, too
+    #[arg(long)]
+    recursive: bool,
     #[command(flatten)]
     model: ModelArgs,
     /// A file of `crossalign compile`, in place of prompts
-    #[arg(long, value_name = "FILE", conflicts_with_all =
+    #[arg(long, value_name = "FILE|-", conflicts_with_all =
         ["prompts", "labels", "method", "score", "image_scale", "text_scale", "template"])]
     classifier: Option<PathBuf>,
     #[command(flatten)]
@@ -50,11 +54,18 @@ fn parse_top(text: &str) -> Result<usize, String> {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
+        let images = self.images.iter().chain(&self.classifier).map(PathBuf::as_path);
+        input::check(&[images.collect(), self.prompts.inputs(), self.views.inputs()].concat())?;
         let views = self.views.views()?;
         let classifier = self.classifier()?;
-        let (files, mut failed) = list_files(&self.images);
-        let batch =
-            if classifier.compiled().options.method == Method::Wca { classifier.model().devices() } else { BATCH };
+        let wca = classifier.compiled().options.method == Method::Wca;
+        if wca && views.count() == 0 {
+            return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
+        }
+        let (files, errors) = pictures::list(&self.images, self.recursive);
+        errors.iter().for_each(|error| report(&error.to_string()));
+        let (mut failed, mut strays) = (!errors.is_empty(), Strays::default());
+        let batch = if wca { classifier.model().devices() } else { BATCH };
         let bar = self.progress(files.len());
         let decode = self.decode.options();
         // The next batch is decoded while this one is classified.
@@ -62,8 +73,8 @@ impl Args {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let sender = sender;
-                for paths in files.chunks(batch) {
-                    let opened: Vec<_> = paths.iter().map(|path| (path, Picture::open(path, &decode))).collect();
+                for files in files.chunks(batch) {
+                    let opened: Vec<_> = files.iter().map(|file| (file, pictures::open(&file.path, &decode))).collect();
                     if sender.send(opened).is_err() {
                         break; // the results could not be printed
                     }
@@ -71,52 +82,56 @@ impl Args {
             });
             for opened in batches {
                 let count = opened.len() as u64;
-                failed |= !self.classify_batch(&classifier, opened, &views, &bar)?;
+                failed |= !self.classify_batch(&classifier, opened, &views, &mut strays, &bar)?;
                 bar.inc(count);
             }
             Ok::<_, Error>(())
         })?;
         bar.finish_and_clear();
+        strays.report();
+        failed |= strays.fill_a_folder(&files);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     /// Prints the results of a batch; whether all of it has one.
-    fn classify_batch(
+    fn classify_batch<'a>(
         &self,
         classifier: &Classifier,
-        opened: Vec<(&PathBuf, Result<Picture>)>,
+        batch: Vec<(&Listed<'a>, Result<Opened>)>,
         views: &Views,
+        strays: &mut Strays<'a>,
         bar: &ProgressBar,
     ) -> Result<bool> {
         let (mut paths, mut pictures, mut whole) = (Vec::new(), Vec::new(), true);
-        let mut fail = |error: &Error| {
+        let mut fail = |path: &Path, error: Error| {
             whole = false;
-            bar.suspend(|| report(&error.to_string()));
+            bar.suspend(|| report(&about(path, error)));
         };
-        for (path, picture) in opened {
-            match picture {
-                Ok(picture) => {
-                    paths.push(path);
-                    pictures.push(picture);
+        for (file, opened) in batch {
+            match opened {
+                Ok(opened) => {
+                    bar.suspend(|| self.model.warn_of_photograph(&file.path, &opened));
+                    paths.push(&file.path);
+                    pictures.push(opened.picture);
                 }
-                Err(error) => fail(&error),
+                Err(error) if strays.count(&file.path, file.folder, &error) => {}
+                Err(error) => fail(&file.path, error),
             }
         }
-        match classifier.classify_batch(&pictures.iter().collect::<Vec<_>>(), views) {
-            Ok(results) => {
-                let options = &classifier.compiled().options;
-                let lines = paths.iter().zip(&results).map(|(path, result)| self.show(path, options, result));
-                let lines: String = lines.collect();
-                bar.suspend(|| print(&lines))?;
+        let mut lines = String::new();
+        for (path, result) in paths.iter().zip(score(classifier, &pictures, views)?) {
+            match result {
+                Ok(result) => lines += &self.show(path, &classifier.compiled().options, &result),
+                Err(error) => fail(path, error),
             }
-            Err(error) => fail(&name_picture(error, paths.first().map_or(Path::new(""), |path| path), views)),
         }
+        bar.suspend(|| print(&lines))?;
         Ok(whole)
     }
 
     fn classifier(&self) -> Result<Classifier> {
         if let Some(path) = &self.classifier {
-            let compiled = Compiled::open(path)?;
+            let compiled = Compiled::from_bytes(&input::read(path)?).map_err(|error| error.in_file(path))?;
             return self.model.load(Towers::Vision)?.into_classifier(compiled).map_err(|error| error.in_file(path));
         }
         // Bad prompts are told before a large model is read.
@@ -161,45 +176,26 @@ impl Args {
     }
 }
 
-/// What is wrong with one picture's boxes is told with the picture's name.
-pub(super) fn name_picture(error: Error, path: &Path, views: &Views) -> Error {
-    match views {
-        Views::Boxes(_) => error.in_file(path),
-        Views::Sampled(_) => error,
-    }
-}
-
-/// The pictures, with folders replaced by their files in order; whether one could not be listed.
-fn list_files(images: &[PathBuf]) -> (Vec<PathBuf>, bool) {
-    let (mut files, mut failed) = (Vec::new(), false);
-    for image in images {
-        if !image.is_dir() {
-            files.push(image.clone());
-            continue;
-        }
-        match list_folder(image) {
-            Ok(listed) => files.extend(listed),
-            Err(error) => {
-                failed = true;
-                report(&error.to_string());
+/// Scores pictures together; where that fails, each alone, so that one that is too large or that has no room for a box
+/// loses only itself.
+///
+/// # Errors
+/// When the device fails: that is no picture's fault.
+fn score<'a>(
+    classifier: &'a Classifier,
+    pictures: &[Picture],
+    views: &Views,
+) -> Result<Vec<Result<Classification<'a>>>> {
+    match classifier.classify_batch(&pictures.iter().collect::<Vec<_>>(), views) {
+        Ok(results) => Ok(results.into_iter().map(Ok).collect()),
+        Err(error @ Error::Device { .. }) => Err(error),
+        Err(error) if pictures.len() == 1 => Ok(vec![Err(error)]),
+        Err(_) => {
+            let mut results = Vec::new();
+            for picture in pictures.chunks(1) {
+                results.extend(score(classifier, picture, views)?);
             }
+            Ok(results)
         }
     }
-    (files, failed)
-}
-
-/// The files of a folder, without those whose name begins with a dot.
-fn list_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if entry.path().is_file() && !entry.file_name().to_string_lossy().starts_with('.') {
-            files.push(entry.path());
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::file(folder, "folder", "no files", "pictures"));
-    }
-    files.sort();
-    Ok(files)
 }

@@ -1,7 +1,8 @@
 //! `crossalign compile`
 
+use super::destination::Destination;
 use super::options::{ModelArgs, PromptArgs};
-use super::warn_truncated;
+use super::{input, warn_truncated};
 use crate::engine::Towers;
 use crate::error::Result;
 use std::path::PathBuf;
@@ -14,18 +15,21 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     prompts: PromptArgs,
-    /// The classifier file to write
-    #[arg(short, long, value_name = "FILE")]
+    /// The classifier file to write, .safetensors or without an extension
+    #[arg(short, long, value_name = "FILE|-")]
     output: PathBuf,
 }
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
+        let inputs: Vec<_> = self.prompts.inputs().into_iter().chain(self.model.folder()).collect();
+        input::check(&inputs)?;
+        let output = Destination::new(&self.output, &["safetensors"], &inputs)?;
         let prompts = self.model.prompts(&self.prompts)?;
         let model = self.model.load(Towers::Text)?;
         let compiled = model.compile_texts(&prompts, &self.prompts.options())?;
         warn_truncated(compiled.truncated, model.config().context);
-        compiled.save(&self.output)?;
+        output.write(&compiled.to_bytes()?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,12 +3,14 @@
 mod dataset;
 mod journal;
 
-use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::{print, report, warn_truncated};
+use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
+use super::pictures::{self, Strays};
+use super::{about, input, print, report, warn_truncated};
 use crate::align::{Accuracy, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
-use crate::image::{Picture, ViewSampling};
+use crate::image::ViewSampling;
+
 use dataset::Sample;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Journal, Record};
@@ -27,14 +29,15 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 pub(super) struct Args {
     /// A folder of class folders (DATA/CLASS/PICTURE), or a CSV list of path,class lines
     ///
-    /// Classes are named as in the prompts; _ may stand for a space. Paths are relative to the list.
+    /// Classes are named as in the prompts; _ may stand for a space. Files in the folders that are no pictures are
+    /// counted and left out. Paths are relative to the list; - reads it from standard input.
     data: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     /// JSON list of templates with {}: evaluates clip-e too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     templates: Option<PathBuf>,
     #[command(flatten)]
     views: ViewArgs,
@@ -57,6 +60,9 @@ fn refuse_choices(arg: clap::Arg) -> clap::Arg {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
+        let own = [&self.data].into_iter().chain(&self.templates).map(PathBuf::as_path).collect();
+        input::check(&[own, self.prompts.inputs()].concat())?;
+        self.resume.as_deref().map_or(Ok(()), journal::check)?;
         let samplings = self.samplings()?;
         // Bad prompts and lists are told before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
@@ -70,10 +76,10 @@ impl Args {
         let parameters = self.parameters(&compiled, &samplings);
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
-        let (mut ranks, mut skipped, mut resumed) = (Vec::new(), 0, 0);
+        let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
         let bar = progress(samples.len());
         for sample in &samples {
-            match self.rank(&evaluator, sample, journal.as_ref()) {
+            match self.rank(&evaluator, sample, journal.as_ref(), &bar) {
                 Ok(Outcome::Known(known)) => {
                     resumed += 1;
                     ranks.push(known);
@@ -82,14 +88,18 @@ impl Args {
                     journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
                     ranks.push(record.ranks);
                 }
+                Err(error) if strays.count(&sample.path, sample.folder, &error) => {}
+                // A device that fails is no picture's fault.
+                Err(error @ Error::Device { .. }) => return Err(error),
                 Err(error) => {
                     skipped += 1;
-                    bar.suspend(|| report(&error.to_string()));
+                    bar.suspend(|| report(&about(&sample.path, error)));
                 }
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
+        strays.report();
         if ranks.is_empty() {
             return Err(Error::file(&self.data, "data", "no picture that can be read", "at least one"));
         }
@@ -130,7 +140,7 @@ impl Args {
     fn templates(&self, prompts: &Prompts) -> Result<Option<Prompts>> {
         let Some(path) = &self.templates else { return Ok(None) };
         let labels: Vec<String> = prompts.classes().iter().map(|class| class.name.clone()).collect();
-        let templates = Prompts::open(path, Some(&labels))?;
+        let templates = read_prompts(path, Some(&labels))?;
         if !templates.from_templates() {
             return Err(Error::file(path, "templates", "descriptions", "a JSON list of texts with {}"));
         }
@@ -159,16 +169,24 @@ impl Args {
         })
     }
 
-    fn rank(&self, evaluator: &Evaluator, sample: &Sample<'_>, journal: Option<&Journal>) -> Result<Outcome> {
+    fn rank(
+        &self,
+        evaluator: &Evaluator,
+        sample: &Sample<'_>,
+        journal: Option<&Journal>,
+        bar: &ProgressBar,
+    ) -> Result<Outcome> {
         let bytes = std::fs::read(&sample.path).map_err(Error::io(&sample.path))?;
         let content = format!("{:032x}", xxh3_128(&bytes));
         if let Some(known) = journal.and_then(|journal| journal.known(&content, sample.class)) {
             return Ok(Outcome::Known(known.clone()));
         }
-        let picture = Picture::decode(&bytes, &self.decode.options());
-        let ranks = picture
-            .and_then(|picture| evaluator.rank(&picture, sample.class))
-            .map_err(|error| error.in_file(&sample.path))?;
+        let rank = || {
+            let opened = pictures::decode(&bytes, &self.decode.options())?;
+            bar.suspend(|| self.model.warn_of_photograph(&sample.path, &opened));
+            evaluator.rank(&opened.picture, sample.class)
+        };
+        let ranks = rank().map_err(|error| error.in_file(&sample.path))?;
         let (image, class) = (sample.path.to_string_lossy().into(), sample.class.into());
         Ok(Outcome::New(Record { image, content, class, ranks }))
     }

@@ -1,14 +1,13 @@
 //! `crossalign explain`
 
-use super::classify::name_picture;
+use super::destination::{Destination, is_stdout};
 use super::heat::{self, OUTLINES};
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::{print, warn_truncated};
-use crate::align::{Class, Explanation};
+use super::{input, memory, name_picture, pictures, print, warn_truncated};
+use crate::align::{Class, Explanation, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
-use crate::image::{CropBox, Picture};
-use crate::output::write_whole;
+use crate::image::CropBox;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +25,7 @@ use std::process::ExitCode;
 #[command(mut_args(wca_only))]
 pub(super) struct Args {
     /// The picture
-    #[arg(value_name = "IMG")]
+    #[arg(value_name = "IMG|-")]
     image: PathBuf,
     /// The class to explain: one of the prompts or labels
     #[arg(long, value_name = "NAME")]
@@ -44,7 +43,7 @@ pub(super) struct Args {
     top: usize,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// The heat map to write
+    /// The heat map to write, .png or without an extension
     #[arg(short, long, value_name = "PNG")]
     output: PathBuf,
 }
@@ -59,21 +58,33 @@ fn wca_only(arg: clap::Arg) -> clap::Arg {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
+        let own = [&*self.image].into_iter().chain(self.model.folder()).collect();
+        let inputs = [own, self.prompts.inputs(), self.views.inputs()].concat();
+        input::check(&inputs)?;
+        if is_stdout(&self.output) {
+            return Err(Error::argument("output", "standard output, where the text goes", "a PNG file"));
+        }
+        // What cannot be read or written is told before a large model is read.
+        let output = Destination::new(&self.output, &["png"], &inputs)?;
         let views = self.views.views()?;
-        // Bad prompts and pictures are told before a large model is read.
         let class = self.class()?;
-        let picture = Picture::open(&self.image, &self.decode.options())?;
+        let (rows, columns) = (views.count(), class.descriptions.len());
+        let bytes = (rows * columns) as u128 * (size_of::<Pair>() + size_of::<f32>()) as u128;
+        memory::check(&format!("{rows} views by {columns} descriptions"), bytes)?;
+        let opened = pictures::open(&self.image, &self.decode.options())?;
+        self.model.warn_of_photograph(&self.image, &opened);
+        let picture = opened.picture;
         let model = self.model.load(Towers::Both)?;
         let explanation = model
             .explain(&picture, &class, &views, &self.prompts.options())
-            .map_err(|error| name_picture(error, &self.image, &views))?;
+            .map_err(|error| name_picture(error, &self.image))?;
         warn_truncated(explanation.truncated(), model.config().context);
         let explanation = explanation.merged();
         let mut png = std::io::Cursor::new(Vec::new());
         heat::draw(&picture, &explanation)
             .write_to(&mut png, image::ImageFormat::Png)
             .map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?;
-        write_whole(&self.output, png.get_ref())?;
+        output.write(png.get_ref())?;
         print(&match self.format {
             Format::Text => self.text(&explanation),
             Format::Json => format!("{}\n", self.json(&explanation)),

@@ -3,12 +3,17 @@
 mod bench;
 mod classify;
 mod compile;
+mod destination;
 mod devices;
 mod embed;
 mod evaluate;
 mod explain;
 mod heat;
+mod input;
+mod labels;
+mod memory;
 mod options;
+mod pictures;
 mod views;
 
 use crate::error::{Error, Result};
@@ -68,10 +73,30 @@ fn report(message: &str) {
     let _ = writeln!(std::io::stderr(), "crossalign: {line}");
 }
 
+/// A message that names the file it is about.
+fn about(path: &Path, error: Error) -> String {
+    let (name, message) = (path.display().to_string(), error.in_file(path).to_string());
+    if message.starts_with(&name) { message } else { format!("{name}: {message}") }
+}
+
 /// Writes lines to standard output.
 fn print(text: &str) -> Result<()> {
+    write_out(text.as_bytes())
+}
+
+/// Writes bytes to standard output.
+fn write_out(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
+}
+
+/// What is wrong with a picture or with the boxes in it, told with the picture's name.
+fn name_picture(error: Error, path: &Path) -> Error {
+    match &error {
+        Error::Picture { .. } => error.in_file(path),
+        Error::Argument { name, .. } if name == "picture" || name.starts_with("box") => error.in_file(path),
+        _ => error,
+    }
 }
 
 /// Warns of texts that were longer than the model's context.

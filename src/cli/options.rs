@@ -1,5 +1,9 @@
 //! Options that several subcommands share.
 
+use super::input;
+use super::labels::Labels;
+use super::pictures::Opened;
+use super::report;
 use crate::align::{CompileOptions, Method, Prompts, Score, Views};
 use crate::backend::{Activation, Precision};
 use crate::engine::{Model, ModelOptions, Towers};
@@ -8,6 +12,7 @@ use crate::image::{CropBox, DecodeOptions, ViewSampling};
 use crate::model::TextCleaning;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,7 +26,7 @@ pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N], cuda[:N|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
-    /// Of the weights and what meets them: f32, f16, bf16 or int8
+    /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …)
     #[arg(long, default_value = "f32")]
     pub(super) precision: Precision,
     /// Threads of the CPU backend [default: all]
@@ -31,9 +36,9 @@ pub(super) struct DeviceArgs {
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// Folder with the weights (safetensors), config and tokenizer.json, or mini: the built-in model
-    #[arg(long, value_name = "DIR|mini", default_value = MINI)]
-    model: PathBuf,
+    /// Folder with the weights (safetensors), config and tokenizer.json, or mini: the built-in model [default: mini]
+    #[arg(long, value_name = "DIR|mini")]
+    model: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Cleaning of texts before tokenizer.json sees them: none or openai
@@ -63,18 +68,34 @@ impl ModelArgs {
             activation: self.activation,
             ..self.device.options()
         };
-        if self.is_mini() { load_mini(&options) } else { Model::load(&self.model, &options) }
+        self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))
+    }
+
+    /// The model's folder; none for the built-in one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|&model| model != Path::new(MINI))
     }
 
     fn is_mini(&self) -> bool {
-        self.model == Path::new(MINI)
+        self.folder().is_none()
+    }
+
+    /// Tells, once a run, of a photograph given to mini where nobody chose it.
+    pub(super) fn warn_of_photograph(&self, path: &Path, opened: &Opened) {
+        static ONCE: Once = Once::new();
+        if opened.photograph && self.model.is_none() {
+            let advice = "for photographs give a CLIP folder with --model";
+            ONCE.call_once(|| {
+                report(&format!("warning: {}: a photograph, and mini knows drawings only: {advice}", path.display()));
+            });
+        }
     }
 
     /// The prompts that are given, or mini's own where there are none.
     pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
-        let labels = prompts.labels.as_deref().map(read_labels).transpose()?;
+        let labels = prompts.labels.as_ref().map(Labels::read).transpose()?;
         match (&prompts.prompts, &labels) {
-            (Some(path), labels) => Prompts::open(path, labels.as_deref()),
+            (Some(path), labels) => read_prompts(path, labels.as_deref()),
             (None, labels) if self.is_mini() && prompts.options().method != Method::Clip => {
                 mini_prompts(labels.as_deref())
             }
@@ -139,11 +160,16 @@ pub(super) struct ViewArgs {
     #[arg(long, default_value_t = ViewSampling::default().seed)]
     seed: u64,
     /// JSON file of boxes [[x, y, width, height], …] to take instead of random crops
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     boxes: Option<PathBuf>,
 }
 
 impl ViewArgs {
+    /// The files that are read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        self.boxes.as_deref().into_iter().collect()
+    }
+
     pub(super) fn views(&self) -> Result<Views> {
         let sampling = ViewSampling { count: self.views, alpha: self.alpha, beta: self.beta, seed: self.seed };
         sampling.check()?;
@@ -155,7 +181,11 @@ impl ViewArgs {
 }
 
 pub(super) fn read_boxes(path: &Path) -> Result<Vec<CropBox>> {
-    CropBox::list_from_json(&std::fs::read_to_string(path).map_err(Error::io(path))?, path)
+    CropBox::list_from_json(&input::read_text(path)?, path)
+}
+
+pub(super) fn read_prompts(path: &Path, labels: Option<&[String]>) -> Result<Prompts> {
+    Prompts::from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -175,11 +205,16 @@ enum ScoreArg {
 #[derive(clap::Args)]
 pub(super) struct PromptArgs {
     /// JSON file: {"class": ["description", …]}, or a list of templates with {} [default with mini: its 100 concepts]
-    #[arg(long, value_name = "FILE")]
+    ///
+    /// A class may also have a "description" alone, or descriptions by prompt as CuPL's: {"prompt": ["description", …]}.
+    #[arg(long, value_name = "FILE|-")]
     prompts: Option<PathBuf>,
-    /// Classes: a comma list or a JSON list file; they fill the templates, or choose from the prompts file
-    #[arg(long, value_name = "A,B,C|FILE")]
-    labels: Option<String>,
+    /// Classes: a comma list, or a file; they fill the templates, or choose from the prompts file
+    ///
+    /// The file is a JSON list, or text of one class a line. A value with a path's separator or a file's extension is a
+    /// file, which must be there; in a comma list, separators and dots belong to the names.
+    #[arg(long, value_name = "A,B,C|FILE|-")]
+    labels: Option<Labels>,
     /// How views and texts make a score
     #[arg(long, value_enum, default_value = "wca")]
     method: MethodArg,
@@ -198,6 +233,15 @@ pub(super) struct PromptArgs {
 }
 
 impl PromptArgs {
+    /// The files that are read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        let labels = self.labels.as_ref().and_then(|labels| match labels {
+            Labels::File(path) => Some(path.as_path()),
+            Labels::List(_) => None,
+        });
+        self.prompts.as_deref().into_iter().chain(labels).collect()
+    }
+
     pub(super) fn options(&self) -> CompileOptions {
         CompileOptions {
             method: match self.method {
@@ -215,17 +259,4 @@ impl PromptArgs {
             template: self.template.clone(),
         }
     }
-}
-
-/// A comma list, or the path of a JSON list.
-fn read_labels(labels: &str) -> Result<Vec<String>> {
-    let path = Path::new(labels);
-    if path.is_file() {
-        let json = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        return Prompts::labels_from_json(&json).map_err(|error| error.in_file(path));
-    }
-    if path.extension().is_some_and(|extension| extension == "json") {
-        return Err(Error::file(path, "labels", "no such file", "a JSON list of texts"));
-    }
-    Ok(labels.split(',').map(|label| label.trim().to_string()).collect())
 }

@@ -5,12 +5,14 @@ mod embeddings;
 mod model;
 mod scorer;
 
-use crate::backend::{Backend, CropPlan, Epilogue, Precision, Profile, Rgb, Shape};
+use crate::backend::{Backend, Epilogue, Precision, Profile, Shape};
+#[cfg(feature = "cli")]
+use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
-use crate::image::resampled;
 use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
 use std::sync::Arc;
 
+#[cfg(feature = "cli")]
 pub(crate) use device::open;
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub use model::{Model, ModelOptions, Towers};
@@ -28,7 +30,8 @@ pub(crate) trait Engine: Send + Sync {
     /// As [`Backend::profile`].
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile>;
 
-    /// As [`resampled`].
+    /// As [`resampled`](crate::image::resampled).
+    #[cfg(feature = "cli")]
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>>;
 
     /// The embeddings of all views of all jobs, in order, of unit length with `normalize`.
@@ -103,8 +106,9 @@ impl<B: Backend + 'static> Engine for On<B> {
         self.backend.profile(work)
     }
 
+    #[cfg(feature = "cli")]
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>> {
-        resampled(&self.backend, picture, plan)
+        crate::image::resampled(&self.backend, picture, plan)
     }
 
     fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {

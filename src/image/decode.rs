@@ -1,7 +1,7 @@
 //! From a file's bytes to RGB.
 
 use crate::backend::Rgb;
-use crate::error::{Error, Result};
+use crate::error::{Error, PictureErrorKind, Result};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::io::Cursor;
 use std::path::Path;
@@ -67,8 +67,12 @@ impl Picture {
             return Err(Error::argument("picture", "a JPEG without its end", expected));
         }
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-        let mut decoder =
-            reader.map_err(image::ImageError::IoError).and_then(ImageReader::into_decoder).map_err(damaged)?;
+        let reader = reader.map_err(image::ImageError::IoError).map_err(damaged)?;
+        if reader.format().is_none() {
+            let (kind, found) = (PictureErrorKind::Format, "a file of another format".into());
+            return Err(Error::Picture { path: None, kind, found, expected: expected.into(), source: None });
+        }
+        let mut decoder = reader.into_decoder().map_err(damaged)?;
         let (width, height) = decoder.dimensions();
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 || pixels > options.max_pixels {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 pub use decode::{DecodeOptions, Picture};
 pub use resample::bicubic_taps;
+pub(crate) use views::MAX_BOXES;
 pub use views::{CropBox, Resize, ViewSampling, plan_views};
 
 /// Cuts boxes out of an RGB picture and resamples each to `size × size`, as Pillow's
@@ -17,7 +18,7 @@ pub use views::{CropBox, Resize, ViewSampling, plan_views};
 /// Returns `[boxes, size, size, 3]`.
 ///
 /// # Errors
-/// When a box is not inside the picture or `size` is not in 1 ..= 4096.
+/// As [`plan_views`].
 ///
 /// ```
 /// use crossalign::backend::{Cpu, Rgb};

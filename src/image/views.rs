@@ -5,7 +5,7 @@ use crate::backend::{CropPlan, CropView, Rgb, Taps};
 use crate::error::{Error, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// The largest side of a view; real models stay below 1,000.
@@ -13,7 +13,10 @@ const MAX_SIZE: u32 = 4096;
 /// The largest side of a picture; its resampling tables take some 16 bytes a pixel.
 const MAX_SIDE: u32 = 1 << 20;
 /// The most boxes of one picture.
-const MAX_BOXES: usize = 100_000;
+pub(crate) const MAX_BOXES: usize = 100_000;
+/// The most bytes of one picture's resampling tables: more than crops of every side from a square picture of 200
+/// megapixels take.
+const MAX_TABLES: u64 = 4 << 30;
 
 /// A rectangle of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,9 +157,9 @@ pub enum Resize {
 
 /// The plan of a picture's views: the global view, then one view a box.
 ///
-///
 /// # Errors
-/// When a box is not inside the picture, or `size` is not in 1 ..= 4096.
+/// When a box is not inside the picture, `size` is not in 1 ..= 4096, there are more than 100,000 boxes, or their
+/// resampling tables would take more than 4 GiB.
 pub fn plan_views(picture: (u32, u32), boxes: &[CropBox], size: u32, resize: Resize) -> Result<CropPlan> {
     let mut planner = Planner::new(picture, size)?;
     match resize {
@@ -223,8 +226,25 @@ impl Planner {
                     format!("one inside the picture of {}×{} pixels", self.picture.0, self.picture.1),
                 ));
             }
+        }
+        self.check_tables(boxes)?;
+        for crop in boxes {
             let (horizontal, vertical) = (self.whole(crop.width), self.whole(crop.height));
             self.views.push(CropView { x: crop.x, y: crop.y, horizontal, vertical });
+        }
+        Ok(())
+    }
+
+    /// Refuses boxes of so many different sides that their tables would not fit in memory.
+    fn check_tables(&self, boxes: &[CropBox]) -> Result<()> {
+        let sides: HashSet<u32> = boxes.iter().flat_map(|crop| [crop.width, crop.height]).collect();
+        // Of an i32 each, four weights a pixel of the side, or five a pixel of the view where it is enlarged; and two
+        // numbers a pixel of the view.
+        let table = |&side: &u32| 16 * u64::from(side) + 28 * u64::from(self.size);
+        let bytes: u64 = sides.iter().map(table).sum();
+        if bytes > MAX_TABLES {
+            let found = format!("{} different sides, whose resampling tables take {bytes} bytes", sides.len());
+            return Err(Error::argument("boxes", found, format!("at most {MAX_TABLES} bytes")));
         }
         Ok(())
     }
@@ -293,6 +313,16 @@ mod tests {
 
     const PINNED: [CropBox; 3] =
         [CropBox::new(7, 21, 103, 103), CropBox::new(74, 13, 163, 163), CropBox::new(143, 49, 146, 146)];
+
+    #[test]
+    fn tables_that_do_not_fit_in_memory_are_refused() {
+        let boxes: Vec<CropBox> = (900_000..1_000_000).map(|side| CropBox::new(0, 0, side, 1)).collect();
+        let message = plan_views((MAX_SIDE, 1), &boxes, 224, Resize::ShortestEdge).unwrap_err().to_string();
+        assert!(message.starts_with("boxes: found 100001 different sides"), "{message}");
+        // Sides that are equal share a table.
+        let equal = vec![CropBox::new(0, 0, MAX_SIDE, 1); MAX_BOXES];
+        assert_eq!(plan_views((MAX_SIDE, 1), &equal, 1, Resize::ShortestEdge).unwrap().views().len(), 1 + MAX_BOXES);
+    }
 
     #[test]
     fn sampling_ranges_are_checked() {

@@ -34,11 +34,14 @@ pub struct Cpu {
     pool: rayon::ThreadPool,
 }
 
+/// The most threads for each that the machine runs at once: more are slower, and thousands stop it.
+const MAX_THREADS: usize = 4;
+
 impl Cpu {
     /// The highest level of this machine, on `threads` threads (0: as many as the machine runs at once).
     ///
     /// # Errors
-    /// When the operating system refuses the threads.
+    /// When they are more than 4 times as many as the machine runs at once, or the operating system refuses them.
     pub fn new(threads: usize) -> Result<Self> {
         Self::with_level(SimdLevel::best(), threads)
     }
@@ -46,10 +49,15 @@ impl Cpu {
     /// As [`Cpu::new`] with a level of choice.
     ///
     /// # Errors
-    /// When this machine does not have the level, or refuses the threads.
+    /// As [`Cpu::new`], or when this machine does not have the level.
     pub fn with_level(level: SimdLevel, threads: usize) -> Result<Self> {
         if !level.is_available() {
             return Err(Error::device("cpu", format!("this processor does not have {level:?}")));
+        }
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        if threads > MAX_THREADS * at_once {
+            let expected = format!("at most {}: this machine runs {at_once} at once", MAX_THREADS * at_once);
+            return Err(Error::argument("threads", threads.to_string(), expected));
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

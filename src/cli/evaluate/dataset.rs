@@ -1,6 +1,7 @@
 //! Labelled pictures: a folder of class folders, or a CSV list.
 
 use crate::align::Class;
+use crate::cli::input;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -8,10 +9,12 @@ use std::path::{Path, PathBuf};
 pub(super) struct Sample<'a> {
     pub(super) path: PathBuf,
     pub(super) class: &'a str,
+    /// The data set's folder; none for a file that a list names.
+    pub(super) folder: Option<&'a Path>,
 }
 
 /// Lists the pictures, in an order that does not depend on the file system.
-pub(super) fn list<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
+pub(super) fn list<'a>(data: &'a Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
     let samples = if data.is_dir() { list_folders(data, classes)? } else { list_csv(data, classes)? };
     if samples.is_empty() {
         return Err(Error::file(data, "data", "no pictures", "class folders with pictures, or path,class lines"));
@@ -20,13 +23,13 @@ pub(super) fn list<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'
 }
 
 /// `data/<class>/<picture>`; hidden files, and files beside the class folders, do not count.
-fn list_folders<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
+fn list_folders<'a>(data: &'a Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
     let mut samples = Vec::new();
     for folder in entries(data)?.into_iter().filter(|path| path.is_dir()) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let class = find(&name, classes).ok_or_else(|| unknown(&folder, "class", &name))?;
         let pictures = entries(&folder)?.into_iter().filter(|path| path.is_file());
-        samples.extend(pictures.map(|path| Sample { path, class }));
+        samples.extend(pictures.map(|path| Sample { path, class, folder: Some(data) }));
     }
     Ok(samples)
 }
@@ -46,10 +49,11 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// `path,class` lines, with or without that line as the header; paths are relative to the list's folder.
 fn list_csv<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
-    let file = std::fs::File::open(data).map_err(Error::io(data))?;
+    let text = input::read_text(data)?;
     let folder = data.parent().unwrap_or(Path::new(""));
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(file);
-    let expected = "path,class lines in UTF-8";
+    let mut options = csv::ReaderBuilder::new();
+    let mut reader = options.has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let expected = "path,class lines";
     let mut samples = Vec::new();
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|error| Error::file(data, "CSV", error.to_string(), expected))?;
@@ -62,7 +66,7 @@ fn list_csv<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
             continue;
         }
         let class = find(name, classes).ok_or_else(|| unknown(data, &format!("{line}, class"), name))?;
-        samples.push(Sample { path: folder.join(path), class });
+        samples.push(Sample { path: folder.join(path), class, folder: None });
     }
     Ok(samples)
 }

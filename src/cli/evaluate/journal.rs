@@ -1,7 +1,9 @@
 //! The file of `--resume`: a header line with the parameters, then one line a picture, all JSON.
 
 use crate::align::Ranks;
+use crate::cli::input::is_stdin;
 use crate::error::{Error, Result};
+use crate::output;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -27,6 +29,18 @@ pub(super) struct Journal {
     file: File,
     /// Ranks by content and class.
     known: HashMap<(String, String), Vec<Ranks>>,
+}
+
+/// Refuses, before long work, what cannot keep results: a device, a pipe or a folder.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let found = match path.metadata() {
+        _ if is_stdin(path) => "standard input",
+        Ok(metadata) if metadata.is_dir() => "a folder",
+        Ok(metadata) if !metadata.is_file() => "a device or a pipe",
+        Ok(_) => return Ok(()),
+        Err(_) => return output::check(path),
+    };
+    Err(Error::file(path, "resume file", found, "a regular file, or one that is not there yet"))
 }
 
 impl Journal {

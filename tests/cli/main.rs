@@ -1,14 +1,27 @@
 //! The command line as a user runs it.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod bounds;
+mod outputs;
+mod pictures;
+mod prompts;
+mod streams;
 
 use common::{Reference, assert_close, floats, json, tensor};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+    command.args(args);
+    command
+}
+
 fn crossalign(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_crossalign")).args(args).output().unwrap()
+    command(args).output().unwrap()
 }
 
 /// Runs and expects success without a word on stderr but warnings; returns standard output.
@@ -24,12 +37,16 @@ fn succeeds(args: &[&str]) -> String {
 /// Runs and expects the exit status 1 and one line on stderr that has all of `words`.
 #[track_caller]
 fn fails(args: &[&str], words: &[&str]) {
-    let output = crossalign(args);
+    check_failure(&crossalign(args), args, words);
+}
+
+#[track_caller]
+fn check_failure(output: &Output, args: &[&str], words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
     for word in words {
-        assert!(stderr.contains(word), "{stderr} does not say {word}");
+        assert!(stderr.contains(word), "{args:?}: {stderr} does not say {word}");
     }
 }
 
@@ -203,99 +220,6 @@ fn a_compiled_classifier_scores_the_same_and_knows_its_model() {
 }
 
 #[test]
-fn templates_and_labels() {
-    let folder = Folder::new();
-    let (picture, model) = (golden("pictures/tiny.png"), golden("models/transformers"));
-    let templates = folder.write("templates.json", r#"["a drawing of a {}.", "the {} in the {}"]"#);
-    let labels = folder.write("labels.json", r#"["cat", "dog"]"#);
-    let run = |labels: &str, method| {
-        succeeds(&[
-            "classify",
-            &picture,
-            "--model",
-            &model,
-            "--prompts",
-            &templates,
-            "--labels",
-            labels,
-            "--method",
-            method,
-        ])
-    };
-    assert_eq!(run("cat, dog", "clip-e"), run(&labels, "clip-e"));
-    assert!(run("cat,dog", "wca").contains("dog"));
-    let clip = ["classify", &picture, "--model", &model, "--labels", "a,b,c,d,e,f", "--method", "clip"];
-    assert_eq!(succeeds(&clip).lines().count(), 6, "the picture's line and the top 5");
-    assert_eq!(succeeds(&[&clip[..], &["--top", "all"]].concat()).lines().count(), 7);
-
-    let classify = ["classify", &picture, "--model", &model, "--prompts", &templates];
-    fails(&classify, &["templates.json", "labels"]);
-    fails(&[&classify[..], &["--labels", "cat,cat"]].concat(), &["\"cat\" twice"]);
-    fails(&[&classify[..], &["--labels", "cat,,dog"]].concat(), &["class name"]);
-    fails(&[&classify[..], &["--labels", "missing.json"]].concat(), &["missing.json"]);
-    let described = folder.write("described.json", r#"{"cat": ["fur"], "dog": ["a tail"]}"#);
-    let classify = ["classify", &picture, "--model", &model, "--prompts", &described];
-    assert_eq!(succeeds(&[&classify[..], &["--labels", "dog"]].concat()).lines().count(), 2);
-    fails(&[&classify[..], &["--labels", "bird"]].concat(), &["described.json", "\"bird\""]);
-    fails(&[&classify[..], &["--method", "clip-e"]].concat(), &["templates"]);
-}
-
-#[test]
-fn long_texts_are_cut_with_one_warning() {
-    let folder = Folder::new();
-    let long = "striped ".repeat(200);
-    let prompts = folder.write("prompts.json", format!(r#"{{"a": ["{long}", "{long}", "short"]}}"#));
-    let (picture, model) = (golden("pictures/tiny.png"), golden("models/transformers"));
-    let output = crossalign(&["classify", &picture, "--model", &model, "--prompts", &prompts]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success());
-    assert!(stderr.lines().count() == 1 && stderr.contains("2 texts"), "{stderr}");
-}
-
-#[test]
-fn bad_prompts_are_named() {
-    let (folder, picture) = (Folder::new(), golden("pictures/tiny.png"));
-    let model = golden("models/transformers");
-    let cases = [
-        ("", "prompts"),
-        ("{}", "no classes"),
-        ("[]", "empty list"),
-        (r#"{"cat": []}"#, "\"cat\""),
-        (r#"{"cat": ["a", 3]}"#, "integer"),
-        (r#"{"cat": "a"}"#, "string"),
-        (r#"{"cat": ["a"], "cat": ["b"]}"#, "\"cat\" twice"),
-        (r#"{"": ["a"]}"#, "class name"),
-        ("[1]", "integer"),
-        ("7", "prompts"),
-        ("{\"cat\": [\"a\"", "EOF"),
-    ];
-    for (content, word) in cases {
-        let prompts = folder.write("prompts.json", content);
-        let args = ["classify", &picture, "--model", &model, "--prompts", &prompts, "--labels", "cat"];
-        let args = if content.starts_with('[') { &args[..] } else { &args[..6] };
-        fails(args, &["prompts.json", word]);
-    }
-    fails(&["classify", &picture, "--model", &model, "--prompts", "missing.json"], &["missing.json"]);
-    let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
-    let classify = ["classify", &picture, "--model", &model, "--prompts", &prompts];
-    for (option, value, word) in [
-        ("--template", "a photo", "template"),
-        ("--image-scale", "99", "image scale"),
-        ("--text-scale", "nan", "text scale"),
-        ("--alpha", "0", "α"),
-        ("--beta", "0.4", "β"),
-        ("--views", "0", "views"),
-        ("--device", "wgpu:99", "wgpu:99"),
-        ("--device", "cuda:99", "cuda"),
-        ("--device", "gpu", "device"),
-        ("--device", "cpu:1", "device"),
-    ] {
-        fails(&[&classify[..], &[option, value]].concat(), &[word]);
-    }
-    fails(&["classify", &picture, "--model", &model], &["prompts"]);
-}
-
-#[test]
 fn bad_boxes_are_named() {
     let (folder, model) = (Folder::new(), golden("models/transformers"));
     let prompts = folder.write("prompts.json", r#"{"cat": ["a"]}"#);
@@ -317,37 +241,6 @@ fn bad_boxes_are_named() {
         let word = if content == "[]" { "views" } else { "box" };
         fails(&["classify", &picture, "--model", &model, "--prompts", &prompts, "--boxes", &boxes], &[word]);
     }
-}
-
-#[test]
-fn one_bad_picture_does_not_stop_the_others() {
-    let (folder, pictures) = (Folder::new(), Folder::new());
-    let (prompts, model) = (folder.write("prompts.json", r#"{"cat": ["a"]}"#), golden("models/transformers"));
-    let good = std::fs::read(golden("pictures/landscape.png")).unwrap();
-    pictures.write("a.png", &good);
-    pictures.write("b.png", &good[..good.len() / 2]);
-    pictures.write("c.png", "");
-    pictures.write("d.png", "not a picture");
-    pictures.write("e.png", &good);
-    for method in ["wca", "clip"] {
-        let dir = pictures.path("");
-        let args = ["classify", &dir, "--model", &model, "--prompts", &prompts, "--format", "json", "--method", method];
-        let output = crossalign(&args);
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(1));
-        assert_eq!(stdout.lines().count(), 2, "{stdout}");
-        assert_eq!(stderr.lines().count(), 3, "{stderr}");
-        for (line, name) in stderr.lines().zip(["b.png", "c.png", "d.png"]) {
-            assert!(line.contains(name), "{line}");
-        }
-    }
-    let picture = golden("pictures/landscape.png");
-    let classify = ["classify", &picture, "--model", &model, "--prompts", &prompts];
-    fails(&[&classify[..], &["--max-pixels", "6463"]].concat(), &["landscape.png", "101×64"]);
-    succeeds(&[&classify[..], &["--max-pixels", "6464"]].concat());
-    let empty = Folder::new();
-    fails(&["classify", &empty.path(""), "--model", &model, "--prompts", &prompts], &["no files"]);
-    fails(&["classify", "missing.png", "--model", &model, "--prompts", &prompts], &["missing.png"]);
 }
 
 /// Replaces the first `from` in a safetensors header by `to` of the same length.

@@ -1,0 +1,54 @@
+//! Text files: UTF-8, with or without a byte order mark.
+
+use crate::error::{Error, Result};
+use std::path::Path;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    decode(std::fs::read(path).map_err(Error::io(path))?, path)
+}
+
+/// The text of a file's bytes; `path` is for messages.
+pub(crate) fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::file(path, "text", "UTF-16", "UTF-8"));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    // UTF-16 without its mark has these; text in UTF-8 does not.
+    if bytes.contains(&0) {
+        return Err(Error::file(path, "text", "a zero byte, as in UTF-16 or a binary file", "UTF-8"));
+    }
+    String::from_utf8(bytes).map_err(|error| Error::parse(path, "text", error.utf8_error(), "UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_mark_is_taken_off() {
+        let decode = |bytes: &[u8]| decode(bytes.to_vec(), Path::new("a.txt")).unwrap();
+        assert_eq!(decode("é".as_bytes()), "é");
+        assert_eq!(decode("\u{feff}é\u{feff}".as_bytes()), "é\u{feff}");
+        assert_eq!(decode(b""), "");
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        for (bytes, word) in [
+            (utf16("\u{feff}cat"), "UTF-16"),
+            (b"\xfe\xff\0c".to_vec(), "UTF-16"),
+            (utf16("cat"), "UTF-16"),
+            (b"caf\xe9".to_vec(), "index 3"),
+        ] {
+            let message = decode(bytes, Path::new("a.txt")).unwrap_err().to_string();
+            assert!(message.starts_with("a.txt: text: ") && message.contains(word), "{message}");
+            assert!(message.ends_with("expected UTF-8"), "{message}");
+        }
+    }
+}
