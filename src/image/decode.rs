@@ -7,7 +7,7 @@ use super::rgb::{into_rgb8, whiten};
 use super::{jpeg, png, tiff};
 use crate::backend::Rgb;
 use crate::error::{Error, PictureErrorKind, Result};
-use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageResult, Limits};
 use std::io::Cursor;
@@ -110,7 +110,11 @@ fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(Dyna
     match format {
         ImageFormat::Tiff => tiff::decode(bytes, max_pixels),
         ImageFormat::Jpeg => read(JpegDecoder::new(Cursor::new(jpeg::whole(bytes, max_pixels)?)), max_pixels),
-        ImageFormat::Png => read(PngDecoder::new(Cursor::new(png::ended(bytes))), max_pixels),
+        ImageFormat::Png => png::decode(bytes, max_pixels),
+        // The decoder takes zeros for what is missing at the end of the data.
+        ImageFormat::WebP if webp_length(bytes) > bytes.len() as u64 => {
+            Err(fault(PictureErrorKind::Truncated, "a WebP shorter than its header says"))
+        }
         ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)), max_pixels),
         ImageFormat::Bmp => read(BmpDecoder::new(Cursor::new(bytes)), max_pixels),
         _ => {
@@ -121,19 +125,25 @@ fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(Dyna
     }
 }
 
+/// What a RIFF header says of the file's length.
+fn webp_length(bytes: &[u8]) -> u64 {
+    8 + bytes[4..8].iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte))
+}
+
 /// Reads a picture that has no more than `max_pixels`.
 fn read(decoder: ImageResult<impl ImageDecoder>, max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
     let mut decoder = decoder.map_err(decoder_fault)?;
     check_size(decoder.dimensions(), max_pixels)?;
     let mut limits = Limits::default();
-    limits.max_alloc = Some(memory_limit(decoder.dimensions()));
+    let (width, height) = decoder.dimensions();
+    limits.max_alloc = Some(memory_limit(u64::from(width) * u64::from(height)) as u64);
     decoder.set_limits(limits).map_err(decoder_fault)?;
-    let (exif, xmp) = (decoder.exif_metadata().map_err(decoder_fault)?, decoder.xmp_metadata().map_err(decoder_fault)?);
+    let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
     let image = DynamicImage::from_decoder(decoder).map_err(decoder_fault)?;
     Ok((image, orientation(exif.as_deref(), xmp.as_deref())))
 }
 
 /// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
-pub(super) fn memory_limit((width, height): (u32, u32)) -> u64 {
-    (u64::from(width) * u64::from(height)).saturating_mul(32).max(1 << 28)
+pub(super) fn memory_limit(pixels: u64) -> usize {
+    usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)
 }

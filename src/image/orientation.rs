@@ -5,7 +5,10 @@ use regex::bytes::Regex;
 use std::sync::LazyLock;
 
 /// TIFF's tag of the orientation (EXIF 2.32, 4.6.4 A).
-const ORIENTATION: u16 = 0x0112;
+const ORIENTATION: u32 = 0x0112;
+/// TIFF's types of it: EXIF asks for a SHORT, some writers make a LONG (TIFF 6.0, section 2).
+const SHORT: u32 = 3;
+const LONG: u32 = 4;
 
 /// `tiff:Orientation` (XMP Specification Part 2, 3.2) as an attribute or as an element.
 static XMP: LazyLock<Regex> =
@@ -16,7 +19,7 @@ pub(super) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientatio
     exif.and_then(from_exif).or_else(|| xmp.and_then(from_xmp)).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Reads the first directory of EXIF's TIFF structure: an integer of whatever width, most files have a SHORT.
+/// Reads the first directory of EXIF's TIFF structure.
 fn from_exif(exif: &[u8]) -> Option<Orientation> {
     // JPEG's identifier, which some writers put into WebP and PNG, too.
     let tiff = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
@@ -34,15 +37,12 @@ fn from_exif(exif: &[u8]) -> Option<Orientation> {
     let entries = number(directory, 2)? as usize;
     let entry = (0..entries)
         .map(|entry| directory.saturating_add(2 + entry * 12))
-        .find(|&entry| number(entry, 2) == Some(ORIENTATION.into()))?;
-    // BYTE, SHORT, LONG and their signed kinds.
-    let width = match number(entry + 2, 2)? {
-        1 | 6 => 1,
-        3 | 8 => 2,
-        4 | 9 => 4,
-        _ => return None,
-    };
-    from_number(number(entry + 8, width)?)
+        .find(|&entry| number(entry, 2) == Some(ORIENTATION))?;
+    match number(entry + 2, 2)? {
+        SHORT => from_number(number(entry + 8, 2)?),
+        LONG => from_number(number(entry + 8, 4)?),
+        _ => None,
+    }
 }
 
 fn from_xmp(xmp: &[u8]) -> Option<Orientation> {

@@ -1,4 +1,4 @@
-//! From samples of whatever kind to RGB of 8 bits.
+//! From samples to RGB of 8 bits.
 
 use image::DynamicImage;
 
@@ -6,19 +6,17 @@ use image::DynamicImage;
 pub(super) fn into_rgb8(image: DynamicImage) -> Vec<u8> {
     match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
-        DynamicImage::ImageLuma8(image) => spread(&image, 1),
-        DynamicImage::ImageLumaA8(image) => spread(&image, 2),
-        DynamicImage::ImageRgba8(image) => spread(&image, 4),
-        DynamicImage::ImageLuma16(image) => spread(&narrow(&image, 1), 1),
-        DynamicImage::ImageLumaA16(image) => spread(&narrow(&image, 2), 2),
-        DynamicImage::ImageRgb16(image) => spread(&narrow(&image, 3), 3),
-        DynamicImage::ImageRgba16(image) => spread(&narrow(&image, 4), 4),
+        DynamicImage::ImageLuma8(image) => spread(image.into_raw(), 1),
+        DynamicImage::ImageRgba8(image) => spread(image.into_raw(), 4),
         other => other.into_rgb8().into_raw(),
     }
 }
 
 /// Takes colour out of pixels of so many samples: three or more begin with red, green and blue, fewer with grey.
-pub(super) fn spread(samples: &[u8], channels: usize) -> Vec<u8> {
+pub(super) fn spread(samples: Vec<u8>, channels: usize) -> Vec<u8> {
+    if channels == 3 {
+        return samples;
+    }
     let colour = if channels >= 3 { [0, 1, 2] } else { [0; 3] };
     samples.chunks_exact(channels).flat_map(|pixel| colour.map(|channel| pixel[channel])).collect()
 }

@@ -55,7 +55,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
     let turn = turn(&mut reader);
 
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = usize::try_from(memory_limit(size)).unwrap_or(usize::MAX);
+    limits.decoding_buffer_size = memory_limit(u64::from(size.0) * u64::from(size.1));
     limits.intermediate_buffer_size = limits.decoding_buffer_size;
     let mut reader = reader.with_limits(limits);
     let color = reader.colortype().map_err(decoder_fault)?;
@@ -85,7 +85,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
         (ColorType::RGBA(_), _) if associated => samples.as_chunks().0.iter().flat_map(divided).collect(),
         (ColorType::CMYK(_) | ColorType::CMYKA(_), _) => samples.chunks_exact(channels).flat_map(cmyk).collect(),
         (ColorType::YCbCr(_), _) => samples.as_chunks().0.iter().flat_map(ycbcr).collect(),
-        _ => spread(&samples, channels),
+        _ => spread(samples, channels),
     };
     let image = RgbImage::from_raw(size.0, size.1, pixels).ok_or_else(|| unknown("without all of its samples"))?;
     Ok((image.into(), turn))
