@@ -86,7 +86,7 @@ impl Picture {
             }
             Self::new(image.width(), image.height(), into_rgb8(image))
         });
-        decoded.unwrap_or_else(|_| Err(fault(PictureErrorKind::Damaged, "a picture on which its decoder fails")))
+        decoded.unwrap_or_else(|_| Err(fault(PictureErrorKind::Damaged, "a picture that makes its decoder panic")))
     }
 
     /// Width in pixels.
@@ -109,7 +109,11 @@ impl Picture {
 fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
     match format {
         ImageFormat::Tiff => tiff::decode(bytes, max_pixels),
-        ImageFormat::Jpeg => read(JpegDecoder::new(Cursor::new(jpeg::whole(bytes, max_pixels)?)), max_pixels),
+        ImageFormat::Jpeg => {
+            let (picture, turn) = jpeg::whole(bytes, max_pixels)?;
+            let decoder = JpegDecoder::new(Cursor::new(picture)).map_err(decoder_fault)?;
+            Ok((pixels(decoder, max_pixels)?, turn))
+        }
         ImageFormat::Png => png::decode(bytes, max_pixels),
         // The decoder takes zeros for what is missing at the end of the data.
         ImageFormat::WebP if webp_length(bytes) > bytes.len() as u64 => {
@@ -130,17 +134,21 @@ fn webp_length(bytes: &[u8]) -> u64 {
     8 + bytes[4..8].iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte))
 }
 
-/// Reads a picture that has no more than `max_pixels`.
+/// Reads metadata and pixels.
 fn read(decoder: ImageResult<impl ImageDecoder>, max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
     let mut decoder = decoder.map_err(decoder_fault)?;
-    check_size(decoder.dimensions(), max_pixels)?;
-    let mut limits = Limits::default();
+    let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
+    Ok((pixels(decoder, max_pixels)?, orientation(exif.as_deref(), xmp.as_deref())))
+}
+
+/// Reads the pixels, if they are no more than `max_pixels`.
+fn pixels(mut decoder: impl ImageDecoder, max_pixels: u64) -> Result<DynamicImage> {
     let (width, height) = decoder.dimensions();
+    check_size((width, height), max_pixels)?;
+    let mut limits = Limits::default();
     limits.max_alloc = Some(memory_limit(u64::from(width) * u64::from(height)) as u64);
     decoder.set_limits(limits).map_err(decoder_fault)?;
-    let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
-    let image = DynamicImage::from_decoder(decoder).map_err(decoder_fault)?;
-    Ok((image, orientation(exif.as_deref(), xmp.as_deref())))
+    DynamicImage::from_decoder(decoder).map_err(decoder_fault)
 }
 
 /// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.

@@ -52,8 +52,9 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
     }
     // Metadata may stand there, too; what is wrong with them does not matter to the rows.
     _ = reader.finish();
-    let xmp = reader.info().utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp");
-    let xmp = xmp.and_then(|text| text.get_text().ok());
+    let xmp = reader.info().utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp").cloned();
+    // Decompressed up to a limit of the decoder's, which reading alone does not have.
+    let xmp = xmp.and_then(|mut text| text.decompress_text().and_then(|()| text.get_text()).ok());
     let turn = orientation(reader.info().exif_metadata.as_deref(), xmp.as_deref().map(str::as_bytes));
 
     let channels = color.samples();

@@ -220,7 +220,7 @@ fn cmyk(pixel: &[u8]) -> [u8; 3] {
     [0, 1, 2].map(|channel| {
         // The product by 255, rounded.
         let product = i32::from(pixel[channel]) * white + 128;
-        (white - ((product >> 8) + product >> 8)).clamp(0, 255) as u8
+        (white - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
     })
 }
 

@@ -318,6 +318,9 @@ def orientations(jpeg):
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", attribute.decode())
     add("orientation_xmp.png", save(SMALL, "PNG", pnginfo=text))
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", element.decode(), zip=True)
+    add("orientation_xmp_deflated.png", save(SMALL, "PNG", pnginfo=text))
     # Behind the rows, too.
     behind = save(SMALL, "PNG")
     add("orientation_behind.png", behind[:-12] + chunk(b"eXIf", exif(7)) + behind[-12:])

@@ -40,6 +40,7 @@ impl Huffman {
     }
 
     /// Length and value of the code at the start of 16 bits.
+    #[inline]
     fn find(&self, bits: u16) -> Option<(u32, u8)> {
         let quick = self.quick[usize::from(bits) >> (16 - QUICK)];
         if quick != 0 {
@@ -81,9 +82,21 @@ impl<'a> Bits<'a> {
         self.at
     }
 
-    /// Fills the buffer with at least 57 bits, or all there are up to a marker.
+    /// Fills the buffer with at least 32 bits, or all there are up to a marker.
+    #[inline]
     fn fill(&mut self) {
-        while self.count <= 56 {
+        match self.data[self.at..].first_chunk::<4>() {
+            Some(bytes) if self.count <= 32 && !bytes.contains(&0xff) => {
+                self.buffer |= u64::from(u32::from_be_bytes(*bytes)) << (32 - self.count);
+                self.count += 32;
+                self.at += 4;
+            }
+            _ => self.fill_bytewise(),
+        }
+    }
+
+    fn fill_bytewise(&mut self) {
+        while self.count < 32 {
             let Some(&byte) = self.data.get(self.at) else { return };
             if byte == 0xff {
                 if self.data.get(self.at + 1) != Some(&0) {
@@ -97,16 +110,25 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The value of the next code.
+    /// The value of the next code; it is left behind together with the bits that follow it, whose number is the lower
+    /// half of the value.
+    #[inline]
     pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, Fault> {
         if self.count < 32 {
             self.fill();
         }
         match table.find((self.buffer >> 48) as u16) {
-            Some((length, value)) => self.read(length).map(|_| value),
+            Some((length, value)) => self.leave(length + u32::from(value & 15)).map(|()| value),
             None if self.count < 16 => Err(Fault::Missing),
             None => Err(Fault::NoCode),
         }
+    }
+
+    #[inline]
+    fn leave(&mut self, bits: u32) -> Result<(), Fault> {
+        self.count = self.count.checked_sub(bits).ok_or(Fault::Missing)?;
+        self.buffer <<= bits;
+        Ok(())
     }
 
     /// The next bits, at most 16, as a number.
@@ -114,10 +136,8 @@ impl<'a> Bits<'a> {
         if self.count < bits {
             self.fill();
         }
-        self.count = self.count.checked_sub(bits).ok_or(Fault::Missing)?;
         let value = self.buffer >> 32 >> (32 - bits);
-        self.buffer <<= bits;
-        Ok(value as u32)
+        self.leave(bits).map(|()| value as u32)
     }
 
     /// Goes behind the next restart marker.

@@ -10,12 +10,17 @@ mod huffman;
 mod scan;
 
 use super::fault::{check_size, fault};
+use super::orientation::orientation;
 use crate::error::{PictureErrorKind, Result};
+use ::image::metadata::Orientation;
 use huffman::Huffman;
 use scan::Scan;
 
 /// End of image.
 const EOI: u8 = 0xd9;
+/// What the segments of metadata start with (EXIF 2.32, 4.7.2; XMP Specification Part 3, 1.1.3).
+const EXIF: &[u8] = b"Exif\0\0";
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// The most scans, as in the decoder: more are an attack on its time.
 const MAX_SCANS: usize = 100;
 
@@ -61,14 +66,16 @@ fn damaged(found: &str) -> crate::Error {
     fault(PictureErrorKind::Damaged, format!("a JPEG {found}"))
 }
 
-/// The bytes of the picture alone, closed by an end marker, once all of its data are known to be there.
+/// The bytes of the picture alone, closed by an end marker, once all of its data are known to be there; and how it is to
+/// be turned.
 ///
 /// # Errors
 /// When data are missing, a segment cannot be followed, the kind of JPEG is not decoded, or it has more than
 /// `max_pixels`.
-pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<Vec<u8>> {
+pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<(Vec<u8>, Orientation)> {
     let mut frame: Option<Frame> = None;
     let mut tables: [[Option<Huffman>; 4]; 2] = Default::default();
+    let (mut exif, mut xmp) = (None, None);
     let (mut restart, mut scans) = (0, 0);
     let mut at = 2;
     let end = loop {
@@ -86,6 +93,8 @@ pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<Vec<u8>> {
             0xc0..=0xc2 if frame.is_some() => return Err(damaged("with two frames")),
             0xc0..=0xc2 => frame = Some(Frame::new(segment, start, marker == 0xc2)?),
             0xc4 => huffman_tables(segment, &mut tables)?,
+            0xe1 if segment.starts_with(EXIF) => exif = Some(segment),
+            0xe1 => xmp = segment.strip_prefix(XMP).or(xmp),
             0xdd => restart = number(segment)?,
             0xda => {
                 scans += 1;
@@ -113,7 +122,7 @@ pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<Vec<u8>> {
         picture[frame.height_at..][..2].copy_from_slice(&(frame.height as u16).to_be_bytes());
     }
     picture.extend([0xff, EOI]);
-    Ok(picture)
+    Ok((picture, orientation(exif, xmp)))
 }
 
 /// What a frame's marker says of it, where the decoder does not know such frames (T.81, table B.1).

@@ -140,11 +140,10 @@ fn block(
 
 /// A DC coefficient (F.2.2.1).
 fn difference(bits: &mut Bits, table: &Huffman) -> Result<(), Fault> {
-    let size = u32::from(bits.symbol(table)?);
-    if size > 16 {
-        return Err(Fault::NoCode);
+    match bits.symbol(table)? {
+        0..16 => Ok(()),
+        _ => Err(Fault::NoCode),
     }
-    bits.read(size).map(|_| ())
 }
 
 /// AC coefficients (F.2.2.2, and G.1.2.2 for runs of blocks, which sequential scans do not have).
@@ -166,7 +165,6 @@ fn coefficients(
         }
         at += zeros;
         if size > 0 {
-            bits.read(size)?;
             *nonzero |= 1u64.checked_shl(at).unwrap_or(0);
         }
         at += 1;
@@ -191,8 +189,7 @@ fn refinement(
             *run = (1 << zeros) + bits.read(zeros)?;
             break;
         }
-        // The sign of a coefficient that is not zero from here on.
-        bits.read(size.min(1))?;
+        // A size of 1: a coefficient that is not zero from here on, whose sign was left behind with the symbol.
         while at <= last {
             if *nonzero >> at & 1 == 1 {
                 bits.read(1)?;
@@ -209,11 +206,10 @@ fn refinement(
         at += 1;
     }
     if *run > 0 {
-        for _ in at..=last {
+        for at in at..=last {
             if *nonzero >> at & 1 == 1 {
                 bits.read(1)?;
             }
-            at += 1;
         }
         *run -= 1;
     }
