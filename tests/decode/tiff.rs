@@ -37,3 +37,22 @@ fn a_palette_must_have_all_colours() {
     tiff[entry + 4..entry + 6].copy_from_slice(&300u16.to_le_bytes());
     assert_refused(&tiff, PictureErrorKind::Damaged, "a palette of 300 numbers for 8 bits");
 }
+
+#[test]
+fn a_jpeg_strip_must_be_in_the_file() {
+    let mut tiff = file("ycbcr_jpeg.tif");
+    let number = |tiff: &[u8], at: usize| u32::from_le_bytes(tiff[at..at + 4].try_into().unwrap()) as usize;
+    // The strip again, behind the directory: the one LONG of the tag StripOffsets, 273, tells where, and that of
+    // StripByteCounts, 279, how long it is.
+    let value = |tag: u8| tiff.windows(8).position(|entry| *entry == [tag, 1, 4, 0, 1, 0, 0, 0]).unwrap() + 8;
+    let (offset, count) = (value(0x11), value(0x17));
+    let (start, length) = (number(&tiff, offset), number(&tiff, count));
+    let end = tiff.len() as u32;
+    tiff.extend_from_within(start..start + length);
+    tiff[offset..offset + 4].copy_from_slice(&end.to_le_bytes());
+    assert_eq!(decode(&tiff).unwrap(), decode(&file("ycbcr_jpeg.tif")).unwrap());
+    for missing in [1, length / 2] {
+        let cut = &tiff[..tiff.len() - missing];
+        assert_refused(cut, PictureErrorKind::Truncated, "a TIFF that ends before its last strip");
+    }
+}

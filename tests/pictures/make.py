@@ -247,7 +247,11 @@ def tiffs():
 
     ycbcr = np.asarray(image.convert("YCbCr"))
     add("ycbcr.tif", tiff(header(ycbcr, 6, tags={530: (3, [1, 1])}), [ycbcr.tobytes()]), 1)
-    add("ycbcr_jpeg.tif", save(RGB, "TIFF", compression="jpeg", quality=90), 6)
+    add("rgb_jpeg.tif", save(RGB, "TIFF", compression="jpeg", quality=90), 6)
+    subsampled = header(BASE, 6, tags={259: (3, [7]), 530: (3, [2, 2])})
+    add("ycbcr_jpeg.tif", tiff(subsampled, [save(RGB, "JPEG", quality=70)]), 6)
+    full = save(RGB.convert("YCbCr"), "TIFF", compression="jpeg", quality=70)
+    add("ycbcr_jpeg_full.tif", full, 6)
     add("cmyk.tif", save(image.convert("CMYK"), "TIFF"))
     planes = [rgb[..., channel].tobytes() for channel in range(3)]
     add("planar.tif", tiff(header(rgb, 2, tags={284: (3, [2])}), planes))
