@@ -62,18 +62,17 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
     let (channels, bits) = (usize::from(color.num_samples()), usize::from(color.bit_depth()));
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = reader.read_image_to_buffer(&mut samples).map_err(decoder_fault)?;
-    let planar = layout.planes > 1;
+    // Each plane is a picture of one channel.
+    let planes = if layout.planes > 1 { channels } else { 1 };
     let mut samples = match samples {
         DecodingResult::U8(samples) if bits < 8 => {
-            unpack(&samples, size.0 as usize * if planar { 1 } else { channels }, bits, palette.is_none())
+            let row = size.0 as usize * channels / planes;
+            interleave(unpack(&samples, row, bits, palette.is_none()), planes)
         }
-        DecodingResult::U8(samples) => samples,
-        DecodingResult::U16(samples) if palette.is_none() => narrow(&samples, channels),
+        DecodingResult::U8(samples) => interleave(samples, planes),
+        DecodingResult::U16(samples) if palette.is_none() => narrow(&interleave(samples, planes), channels),
         _ => return Err(unknown(format!("with samples of {bits} bits"))),
     };
-    if planar {
-        samples = interleave(&samples, channels);
-    }
     if inverted {
         samples.iter_mut().for_each(|sample| *sample = !*sample);
     }
@@ -194,9 +193,12 @@ fn unpack(packed: &[u8], row: usize, bits: usize, scaled: bool) -> Vec<u8> {
 }
 
 /// From planes to pixels.
-fn interleave(planes: &[u8], channels: usize) -> Vec<u8> {
-    let pixels = planes.len() / channels;
-    (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| planes[channel * pixels + pixel])).collect()
+fn interleave<T: Copy>(samples: Vec<T>, planes: usize) -> Vec<T> {
+    if planes == 1 {
+        return samples;
+    }
+    let pixels = samples.len() / planes;
+    (0..pixels).flat_map(|pixel| samples.iter().skip(pixel).step_by(pixels).take(planes).copied()).collect()
 }
 
 /// Looks colours up in a map of all reds, all greens, all blues.

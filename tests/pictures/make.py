@@ -255,6 +255,9 @@ def tiffs():
     add("cmyk.tif", save(image.convert("CMYK"), "TIFF"))
     planes = [rgb[..., channel].tobytes() for channel in range(3)]
     add("planar.tif", tiff(header(rgb, 2, tags={284: (3, [2])}), planes))
+    low_planes = [low.tobytes(), wide.tobytes()]
+    grey_alpha = header(np.stack([low, wide], -1), 1, 16, tags={284: (3, [2]), 338: (3, [2])})
+    add("planar16_low.tif", tiff(grey_alpha, low_planes), expect=spread(low))
     rgba = np.concatenate([rgb // 2, np.full((height, width, 1), 128, np.uint8)], -1)
     rgba[0, 0] = [0, 0, 0, 0]
     add("associated_alpha.tif", tiff(header(rgba, 2, tags={338: (3, [1])}), [rgba.tobytes()]))
