@@ -1,7 +1,14 @@
 //! Pictures and views: decoding, crop sampling, resampling tables, and the crop-resize kernel for direct use.
 
 mod decode;
+mod fault;
+mod format;
+mod jpeg;
+mod orientation;
+mod png;
 mod resample;
+mod rgb;
+mod tiff;
 mod views;
 
 use crate::backend::{Backend, CropOutput, CropPlan, Rgb};
