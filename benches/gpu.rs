@@ -11,6 +11,9 @@ mod input;
 
 use ceiling::Ceiling;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use crossalign::backend::args::{
+    AttentionArgs, CropResizeArgs, GatherRowsArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
 use crossalign::backend::{
     Activation, Backend, CropOutput, Cuda, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
 };
@@ -38,7 +41,9 @@ impl<B: Backend> Bench<'_, B> {
         let mut tensor = self.gpu.activation(precision).expect("memory");
         self.gpu.reshape(&mut tensor, Shape::new(rows, cols)).expect("memory");
         let all: Vec<u32> = (0..rows as u32).collect();
-        self.gpu.gather_rows(&self.tensor(rows, cols, 1.0), &all, &mut tensor).expect("a valid call");
+        self.gpu
+            .gather_rows(GatherRowsArgs { input: &self.tensor(rows, cols, 1.0), rows: &all, out: &mut tensor })
+            .expect("a valid call");
         tensor
     }
 
@@ -133,7 +138,8 @@ fn crop_resize<B: Backend>(bench: &mut Bench<'_, B>, views: usize) {
     let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");
     bench.run(&format!("crop_resize {views} views 1024x768"), |gpu| {
         let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-        gpu.crop_resize(picture.as_rgb(), &plan, 0..views, output).expect("a valid call");
+        gpu.crop_resize(CropResizeArgs { picture: picture.as_rgb(), plan: &plan, views: 0..views, output })
+            .expect("a valid call");
     });
 }
 
@@ -154,7 +160,7 @@ fn linear<B: Backend>(
         _ => bench.activation(rows, shape.rows, precision),
     };
     bench.run(&format!("linear {name} {rows}x{}x{} {precision}", shape.rows, shape.cols), |gpu| {
-        gpu.linear(&x, &layer, epilogue, &mut out).expect("a valid call");
+        gpu.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut out }).expect("a valid call");
     });
 }
 
@@ -162,7 +168,8 @@ fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize) {
     let (x, gamma, beta) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
     let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
     bench.run(&format!("layer_norm {rows}x{WIDTH}"), |gpu| {
-        gpu.layer_norm(&x, &gamma, &beta, 1e-5, &mut out).expect("a valid call");
+        gpu.layer_norm(LayerNormArgs { input: &x, gamma: &gamma, beta: &beta, eps: 1e-5, out: &mut out })
+            .expect("a valid call");
     });
 }
 
@@ -172,7 +179,16 @@ fn attention<B: Backend>(bench: &mut Bench<'_, B>, views: usize, precision: Prec
     let activation = |width| bench.activation(rows, width, precision);
     let (queries, keys_values, mut out) = (activation(WIDTH), activation(2 * WIDTH), activation(WIDTH));
     bench.run(&format!("attention {views} views of {TOKENS} tokens {precision}"), |gpu| {
-        gpu.attention(&queries, &keys_values, &offsets, &offsets, HEADS, false, &mut out).expect("a valid call");
+        gpu.attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: &offsets,
+            key_offsets: &offsets,
+            heads: HEADS,
+            causal: false,
+            out: &mut out,
+        })
+        .expect("a valid call");
     });
 }
 
@@ -188,7 +204,16 @@ fn weighted_similarity<B: Backend>(bench: &mut Bench<'_, B>, views: usize, class
     for (precision, packed) in &packed {
         for (name, reduction) in [("weighted mean", Reduction::WeightedMean), ("best 5", Reduction::BestMean(5))] {
             bench.run(&format!("weighted_similarity {views} views {texts} texts {name} {precision}"), |gpu| {
-                gpu.weighted_similarity(&f, &w, packed, &v, &offsets, reduction, &mut out).expect("a valid call");
+                gpu.weighted_similarity(WeightedSimilarityArgs {
+                    views: &f,
+                    view_weights: &w,
+                    texts: packed,
+                    text_weights: &v,
+                    classes: &offsets,
+                    reduction,
+                    out: &mut out,
+                })
+                .expect("a valid call");
             });
         }
     }

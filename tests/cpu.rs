@@ -2,6 +2,7 @@
 
 mod properties;
 
+use crossalign::backend::args::LinearArgs;
 use crossalign::backend::{Backend, Cpu, Epilogue, Precision, Shape, SimdLevel};
 
 macro_rules! stamp {
@@ -65,7 +66,7 @@ fn linear_is_the_same_on_any_number_of_threads() {
         let input = cpu.upload(Shape::new(rows, inputs), &wave(rows * inputs)).unwrap();
         let layer = cpu.pack(Shape::new(outputs, inputs), &wave(outputs * inputs), None, Precision::F32).unwrap();
         let mut out = cpu.allocate(Shape::new(rows, outputs)).unwrap();
-        cpu.linear(&input, &layer, Epilogue::Store, &mut out).unwrap();
+        cpu.linear(LinearArgs { input: &input, layer: &layer, epilogue: Epilogue::Store, out: &mut out }).unwrap();
         cpu.download(&out).unwrap()
     };
     let one = run(1);

@@ -5,6 +5,7 @@ mod embeddings;
 mod model;
 mod scorer;
 
+use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
 use crate::backend::{Backend, Epilogue, Precision, Profile, Shape};
 #[cfg(feature = "cli")]
 use crate::backend::{CropPlan, Rgb};
@@ -128,7 +129,13 @@ impl<B: Backend + 'static> Engine for On<B> {
     ) -> Result<Vec<f32>> {
         let mut weights = self.backend.allocate(Shape::new(1, rows.len()))?;
         let (rows, anchors) = (self.upload(rows)?, self.upload(anchors)?);
-        self.backend.alignment_weights(&rows, &anchors, offsets, scale, &mut weights)?;
+        self.backend.alignment_weights(AlignmentWeightsArgs {
+            rows: &rows,
+            anchors: &anchors,
+            offsets,
+            scale,
+            out: &mut weights,
+        })?;
         self.backend.download(&weights)
     }
 
@@ -136,7 +143,12 @@ impl<B: Backend + 'static> Engine for On<B> {
         let shape = Shape::new(others.len(), others.width);
         let packed = self.backend.pack(shape, &others.data, None, Precision::F32)?;
         let mut cosines = self.backend.allocate(Shape::new(rows.len(), others.len()))?;
-        self.backend.linear(&self.upload(rows)?, &packed, Epilogue::Store, &mut cosines)?;
+        self.backend.linear(LinearArgs {
+            input: &self.upload(rows)?,
+            layer: &packed,
+            epilogue: Epilogue::Store,
+            out: &mut cosines,
+        })?;
         self.backend.download(&cosines)
     }
 

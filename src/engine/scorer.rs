@@ -1,6 +1,7 @@
 //! Views against a classifier's vectors, on the device.
 
 use super::{Embeddings, On};
+use crate::backend::args::WeightedSimilarityArgs;
 use crate::backend::{Backend, Precision, Reduction, Shape};
 use crate::error::Result;
 use std::sync::Arc;
@@ -41,7 +42,15 @@ impl<B: Backend> Scorer for OnDevice<B> {
         let weights = backend.upload(Shape::new(1, weights.len()), weights)?;
         let mut scores = backend.allocate(Shape::new(1, self.offsets.len() - 1))?;
         let (texts, ones, classes) = (&self.vectors, &self.ones, &self.offsets);
-        backend.weighted_similarity(&rows, &weights, texts, ones, classes, Reduction::WeightedMean, &mut scores)?;
+        backend.weighted_similarity(WeightedSimilarityArgs {
+            views: &rows,
+            view_weights: &weights,
+            texts,
+            text_weights: ones,
+            classes,
+            reduction: Reduction::WeightedMean,
+            out: &mut scores,
+        })?;
         backend.download(&scores)
     }
 }

@@ -8,6 +8,10 @@ pub mod activations;
 pub use activations::{
     attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,
 };
+use crossalign::backend::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
 use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
 };
@@ -144,12 +148,21 @@ pub fn linear<B: Backend>(device: &B) {
         let absolute = Reference.pack(shape, &magnitudes(&weight), None, Precision::F32).unwrap();
         let mut scale = Reference.upload(Shape::new(rows, outputs), &magnitudes(&out.data)).unwrap();
         let input_magnitudes = Reference.upload(input.expected.shape(), &magnitudes(&input.data)).unwrap();
-        Reference.linear(&input_magnitudes, &absolute, Epilogue::Accumulate, &mut scale).unwrap();
+        Reference
+            .linear(LinearArgs {
+                input: &input_magnitudes,
+                layer: &absolute,
+                epilogue: Epilogue::Accumulate,
+                out: &mut scale,
+            })
+            .unwrap();
 
         let layer = device.pack(shape, &weight, bias, precision).unwrap();
-        device.linear(&input.found, &layer, epilogue, &mut out.found).unwrap();
+        device.linear(LinearArgs { input: &input.found, layer: &layer, epilogue, out: &mut out.found }).unwrap();
         let layer = Reference.pack(shape, &weight, bias, precision).unwrap();
-        Reference.linear(&input.expected, &layer, epilogue, &mut out.expected).unwrap();
+        Reference
+            .linear(LinearArgs { input: &input.expected, layer: &layer, epilogue, out: &mut out.expected })
+            .unwrap();
         close(device, &out, |i| {
             rounding(inputs) * (scale.data()[i] + bias.map_or(0.0, |bias| bias[i % outputs].abs())) + 1e-9
         })?;
@@ -160,7 +173,7 @@ pub fn linear<B: Backend>(device: &B) {
             let alone = device.upload(Shape::new(1, inputs), &input.data[row * inputs..][..inputs]).unwrap();
             let mut single = device.allocate(Shape::new(1, outputs)).unwrap();
             let layer = device.pack(shape, &weight, bias, precision).unwrap();
-            device.linear(&alone, &layer, epilogue, &mut single).unwrap();
+            device.linear(LinearArgs { input: &alone, layer: &layer, epilogue, out: &mut single }).unwrap();
             let together = device.download(&out.found).unwrap();
             prop_assert_eq!(device.download(&single).unwrap(), &together[row * outputs..][..outputs]);
         }
@@ -174,8 +187,24 @@ pub fn layer_norm<B: Backend>(device: &B) {
         let gamma = pair(device, Shape::new(1, width), seed ^ 2 | 4);
         let beta = pair(device, Shape::new(1, width), seed ^ 3 | 4);
         let mut out = pair(device, Shape::new(rows, width), 5);
-        device.layer_norm(&input.found, &gamma.found, &beta.found, 1e-5, &mut out.found).unwrap();
-        Reference.layer_norm(&input.expected, &gamma.expected, &beta.expected, 1e-5, &mut out.expected).unwrap();
+        device
+            .layer_norm(LayerNormArgs {
+                input: &input.found,
+                gamma: &gamma.found,
+                beta: &beta.found,
+                eps: 1e-5,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .layer_norm(LayerNormArgs {
+                input: &input.expected,
+                gamma: &gamma.expected,
+                beta: &beta.expected,
+                eps: 1e-5,
+                out: &mut out.expected,
+            })
+            .unwrap();
         // Subtracting the mean loses what the values have in common: relative to the spread, or to eps.
         let bound = |i: usize| {
             let row = &input.data[i / width * width..][..width];
@@ -204,8 +233,28 @@ pub fn attention<B: Backend>(device: &B) {
         let keys_values = pair(device, Shape::new(all, 2 * width), seed ^ 2);
         let mut out = pair(device, Shape::new(rows, width), 3);
         let (q, k) = (&query_offsets, &key_offsets);
-        device.attention(&queries.found, &keys_values.found, q, k, heads, causal, &mut out.found).unwrap();
-        Reference.attention(&queries.expected, &keys_values.expected, q, k, heads, causal, &mut out.expected).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &queries.found,
+                keys_values: &keys_values.found,
+                query_offsets: q,
+                key_offsets: k,
+                heads,
+                causal,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .attention(AttentionArgs {
+                queries: &queries.expected,
+                keys_values: &keys_values.expected,
+                query_offsets: q,
+                key_offsets: k,
+                heads,
+                causal,
+                out: &mut out.expected,
+            })
+            .unwrap();
         // A logit's rounding becomes a relative error of the weights.
         let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
         let logit = largest(&queries.data) * largest(&keys_values.data) * (dim as f32).sqrt();
@@ -222,7 +271,17 @@ pub fn attention<B: Backend>(device: &B) {
         let queries = upload(count, width, part(&queries.data, q, width));
         let keys_values = upload(seen, 2 * width, part(&keys_values.data, k, 2 * width));
         let mut alone = device.allocate(Shape::new(count as usize, width)).unwrap();
-        device.attention(&queries, &keys_values, &[0, count], &[0, seen], heads, causal, &mut alone).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &queries,
+                keys_values: &keys_values,
+                query_offsets: &[0, count],
+                key_offsets: &[0, seen],
+                heads,
+                causal,
+                out: &mut alone,
+            })
+            .unwrap();
         let together = device.download(&out.found).unwrap();
         prop_assert_eq!(device.download(&alone).unwrap(), part(&together, q, width));
         Ok(())
@@ -236,8 +295,24 @@ pub fn embed<B: Backend>(device: &B) {
         let table = pair(device, Shape::new(vocabulary, width), seed);
         let positions = pair(device, Shape::new(9, width), seed ^ 2);
         let mut out = pair(device, Shape::new(tokens.len(), width), 3);
-        device.embed_tokens(&tokens, &offsets, &table.found, &positions.found, &mut out.found).unwrap();
-        Reference.embed_tokens(&tokens, &offsets, &table.expected, &positions.expected, &mut out.expected).unwrap();
+        device
+            .embed_tokens(EmbedTokensArgs {
+                tokens: &tokens,
+                offsets: &offsets,
+                table: &table.found,
+                positions: &positions.found,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .embed_tokens(EmbedTokensArgs {
+                tokens: &tokens,
+                offsets: &offsets,
+                table: &table.expected,
+                positions: &positions.expected,
+                out: &mut out.expected,
+            })
+            .unwrap();
         close(device, &out, |_| 0.0)
     });
     run(60, (1usize..5, 1usize..20, 1usize..50, any::<u64>()), |(views, patches, width, seed)| {
@@ -245,8 +320,22 @@ pub fn embed<B: Backend>(device: &B) {
         let class = pair(device, Shape::new(1, width), seed ^ 2);
         let positions = pair(device, Shape::new(patches + 1, width), seed ^ 3);
         let mut out = pair(device, Shape::new(views * (patches + 1), width), 4);
-        device.add_positions(&rows.found, &class.found, &positions.found, &mut out.found).unwrap();
-        Reference.add_positions(&rows.expected, &class.expected, &positions.expected, &mut out.expected).unwrap();
+        device
+            .add_positions(AddPositionsArgs {
+                patches: &rows.found,
+                class: &class.found,
+                positions: &positions.found,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .add_positions(AddPositionsArgs {
+                patches: &rows.expected,
+                class: &class.expected,
+                positions: &positions.expected,
+                out: &mut out.expected,
+            })
+            .unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -257,8 +346,8 @@ pub fn gather_rows<B: Backend>(device: &B) {
         let rows: Vec<u32> = rows.into_iter().map(|row| row % height as u32).collect();
         let input = pair(device, Shape::new(height, width), seed);
         let mut out = pair(device, Shape::new(rows.len(), width), 3);
-        device.gather_rows(&input.found, &rows, &mut out.found).unwrap();
-        Reference.gather_rows(&input.expected, &rows, &mut out.expected).unwrap();
+        device.gather_rows(GatherRowsArgs { input: &input.found, rows: &rows, out: &mut out.found }).unwrap();
+        Reference.gather_rows(GatherRowsArgs { input: &input.expected, rows: &rows, out: &mut out.expected }).unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -266,8 +355,8 @@ pub fn gather_rows<B: Backend>(device: &B) {
 pub fn l2_normalize<B: Backend>(device: &B) {
     run(80, (0usize..20, 1usize..200, any::<u64>()), |(rows, width, seed)| {
         let mut rows = pair(device, Shape::new(rows, width), seed);
-        device.l2_normalize(&mut rows.found).unwrap();
-        Reference.l2_normalize(&mut rows.expected).unwrap();
+        device.l2_normalize(L2NormalizeArgs { tensor: &mut rows.found }).unwrap();
+        Reference.l2_normalize(L2NormalizeArgs { tensor: &mut rows.expected }).unwrap();
         close(device, &rows, |_| rounding(width))
     });
 }
@@ -278,12 +367,28 @@ pub fn alignment_weights<B: Backend>(device: &B) {
         let mut rows = pair(device, Shape::new(count, width), seed);
         let mut anchors = pair(device, Shape::new(segments, width), seed ^ 2);
         for pair in [&mut rows, &mut anchors] {
-            Reference.l2_normalize(&mut pair.expected).unwrap();
+            Reference.l2_normalize(L2NormalizeArgs { tensor: &mut pair.expected }).unwrap();
             pair.found = device.upload(pair.expected.shape(), pair.expected.data()).unwrap();
         }
         let mut out = pair(device, Shape::new(1, count), 3);
-        device.alignment_weights(&rows.found, &anchors.found, &offsets, scale, &mut out.found).unwrap();
-        Reference.alignment_weights(&rows.expected, &anchors.expected, &offsets, scale, &mut out.expected).unwrap();
+        device
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &rows.found,
+                anchors: &anchors.found,
+                offsets: &offsets,
+                scale,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &rows.expected,
+                anchors: &anchors.expected,
+                offsets: &offsets,
+                scale,
+                out: &mut out.expected,
+            })
+            .unwrap();
         close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))
     });
 }
@@ -315,11 +420,29 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let packed = device.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&view_weights, &text_weights);
         device
-            .weighted_similarity(&views.found, &w.found, &packed, &v.found, &classes, reduction, &mut out.found)
+            .weighted_similarity(WeightedSimilarityArgs {
+                views: &views.found,
+                view_weights: &w.found,
+                texts: &packed,
+                text_weights: &v.found,
+                classes: &classes,
+                reduction,
+                out: &mut out.found,
+            })
             .unwrap();
         let packed = Reference.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&w.expected, &v.expected);
-        Reference.weighted_similarity(&views.expected, w, &packed, v, &classes, reduction, &mut out.expected).unwrap();
+        Reference
+            .weighted_similarity(WeightedSimilarityArgs {
+                views: &views.expected,
+                view_weights: w,
+                texts: &packed,
+                text_weights: v,
+                classes: &classes,
+                reduction,
+                out: &mut out.expected,
+            })
+            .unwrap();
         let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
         let similarity = width as f32 * largest(&views.data) * largest(&rows);
         let total = view_weights.data.iter().sum::<f32>() * (1.0 + text_weights.data.iter().sum::<f32>());
@@ -355,9 +478,9 @@ pub fn crop_resize<B: Backend>(device: &B) {
         let mut out = pair(device, shape, seed);
         let (layout, found, expected) = (&layout, &mut out.found, &mut out.expected);
         let output = CropOutput::Patches { layout, first_row, out: found };
-        device.crop_resize(picture, &plan, views.clone(), output).unwrap();
+        device.crop_resize(CropResizeArgs { picture, plan: &plan, views: views.clone(), output }).unwrap();
         let output = CropOutput::Patches { layout, first_row, out: expected };
-        Reference.crop_resize(picture, &plan, views, output).unwrap();
+        Reference.crop_resize(CropResizeArgs { picture, plan: &plan, views, output }).unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -370,17 +493,120 @@ pub fn contract<B: Backend>(device: &B) {
     let errors = [
         ("pack", device.pack(Shape::new(3, 4), &[0.0; 11], None, Precision::F32).err()),
         ("upload", device.upload(Shape::new(2, 2), &[0.0; 3]).err()),
-        ("linear", device.linear(&zeros(2, 5), &layer, Epilogue::Store, &mut out).err()),
-        ("linear", device.linear(&zeros(3, 4), &layer, Epilogue::Store, &mut out).err()),
-        ("layer_norm", device.layer_norm(&zeros(2, 3), &zeros(1, 2), &zeros(1, 3), 1e-5, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 2], &[0, 2], 2, false, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 3], &[0, 2], 1, false, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(1, 6), &[0, 2], &[0, 1], 1, false, &mut out).err()),
-        ("embed_tokens", device.embed_tokens(&[0, 9], &[0, 2], &zeros(9, 3), &zeros(5, 3), &mut out).err()),
-        ("embed_tokens", device.embed_tokens(&[0, 1], &[0, 2], &zeros(9, 3), &zeros(1, 3), &mut out).err()),
-        ("add_positions", device.add_positions(&zeros(2, 3), &zeros(1, 3), &zeros(1, 3), &mut out).err()),
-        ("gather_rows", device.gather_rows(&zeros(2, 3), &[0, 2], &mut out).err()),
-        ("alignment_weights", device.alignment_weights(&zeros(2, 3), &zeros(1, 3), &[0, 2], f32::NAN, &mut out).err()),
+        (
+            "linear",
+            device
+                .linear(LinearArgs { input: &zeros(2, 5), layer: &layer, epilogue: Epilogue::Store, out: &mut out })
+                .err(),
+        ),
+        (
+            "linear",
+            device
+                .linear(LinearArgs { input: &zeros(3, 4), layer: &layer, epilogue: Epilogue::Store, out: &mut out })
+                .err(),
+        ),
+        (
+            "layer_norm",
+            device
+                .layer_norm(LayerNormArgs {
+                    input: &zeros(2, 3),
+                    gamma: &zeros(1, 2),
+                    beta: &zeros(1, 3),
+                    eps: 1e-5,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(2, 6),
+                    query_offsets: &[0, 2],
+                    key_offsets: &[0, 2],
+                    heads: 2,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(2, 6),
+                    query_offsets: &[0, 3],
+                    key_offsets: &[0, 2],
+                    heads: 1,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(1, 6),
+                    query_offsets: &[0, 2],
+                    key_offsets: &[0, 1],
+                    heads: 1,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "embed_tokens",
+            device
+                .embed_tokens(EmbedTokensArgs {
+                    tokens: &[0, 9],
+                    offsets: &[0, 2],
+                    table: &zeros(9, 3),
+                    positions: &zeros(5, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "embed_tokens",
+            device
+                .embed_tokens(EmbedTokensArgs {
+                    tokens: &[0, 1],
+                    offsets: &[0, 2],
+                    table: &zeros(9, 3),
+                    positions: &zeros(1, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "add_positions",
+            device
+                .add_positions(AddPositionsArgs {
+                    patches: &zeros(2, 3),
+                    class: &zeros(1, 3),
+                    positions: &zeros(1, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        ("gather_rows", device.gather_rows(GatherRowsArgs { input: &zeros(2, 3), rows: &[0, 2], out: &mut out }).err()),
+        (
+            "alignment_weights",
+            device
+                .alignment_weights(AlignmentWeightsArgs {
+                    rows: &zeros(2, 3),
+                    anchors: &zeros(1, 3),
+                    offsets: &[0, 2],
+                    scale: f32::NAN,
+                    out: &mut out,
+                })
+                .err(),
+        ),
     ];
     for (kernel, error) in errors {
         let message = error.unwrap_or_else(|| panic!("{kernel} took a wrong shape")).to_string();

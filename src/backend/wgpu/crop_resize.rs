@@ -3,7 +3,9 @@
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
 use super::queue::{MAX_GROUPS, Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{CropOutput, CropPlan, Rgb, contract, tables};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, CropResizeArgs};
+use crate::backend::{CropPlan, Rgb, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -20,14 +22,8 @@ struct Params {
     is_last: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
-    output: CropOutput<'_, WgpuTensor>,
-) -> Result<()> {
-    contract::crop_resize(picture, plan, &views, &output)?;
+pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, Wgpu>>) -> Result<()> {
+    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
     tables::crop_output(
         output,
         |shape| WgpuTensor::allocate(queue, shape),

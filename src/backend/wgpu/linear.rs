@@ -6,8 +6,10 @@ use super::pipeline::kernels::linear::{
 };
 use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 use super::queue::{MAX_GROUPS, Queue, Slice};
-use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract, tables};
+use super::tensor::{Window, chunks, rows_at_once, window};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, LinearArgs};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, tables};
 use crate::error::Result;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -78,14 +80,8 @@ struct Params {
     out_base: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    input: &WgpuTensor,
-    layer: &WgpuLinear,
-    epilogue: Epilogue,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::linear(input.shape(), layer.shape, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
+    let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
     let Version { kernel, constants, tile } = Version::choose(queue, layer.storage, epilogue);
     let bias = Slice::all(&layer.bias);
