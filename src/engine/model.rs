@@ -108,6 +108,9 @@ impl Model {
         let names = device::names(&options.device)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let towers = options.towers;
+        // Before the towers, which take longer: a tokenizer that does not fit is told at once.
+        let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
+        let tokenizer = tokenizer.transpose()?;
         let loading =
             |towers| Loading { weights: &weights, layout, config: &config, precision: options.precision, towers };
         let mut engines = vec![device::open(&names[0], options.threads, Some(&loading(towers)))?];
@@ -115,16 +118,12 @@ impl Model {
         for name in further {
             engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?);
         }
-        let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
-        let tokenizer = tokenizer.transpose()?;
-        layout.check_all_read(
-            &weights,
-            match towers {
-                Towers::Both => None,
-                Towers::Vision => Some(Tower::Text),
-                Towers::Text => Some(Tower::Vision),
-            },
-        )?;
+        let left_out = match towers {
+            Towers::Both => None,
+            Towers::Vision => Some(Tower::Text),
+            Towers::Text => Some(Tower::Vision),
+        };
+        layout.check_all_read(&weights, left_out)?;
         let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
         Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))
     }
