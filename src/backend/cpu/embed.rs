@@ -2,8 +2,8 @@
 
 use super::Cpu;
 use super::grid::{cuts, for_each_tile};
-use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::backend::Shaped;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::error::Result;
 
 pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {

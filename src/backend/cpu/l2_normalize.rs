@@ -3,8 +3,8 @@
 use super::Cpu;
 use super::math::dot;
 use super::simd::{Kernel, Simd};
-use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::Shaped;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::error::Result;
 
 pub(super) fn run(cpu: &Cpu, args: Checked<L2NormalizeArgs<'_, Cpu>>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use super::linear::dot;
 use crate::backend::Reference;
-use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::Shaped;
+use crate::backend::args::{AttentionArgs, Checked};
 use crate::error::Result;
 
 /// `softmax` in place, shifted by the maximum so that nothing overflows.

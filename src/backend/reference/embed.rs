@@ -1,8 +1,8 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
 use crate::backend::Reference;
-use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::backend::Shaped;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::error::Result;
 
 pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Reference>>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use super::linear::dot;
 use crate::backend::Reference;
-use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::Shaped;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::error::Result;
 
 pub(super) fn run(args: Checked<L2NormalizeArgs<'_, Reference>>) -> Result<()> {

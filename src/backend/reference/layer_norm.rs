@@ -1,8 +1,8 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
 use crate::backend::Reference;
-use crate::backend::args::{Checked, LayerNormArgs};
 use crate::backend::Shaped;
+use crate::backend::args::{Checked, LayerNormArgs};
 use crate::error::Result;
 
 pub(super) fn run(args: Checked<LayerNormArgs<'_, Reference>>) -> Result<()> {
