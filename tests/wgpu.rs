@@ -6,6 +6,7 @@
 #![cfg(feature = "wgpu")]
 
 mod common;
+mod cooperative;
 mod properties;
 
 use crossalign::Model;
@@ -13,30 +14,32 @@ use crossalign::backend::{Backend, Dispatch, Profile, Reference, Rgb, Wgpu};
 use crossalign::image::{CropBox, plan_views, resampled};
 use crossalign::model::{Config, ModelOptions, ViewJob};
 
-/// Each kernel with the bindings that the adapter gives, and with ones so small (in KiB) that it must split its work.
+/// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count; and
+/// with bindings so small (in KiB) that it must split its work, where rows seldom begin at a binding's start.
 macro_rules! kernels {
-    ($($kernel:ident: $binding:literal),+ $(,)?) => {
+    ($device:ident: $($kernel:ident: $binding:literal),+ $(,)?) => {
         mod whole {
             $(#[test]
             #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
             fn $kernel() {
-                crate::properties::$kernel(&super::first());
+                crate::properties::$kernel(&super::$device().with_max_groups(2).unwrap());
             })+
         }
         mod split {
             $(#[test]
             #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
             fn $kernel() {
-                crate::properties::$kernel(&super::first().with_max_binding($binding << 10).unwrap());
+                let device = super::$device().with_max_binding($binding << 10).unwrap();
+                crate::properties::$kernel(&device.with_alignment(256).unwrap().with_max_groups(3).unwrap());
             })+
         }
     };
 }
 
-kernels! {
+kernels! { first:
     linear: 16,
     layer_norm: 8,
-    attention: 128,
+    attention: 96,
     embed: 4,
     gather_rows: 4,
     l2_normalize: 4,
@@ -47,6 +50,27 @@ kernels! {
     linear_of_activations: 16,
     attention_of_activations: 256,
     rows_of_activations: 16,
+    deep_linear: 64,
+    linear_in_f16: 16,
+    l2_normalize_of_any_length: 4,
+    alignment_weights_at_any_scale: 64,
+    attention_of_large_scores: 160,
+    attention_of_large_scores_of_activations: 160,
+}
+
+/// The kernels on cooperative matrices, emulated in plain WGSL.
+mod matrices_of_8 {
+    fn emulated() -> crossalign::backend::Wgpu {
+        super::first().with_cooperative_source(8, 16, crate::cooperative::source(8, 16)).unwrap()
+    }
+    kernels! { emulated: linear_in_f16: 16, linear_of_activations: 16 }
+}
+
+mod matrices_of_16 {
+    fn emulated() -> crossalign::backend::Wgpu {
+        super::first().with_cooperative_source(16, 32, crate::cooperative::source(16, 32)).unwrap()
+    }
+    kernels! { emulated: linear_in_f16: 16, deep_linear: 64 }
 }
 
 fn first() -> Wgpu {

@@ -42,7 +42,7 @@ pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut Wgp
                 &[],
                 &params,
                 &[input.slice, indices, out.slice],
-                Queue::groups(range.len()),
+                queue.groups(range.len()),
                 work,
             )?;
         }
