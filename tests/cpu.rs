@@ -51,6 +51,7 @@ levels!(
     rows_of_activations,
     deep_linear,
     linear_in_f16,
+    weights_round_to_even,
     l2_normalize_of_any_length,
     alignment_weights_at_any_scale,
     attention_of_large_scores,
@@ -123,7 +124,9 @@ fn attention_is_the_same_on_any_number_of_threads() {
 fn weighted_similarity_is_the_same_on_any_number_of_threads() {
     let (views, texts, width) = (13, 9000, 20);
     let classes: Vec<u32> = (0..=texts as u32).step_by(9).collect();
-    for (precision, reduction) in PRECISIONS.into_iter().zip([Reduction::WeightedMean, Reduction::BestMean(2)].repeat(2)) {
+    for (precision, reduction) in
+        PRECISIONS.into_iter().zip([Reduction::WeightedMean, Reduction::BestMean(2)].repeat(2))
+    {
         same_on_any_number_of_threads(&format!("weighted_similarity in {precision}"), |cpu| {
             let upload = |rows, cols| cpu.upload(Shape::new(rows, cols), &wave(rows * cols)).unwrap();
             let layer = cpu.pack(Shape::new(texts, width), &wave(texts * width), None, precision).unwrap();

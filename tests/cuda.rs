@@ -40,6 +40,7 @@ kernels! {
     rows_of_activations,
     deep_linear,
     linear_in_f16,
+    weights_round_to_even,
     l2_normalize_of_any_length,
     alignment_weights_at_any_scale,
     attention_of_large_scores,

@@ -6,7 +6,8 @@ use std::path::Path;
 
 /// The module for matrices of `side`, for subgroups of so many invocations.
 pub fn source(side: u32, subgroup: u32) -> String {
-    let matrices = replaced(include_str!("matrices.wgsl"), "MEMBERS: u32 = 32;", &format!("MEMBERS: u32 = {subgroup};"));
+    let matrices =
+        replaced(include_str!("matrices.wgsl"), "MEMBERS: u32 = 32;", &format!("MEMBERS: u32 = {subgroup};"));
     let mut source = composed(&format!("linear_cooperative_{side}.wgsl"));
     for (of_extension, plain) in [
         ("enable f16;\nenable wgpu_cooperative_matrix;\n", ""),
@@ -27,7 +28,9 @@ pub fn source(side: u32, subgroup: u32) -> String {
     ] {
         source = replaced(&source, of_extension, plain);
     }
-    let access = Regex::new(r"coop(Load|Store)(T?)(<Fragment[AB]>)?\((\w+, )?&([abc])_(slab|fragment)\[(.+)\], (\w+)\)").unwrap();
+    let access =
+        Regex::new(r"coop(Load|Store)(T?)(<Fragment[AB]>)?\((\w+, )?&([abc])_(slab|fragment)\[(.+)\], (\w+)\)")
+            .unwrap();
     let plain = |found: &Captures| {
         let order = if found[2].is_empty() { "columns" } else { "rows" };
         match &found[1] {
@@ -37,7 +40,8 @@ pub fn source(side: u32, subgroup: u32) -> String {
     };
     let source = access.replace_all(&source, plain);
     let left = Regex::new(r"(?m)^[^/\n]*(coop[A-Z_]|f16\b).*$").unwrap();
-    let left: Vec<&str> = left.find_iter(&source).map(|found| found.as_str()).filter(|line| !line.contains("unpack2x16")).collect();
+    let left: Vec<&str> =
+        left.find_iter(&source).map(|found| found.as_str()).filter(|line| !line.contains("unpack2x16")).collect();
     assert!(left.is_empty(), "what is not emulated: {left:?}");
     format!("{source}\n{matrices}")
 }

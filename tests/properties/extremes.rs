@@ -13,6 +13,9 @@ use proptest::prelude::*;
 /// Half a unit in the last place, relative.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
+/// The distance of the smallest f16.
+const SMALLEST_HALF: f64 = 1.0 / (1 << 24) as f64;
+
 /// How far softmax weights may be off, each relative to itself, whose logits are `gaps` below the largest with an error
 /// of `error` each. What is largest has the weight's numerator 1, exactly; e^−x is good to 3 + 2x units in the last place
 /// (WGSL, 15.7.4.1).
@@ -106,7 +109,12 @@ pub fn alignment_weights_at_any_scale<B: Backend>(device: &B) {
 
 /// Scores of large magnitude, exact in f32: all of one sign, or one key that each query fits, in any block of keys.
 pub fn attention_of_large_scores<B: Backend>(device: &B) {
-    large_scores(device, |shape, data| device.upload(shape, data).unwrap(), |shape| device.allocate(shape).unwrap(), 0.0);
+    large_scores(
+        device,
+        |shape, data| device.upload(shape, data).unwrap(),
+        |shape| device.allocate(shape).unwrap(),
+        0.0,
+    );
 }
 
 /// The same between activations in f16, where weights of the softmax are rounded to f16.
@@ -148,9 +156,7 @@ fn large_scores<B: Backend>(
         let (queries_of, keys_of) = (Reference.upload(shape, &q).unwrap(), Reference.upload(key_shape, &k).unwrap());
         let (q_offsets, k_offsets) = ([0, queries as u32], [0, keys as u32]);
         let mut expected = Reference.allocate(shape).unwrap();
-        Reference
-            .attention(&queries_of, &keys_of, &q_offsets, &k_offsets, heads, causal, &mut expected)
-            .unwrap();
+        Reference.attention(&queries_of, &keys_of, &q_offsets, &k_offsets, heads, causal, &mut expected).unwrap();
         let mut found = allocate(shape);
         let (a, b) = (upload(shape, &q), upload(key_shape, &k));
         device.attention(&a, &b, &q_offsets, &k_offsets, heads, causal, &mut found).unwrap();
@@ -171,10 +177,13 @@ fn large_scores<B: Backend>(
             let total: f64 = gaps.iter().map(|gap| (-gap).exp()).sum();
             let share = |(key, (gap, error)): (usize, (&f64, f64))| {
                 let value = f64::from(k[key * 2 * width + width + column]).abs();
-                (-gap).exp() / total * value * (error + narrow)
+                let numerator = (-gap).exp();
+                let lost = if narrow > 0.0 { numerator.min(SMALLEST_HALF) } else { 0.0 };
+                (numerator * (error + narrow) + lost) / total * value
             };
             let bound: f64 = gaps.iter().zip(softmax_error(&gaps, 0.0)).enumerate().map(share).sum();
             let bound = bound + f64::from(expected.abs()) * (narrow + ROUNDING) + 1e-30;
+            let bound = if narrow > 0.0 { bound + SMALLEST_HALF } else { bound };
             let difference = f64::from((found - expected).abs());
             prop_assert!(difference <= bound, "element {i}: {found}, expected {expected} within {bound}");
         }

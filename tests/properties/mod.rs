@@ -10,15 +10,15 @@ pub mod extremes;
 pub use activations::{
     attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,
 };
-pub use deep::{deep_linear, linear_in_f16};
-pub use extremes::{
-    alignment_weights_at_any_scale, attention_of_large_scores, attention_of_large_scores_of_activations,
-    l2_normalize_of_any_length,
-};
 use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
 };
 use crossalign::image::{CropBox, plan_views, resampled};
+pub use deep::{deep_linear, linear_in_f16, weights_round_to_even};
+pub use extremes::{
+    alignment_weights_at_any_scale, attention_of_large_scores, attention_of_large_scores_of_activations,
+    l2_normalize_of_any_length,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -215,8 +215,7 @@ pub fn attention<B: Backend>(device: &B) {
         Just((3, 20)),
         Just((1, 150))
     ];
-    let lengths =
-        prop::collection::vec((prop_oneof![1 => Just(0), 6 => 1u32..=70], 0u32..=70), 1..5);
+    let lengths = prop::collection::vec((prop_oneof![1 => Just(0), 6 => 1u32..=70], 0u32..=70), 1..5);
     run(60, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
         let width = heads * dim;
         let (mut query_offsets, mut key_offsets) = (vec![0u32], vec![0u32]);
@@ -369,7 +368,8 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         if first < texts {
             let upload = |data: &[f32]| device.upload(Shape::new(1, data.len()), data).unwrap();
             let (w, v) = (upload(&view_weights.data), upload(&text_weights.data[first..]));
-            let packed = device.pack(Shape::new(texts - first, width), &rows[first * width..], None, precision).unwrap();
+            let packed =
+                device.pack(Shape::new(texts - first, width), &rows[first * width..], None, precision).unwrap();
             let (alone, mut single) = ([0, (texts - first) as u32], upload(&[3.0]));
             device.weighted_similarity(&views.found, &w, &packed, &v, &alone, reduction, &mut single).unwrap();
             prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[last..]);
