@@ -73,7 +73,7 @@ fn unit_rows(seed: u64, rows: usize, width: usize, sign: impl Fn(usize, usize) -
 /// Cosines of exactly ±1 and between, at scales up to e²⁰: one that fits among many that do not, all that fit, none.
 pub fn alignment_weights_at_any_scale<B: Backend>(device: &B) {
     let scales = prop_oneof![Just(20f32.exp()), Just(1e4), Just(100.0), 0f32..60.0];
-    let strategy = (offsets(5, 150), 4usize..80, scales, 0..4, any::<u64>());
+    let strategy = (offsets(5, 150), 4usize..80, scales, 0..5, any::<u64>());
     run(60, strategy, |(offsets, width, scale, kind, seed)| {
         let (count, segments) = (*offsets.last().unwrap() as usize, offsets.len() - 1);
         let hot = |row: usize| row % 97 == seed as usize % 97;
@@ -82,6 +82,8 @@ pub fn alignment_weights_at_any_scale<B: Backend>(device: &B) {
             0 => hot(row),
             1 => false,
             2 => !hot(row),
+            // The largest cosine is −½.
+            3 => hot(row) && i == 0,
             _ => noise[4 * row + i] > 0.0,
         };
         let rows = with_data(device, Shape::new(count, width), unit_rows(seed, count, width, sign));

@@ -357,10 +357,22 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let packed = Reference.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&w.expected, &v.expected);
         Reference.weighted_similarity(&views.expected, w, &packed, v, &classes, reduction, &mut out.expected).unwrap();
-        let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
-        let similarity = width as f32 * largest(&views.data) * largest(&rows);
-        let total = view_weights.data.iter().sum::<f32>() * (1.0 + text_weights.data.iter().sum::<f32>());
-        close(device, &out, |_| rounding(width + count + texts) * total * similarity)?;
+        let bounds = match reduction {
+            // The same sums of magnitudes.
+            Reduction::WeightedMean => {
+                let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
+                let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();
+                let mut sums = Reference.allocate(Shape::new(1, classes.len() - 1)).unwrap();
+                Reference.weighted_similarity(&views, w, &packed, v, &classes, reduction, &mut sums).unwrap();
+                sums.data().iter().map(|sum| rounding(width + count + texts) * sum).collect()
+            }
+            // Similarities are exact, of magnitude 9 a column at most; a mean is no larger.
+            Reduction::BestMean(k) => {
+                let largest = (9 * width) as f32 * view_weights.data.iter().sum::<f32>();
+                vec![rounding(2 * k + count) * largest; classes.len() - 1]
+            }
+        };
+        close(device, &out, |i| bounds[i])?;
 
         // The last class alone gives the same bits as in company.
         let last = classes.len() - 2;
