@@ -10,9 +10,7 @@ mod cooperative;
 mod properties;
 
 use crossalign::Model;
-use crossalign::backend::{
-    Backend, Dispatch, Epilogue, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor,
-};
+use crossalign::backend::{Backend, Dispatch, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor};
 use crossalign::image::{CropBox, plan_views, resampled};
 use crossalign::model::{Config, ModelOptions, ViewJob};
 

@@ -17,7 +17,7 @@ fn whole(seed: u64, shape: Shape) -> Vec<f32> {
     let mut data: Vec<f32> = even(seed, shape.len()).into_iter().map(|x| (x * 4.0).trunc()).collect();
     for (i, row) in data.chunks_exact_mut(shape.cols).enumerate() {
         let at = (seed % 1000) as usize + i * 7919;
-        row[at % shape.cols] = if at % 3 == 0 { -127.0 } else { 127.0 };
+        row[at % shape.cols] = if at.is_multiple_of(3) { -127.0 } else { 127.0 };
     }
     data
 }
