@@ -45,7 +45,7 @@ pub(super) fn run(
         };
         let bindings = [rows.slice, anchors, bounds, out];
         let work = Work::words((count + segments.len()) * width + count, 2 * count * width);
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &bindings, queue.groups(segments.len()), work)?;
     }
     Ok(())
 }
