@@ -39,6 +39,13 @@ kernels! {
     linear_of_activations,
     attention_of_activations,
     rows_of_activations,
+    deep_linear,
+    linear_in_f16,
+    weights_round_to_even,
+    l2_normalize_of_any_length,
+    alignment_weights_at_any_scale,
+    attention_of_large_scores,
+    attention_of_large_scores_of_activations,
 }
 
 fn device() -> Cuda {

@@ -1,7 +1,7 @@
 //! The kernels between activations in f16: what a device rounds, and no more. On devices that keep activations in f32
 //! the same bounds hold by a distance.
 
-use super::{epilogues, numbers, rounding, run};
+use super::{epilogues, layer_norm_bounds, numbers, rounding, run};
 use crossalign::backend::args::{AddPositionsArgs, AttentionArgs, GatherRowsArgs, LayerNormArgs, LinearArgs};
 use crossalign::backend::{Backend, Epilogue, Precision, Reference, Shape};
 use half::f16;
@@ -163,29 +163,24 @@ pub fn attention<B: Backend>(device: &B) {
 }
 
 pub fn rows<B: Backend>(device: &B) {
-    run(60, (1usize..20, 1usize..100, any::<u64>()), |(rows, width, seed)| {
+    let offsets = prop_oneof![Just(0.0), Just(4096.0)];
+    run(60, (1usize..20, 1usize..100, offsets, any::<u64>()), |(rows, width, offset, seed)| {
         let shape = Shape::new(rows, width);
         let data = halves(seed, shape.len());
+        let offset_data: Vec<f32> = data.iter().map(|x| x + offset).collect();
         let gamma = halves(seed ^ 2, width);
         let one = Shape::new(1, width);
 
         let mut found = empty(device, shape);
         let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
-        device
-            .layer_norm(LayerNormArgs {
-                input: &upload(shape, &data),
-                gamma: &upload(one, &gamma),
-                beta: &upload(one, &gamma),
-                eps: 1e-5,
-                out: &mut found,
-            })
-            .unwrap();
+        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
+        device.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut found }).unwrap();
         let mut expected = Reference.allocate(shape).unwrap();
         let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
-        let (x, g) = (upload(shape, &data), upload(one, &gamma));
+        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
         Reference.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut expected }).unwrap();
-        // Less than 1/√eps loses all of a spread.
-        close(&device.download(&found).unwrap(), expected.data(), |_| 400.0 * rounding(width))?;
+        let bounds = layer_norm_bounds(&offset_data, 1e-5, &gamma, &gamma);
+        close(&device.download(&found).unwrap(), expected.data(), |i| bounds[i])?;
 
         // Copies of copies, and sums of one and a half, are exact.
         let chosen: Vec<u32> = (0..7).map(|i| (seed as u32 ^ (i * 5)) % rows as u32).collect();

@@ -4,6 +4,8 @@
 //! and everything that batching or threads must not change are compared bit by bit.
 
 pub mod activations;
+pub mod deep;
+pub mod extremes;
 
 pub use activations::{
     attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,
@@ -16,6 +18,11 @@ use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
 };
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
+pub use deep::{deep_linear, linear_in_f16, weights_round_to_even};
+pub use extremes::{
+    alignment_weights_at_any_scale, attention_of_large_scores, attention_of_large_scores_of_activations,
+    l2_normalize_of_any_length,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -130,7 +137,7 @@ fn offsets(count: usize, longest: u32) -> impl Strategy<Value = Vec<u32>> {
 }
 
 pub fn linear<B: Backend>(device: &B) {
-    let rows = prop_oneof![3 => 1usize..40, 1 => 60usize..140];
+    let rows = prop_oneof![3 => 1usize..40, 1 => 60usize..200];
     let sizes = (rows, prop_oneof![1usize..20, 120usize..140], prop_oneof![1usize..70, 760usize..780]);
     let strategy = (sizes, epilogues(), precisions(), any::<bool>(), any::<u64>());
     run(160, strategy, |((rows, outputs, inputs), epilogue, precision, biased, seed)| {
@@ -181,9 +188,18 @@ pub fn linear<B: Backend>(device: &B) {
     });
 }
 
+/// [`extremes::layer_norm_bound`] of each element.
+fn layer_norm_bounds(data: &[f32], eps: f64, gamma: &[f32], beta: &[f32]) -> Vec<f32> {
+    let rows = data.chunks_exact(gamma.len());
+    rows.flat_map(|row| extremes::layer_norm_bound(row, eps, gamma, beta)).collect()
+}
+
 pub fn layer_norm<B: Backend>(device: &B) {
-    run(100, (1usize..80, 1usize..200, any::<u64>()), |(rows, width, seed)| {
-        let input = pair(device, Shape::new(rows, width), seed);
+    let widths = prop_oneof![3 => 1usize..200, 1 => 700usize..1100];
+    let offsets = prop_oneof![2 => Just(0.0), 1 => Just(4096.0), 1 => Just(-4096.0)];
+    run(100, (1usize..80, widths, offsets, any::<u64>()), |(rows, width, offset, seed)| {
+        let shape = Shape::new(rows, width);
+        let input = with_data(device, shape, extremes::offset_rows(seed, shape, offset));
         let gamma = pair(device, Shape::new(1, width), seed ^ 2 | 4);
         let beta = pair(device, Shape::new(1, width), seed ^ 3 | 4);
         let mut out = pair(device, Shape::new(rows, width), 5);
@@ -205,21 +221,37 @@ pub fn layer_norm<B: Backend>(device: &B) {
                 out: &mut out.expected,
             })
             .unwrap();
-        // Subtracting the mean loses what the values have in common: relative to the spread, or to eps.
-        let bound = |i: usize| {
-            let row = &input.data[i / width * width..][..width];
-            let mean = row.iter().sum::<f32>() / width as f32;
-            let spread = (row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / width as f32 + 1e-5).sqrt();
-            let largest = row.iter().fold(0f32, |max, x| max.max(x.abs()));
-            let amplified = 1.0 + largest / spread;
-            4.0 * rounding(width) * (gamma.data[i % width].abs() * amplified * amplified + beta.data[i % width].abs())
-        };
-        close(device, &out, bound)
+        let bounds = layer_norm_bounds(&input.data, 1e-5, &gamma.data, &beta.data);
+        close(device, &out, |i| bounds[i])?;
+
+        let row = seed as usize % rows;
+        let alone = device.upload(Shape::new(1, width), &input.data[row * width..][..width]).unwrap();
+        let mut single = device.allocate(Shape::new(1, width)).unwrap();
+        device
+            .layer_norm(LayerNormArgs {
+                input: &alone,
+                gamma: &gamma.found,
+                beta: &beta.found,
+                eps: 1e-5,
+                out: &mut single,
+            })
+            .unwrap();
+        let together = device.download(&out.found).unwrap();
+        prop_assert_eq!(device.download(&single).unwrap(), &together[row * width..][..width]);
+        Ok(())
     });
 }
 
 pub fn attention<B: Backend>(device: &B) {
-    let heads = prop_oneof![Just((1usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
+    let heads = prop_oneof![
+        Just((1usize, 64usize)),
+        Just((3, 32)),
+        Just((2, 80)),
+        Just((1, 128)),
+        Just((4, 5)),
+        Just((3, 20)),
+        Just((1, 150))
+    ];
     let lengths = prop::collection::vec((prop_oneof![1 => Just(0), 6 => 1u32..=70], 0u32..=70), 1..5);
     run(60, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
         let width = heads * dim;
@@ -389,7 +421,24 @@ pub fn alignment_weights<B: Backend>(device: &B) {
                 out: &mut out.expected,
             })
             .unwrap();
-        close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))
+        close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))?;
+
+        // The last segment alone gives the same bits as in company.
+        let (first, all) = (offsets[segments - 1] as usize, rows.expected.data());
+        let alone = device.upload(Shape::new(count - first, width), &all[first * width..]).unwrap();
+        let anchor = device.upload(Shape::new(1, width), anchors.expected.row(segments - 1)).unwrap();
+        let mut single = device.allocate(Shape::new(1, count - first)).unwrap();
+        device
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &alone,
+                anchors: &anchor,
+                offsets: &[0, (count - first) as u32],
+                scale,
+                out: &mut single,
+            })
+            .unwrap();
+        prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[first..]);
+        Ok(())
     });
 }
 
@@ -409,13 +458,17 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let unit =
             |seed: u64, count| -> Vec<f32> { numbers((seed >> 3) * 7 + 5, count).into_iter().map(exact).collect() };
         let data = rounded(precision, unit(seed, count * width));
+        // In a sixth of the draws no similarity is above 0.
+        let negative = seed % 6 == 0;
+        let signed = |x: f32, sign: f32| if negative { sign * x.abs() } else { x };
+        let data = data.into_iter().map(|x| signed(x, 1.0)).collect();
         let views = with_data(device, Shape::new(count, width), data);
         let view_weights = with_data(device, Shape::new(1, count), magnitudes(&numbers(seed ^ 2, count)));
         // A fifth of the texts is masked out.
         let weight = |(i, x): (usize, f32)| if i % 5 == 3 { 0.0 } else { x.abs() + 0.1 };
         let text_weights = numbers(seed ^ 3, texts).into_iter().enumerate().map(weight).collect();
         let text_weights = with_data(device, Shape::new(1, texts), text_weights);
-        let rows = unit(seed ^ 8, texts * width);
+        let rows: Vec<f32> = unit(seed ^ 8, texts * width).into_iter().map(|x| signed(x, -1.0)).collect();
         let mut out = pair(device, Shape::new(1, classes.len() - 1), 3);
         let packed = device.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&view_weights, &text_weights);
@@ -443,10 +496,56 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
                 out: &mut out.expected,
             })
             .unwrap();
-        let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
-        let similarity = width as f32 * largest(&views.data) * largest(&rows);
-        let total = view_weights.data.iter().sum::<f32>() * (1.0 + text_weights.data.iter().sum::<f32>());
-        close(device, &out, |_| rounding(width + count + texts) * total * similarity)
+        let bounds = match reduction {
+            // The same sums of magnitudes.
+            Reduction::WeightedMean => {
+                let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
+                let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();
+                let mut sums = Reference.allocate(Shape::new(1, classes.len() - 1)).unwrap();
+                Reference
+                    .weighted_similarity(WeightedSimilarityArgs {
+                        views: &views,
+                        view_weights: w,
+                        texts: &packed,
+                        text_weights: v,
+                        classes: &classes,
+                        reduction,
+                        out: &mut sums,
+                    })
+                    .unwrap();
+                sums.data().iter().map(|sum| rounding(width + count + texts) * sum).collect()
+            }
+            // Similarities are exact, of magnitude 9 a column at most; a mean is no larger.
+            Reduction::BestMean(k) => {
+                let largest = (9 * width) as f32 * view_weights.data.iter().sum::<f32>();
+                vec![rounding(2 * k + count) * largest; classes.len() - 1]
+            }
+        };
+        close(device, &out, |i| bounds[i])?;
+
+        // The last class alone gives the same bits as in company.
+        let last = classes.len() - 2;
+        let first = classes[last] as usize;
+        if first < texts {
+            let upload = |data: &[f32]| device.upload(Shape::new(1, data.len()), data).unwrap();
+            let (w, v) = (upload(&view_weights.data), upload(&text_weights.data[first..]));
+            let packed =
+                device.pack(Shape::new(texts - first, width), &rows[first * width..], None, precision).unwrap();
+            let (alone, mut single) = ([0, (texts - first) as u32], upload(&[3.0]));
+            device
+                .weighted_similarity(WeightedSimilarityArgs {
+                    views: &views.found,
+                    view_weights: &w,
+                    texts: &packed,
+                    text_weights: &v,
+                    classes: &alone,
+                    reduction,
+                    out: &mut single,
+                })
+                .unwrap();
+            prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[last..]);
+        }
+        Ok(())
     });
 }
 

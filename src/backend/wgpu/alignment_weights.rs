@@ -40,7 +40,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) 
         };
         let bindings = [rows.slice, anchors, bounds, out];
         let work = Work::words((count + segments.len()) * width + count, 2 * count * width);
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &bindings, queue.groups(segments.len()), work)?;
     }
     Ok(())
 }

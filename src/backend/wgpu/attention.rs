@@ -50,7 +50,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
             out_base: out.base,
         };
         // An invocation has one column of the head: wider ones take several workgroups.
-        let [x, y, _] = Queue::groups(items.len());
+        let [x, y, _] = queue.groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
         let work =

@@ -1,7 +1,7 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of a picture in one dispatch.
 
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
-use super::queue::{MAX_GROUPS, Queue, Slice};
+use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, CropResizeArgs};
@@ -56,7 +56,7 @@ fn patches(
     }
     let whole = picture.height() as usize <= most_rows;
     // The views of a larger picture go one by one, each with the rows that it needs.
-    let step = if whole { rows_at_once(queue, &[per_view * columns]).min(MAX_GROUPS as usize) } else { 1 };
+    let step = if whole { rows_at_once(queue, &[per_view * columns]).min(queue.max_groups as usize) } else { 1 };
     let uploaded = if whole { Some(queue.upload(picture.pixels())?) } else { None };
     let start = views.start;
     for batch in chunks(views.len(), step) {

@@ -44,7 +44,7 @@ pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) ->
             let bindings = [tokens, table.slice, positions, out.slice];
             let found = placed.iter().filter(|[token, _]| part.contains(&(*token as usize))).count();
             let work = Work::words(3 * found * width + 2 * rows.len(), found * width);
-            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
+            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, queue.groups(rows.len()), work)?;
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ pub(super) fn add_positions(queue: &Queue, args: Checked<AddPositionsArgs<'_, Wg
         };
         let bindings = [patches.slice, class, positions, out.slice];
         let work = Work::words((views.len() * (tokens - 1) + tokens + 1 + rows) * width, rows * width);
-        queue.record(&add_positions::KERNEL, &[], &params, &bindings, Queue::groups(rows), work)?;
+        queue.record(&add_positions::KERNEL, &[], &params, &bindings, queue.groups(rows), work)?;
     }
     Ok(())
 }

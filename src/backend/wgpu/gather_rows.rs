@@ -39,14 +39,7 @@ pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Res
             };
             let copied = rows[range.clone()].iter().filter(|&&row| source.contains(&(row as usize))).count();
             let work = Work::words(2 * copied * width + range.len(), 0);
-            queue.record(
-                &KERNEL,
-                &[],
-                &params,
-                &[input.slice, indices, out.slice],
-                Queue::groups(range.len()),
-                work,
-            )?;
+            queue.record(&KERNEL, &[], &params, &[input.slice, indices, out.slice], queue.groups(range.len()), work)?;
         }
     }
     Ok(())

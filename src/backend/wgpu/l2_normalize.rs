@@ -23,7 +23,7 @@ pub(super) fn run(queue: &Queue, args: Checked<L2NormalizeArgs<'_, Wgpu>>) -> Re
         let window = tensor.window(queue, "l2_normalize tensor", rows.clone())?;
         let params = Params { rows: rows.len() as u32, width: width as u32, base: window.base };
         let work = Work::words(2 * rows.len() * width, 3 * rows.len() * width);
-        queue.record(&KERNEL, &[], &params, &[window.slice], Queue::groups(rows.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &[window.slice], queue.groups(rows.len()), work)?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) fn run(queue: &Queue, args: Checked<LayerNormArgs<'_, Wgpu>>) -> Resu
         let elements = rows.len() * width;
         let work = Work::words(2 * elements + 2 * width, 8 * elements);
         let bindings = [input.slice, gamma, beta, out.slice];
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &bindings, queue.groups(rows.len()), work)?;
     }
     Ok(())
 }

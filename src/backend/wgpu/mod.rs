@@ -27,6 +27,7 @@ use super::args::{
 };
 use super::{Backend, Precision, Profile, Shape};
 use crate::error::{Error, Result};
+use linear::Cooperative;
 use queue::Queue;
 
 pub use adapter::WgpuAdapter;
@@ -61,6 +62,45 @@ impl Wgpu {
             return Err(Error::argument("largest binding", bytes.to_string(), expected));
         }
         self.0.max_binding = bytes;
+        Ok(self)
+    }
+
+    /// As if a dimension of a dispatch could have `groups` workgroups at most: what has more goes on in the next one.
+    ///
+    /// # Errors
+    /// When that is 0, or more than WebGPU's 65,535.
+    pub fn with_max_groups(mut self, groups: u32) -> Result<Self> {
+        if !(1..=self.0.max_groups).contains(&groups) {
+            let expected = format!("from 1 to {}", self.0.max_groups);
+            return Err(Error::argument("most workgroups", groups.to_string(), expected));
+        }
+        self.0.max_groups = groups;
+        Ok(self)
+    }
+
+    /// As if bindings had to start at multiples of `bytes`: kernels then find their rows behind a binding's start.
+    ///
+    /// # Errors
+    /// When that is not a multiple of what the adapter asks for, or more than 4 KiB.
+    pub fn with_alignment(mut self, bytes: u64) -> Result<Self> {
+        if bytes == 0 || bytes > 4 << 10 || !bytes.is_multiple_of(self.0.alignment) {
+            let expected = format!("a multiple of {} up to 4096", self.0.alignment);
+            return Err(Error::argument("alignment of bindings", bytes.to_string(), expected));
+        }
+        self.0.alignment = bytes;
+        Ok(self)
+    }
+
+    /// Runs layers stored in f16 by another source of the kernel on cooperative matrices of a side, as if subgroups had
+    /// `subgroup` invocations: for tests, where no adapter has such matrices. The source stays in memory.
+    ///
+    /// # Errors
+    /// When there is no kernel for the side.
+    #[doc(hidden)]
+    pub fn with_cooperative_source(mut self, side: u32, subgroup: u32, source: String) -> Result<Self> {
+        let kernel = Cooperative::of(side, subgroup)
+            .ok_or_else(|| Error::argument("side of cooperative matrices", side.to_string(), "8 or 16"))?;
+        self.0.cooperative = Some(kernel.with_source(source));
         Ok(self)
     }
 

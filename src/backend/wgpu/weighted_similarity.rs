@@ -49,7 +49,7 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
         let bindings = [views, view_weights, window.slice, text_weights, bounds, out];
         let words = v.len() + v.rows + rows.len() * (texts.words() + 1) + batch.len();
         let work = Work::words(words, 2 * v.len() * rows.len());
-        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()), work)?;
+        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, queue.groups(batch.len()), work)?;
     }
     Ok(())
 }
