@@ -42,7 +42,12 @@ impl<B: Backend> Bench<'_, B> {
         self.gpu.reshape(&mut tensor, Shape::new(rows, cols)).expect("memory");
         let all: Vec<u32> = (0..rows as u32).collect();
         self.gpu
-            .gather_rows(GatherRowsArgs { input: &self.tensor(rows, cols, 1.0), rows: &all, out: &mut tensor })
+            .gather_rows(GatherRowsArgs {
+                input: &self.tensor(rows, cols, 1.0),
+                rows: &all,
+                first_row: 0,
+                out: &mut tensor,
+            })
             .expect("a valid call");
         tensor
     }
@@ -209,6 +214,7 @@ fn weighted_similarity<B: Backend>(bench: &mut Bench<'_, B>, views: usize, class
                     view_weights: &w,
                     texts: packed,
                     text_weights: &v,
+                    pictures: &[0, views as u32],
                     classes: &offsets,
                     reduction,
                     out: &mut out,

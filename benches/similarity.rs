@@ -74,6 +74,7 @@ fn bench_scores(group: &mut Group<'_>, cpu: &Cpu, embeddings: &Embeddings) {
                 classes,
                 reduction,
                 out: scores,
+                pictures: &[0, VIEWS as u32],
             })
             .expect("a valid call");
         };
@@ -88,12 +89,14 @@ fn bench_weights(group: &mut Group<'_>, cpu: &Cpu, embeddings: &Embeddings) {
     let Embeddings { texts, labels, classes, .. } = embeddings;
     let count = classes[CLASSES] as usize;
     let mut weights = cpu.allocate(Shape::new(1, count)).expect("memory");
-    let run = |weights: &mut HostTensor| {
+    let mut lengths = cpu.allocate(Shape::new(1, CLASSES)).expect("memory");
+    let mut run = |weights: &mut HostTensor| {
         cpu.alignment_weights(AlignmentWeightsArgs {
             rows: texts,
             anchors: labels,
             offsets: classes,
             scale: 2f32.exp(),
+            lengths: &mut lengths,
             out: weights,
         })
         .expect("a valid call");
@@ -123,6 +126,7 @@ fn first_scores(embeddings: &Embeddings, reduction: Reduction) -> Vec<f32> {
             view_weights,
             texts: &packed,
             text_weights: &text_weights,
+            pictures: &[0, VIEWS as u32],
             classes,
             reduction,
             out: &mut scores,

@@ -389,7 +389,7 @@ fn gather_rows() -> Case {
     let (rows, height, width) = ([4, 0, 4, 6], 7, 70);
     let (input, mut out) = (tensor(height, width, 1), tensor(rows.len(), width, 2));
     let before = read_write(out.data());
-    Reference.gather_rows(GatherRowsArgs { input: &input, rows: &rows, out: &mut out }).unwrap();
+    Reference.gather_rows(GatherRowsArgs { input: &input, rows: &rows, first_row: 0, out: &mut out }).unwrap();
     Case {
         kernel: "gather_rows",
         constants: vec![],
@@ -418,7 +418,8 @@ fn l2_normalize() -> Case {
 /// A segment of more rows than a workgroup takes at once, and an empty one.
 fn alignment_weights() -> Case {
     let (width, scale, offsets) = (40, 20.0, [0, 70, 70, 75]);
-    let (mut rows, mut anchors, mut out) = (tensor(75, width, 1), tensor(3, width, 2), tensor(1, 75, 3));
+    let (mut rows, mut anchors) = (tensor(75, width, 1), tensor(3, width, 2));
+    let (mut lengths, mut out) = (tensor(1, 3, 4), tensor(1, 75, 3));
     Reference.l2_normalize(L2NormalizeArgs { tensor: &mut rows }).unwrap();
     Reference.l2_normalize(L2NormalizeArgs { tensor: &mut anchors }).unwrap();
     let before = read_write(out.data());
@@ -428,6 +429,7 @@ fn alignment_weights() -> Case {
             anchors: &anchors,
             offsets: &offsets,
             scale,
+            lengths: &mut lengths,
             out: &mut out,
         })
         .unwrap();
@@ -439,6 +441,7 @@ fn alignment_weights() -> Case {
             read(rows.data()),
             read(anchors.data()),
             read(&offsets),
+            read_write(lengths.data()),
             before,
         ],
         groups: [3, 1, 1],
@@ -467,6 +470,7 @@ fn weighted_similarity((storage, precision): (&'static str, Precision), reductio
                 view_weights: &w,
                 texts: &layer,
                 text_weights: &t,
+                pictures: &[0, views as u32],
                 classes: &classes,
                 reduction,
                 out: &mut out,
@@ -486,11 +490,12 @@ fn weighted_similarity((storage, precision): (&'static str, Precision), reductio
         kernel: "weighted_similarity",
         constants: vec![("STORAGE", storage)],
         bindings: vec![
-            uniform(&[views, width, stride, best, 0, 3, 0, 0]),
+            uniform(&[width, stride, best, 0, 3, 3, 0, 0, 0]),
             read(&view_rows),
             read(&view_weights),
             packed,
             read(&text_weights),
+            read(&[0, views as u32]),
             read(&classes),
             read_write(&wave(3, 5)),
         ],

@@ -148,6 +148,7 @@ fn weighted_similarity_is_the_same_on_any_number_of_threads() {
                 view_weights: &weights,
                 texts: &layer,
                 text_weights: &text_weights,
+                pictures: &[0, 13],
                 classes: &classes,
                 reduction,
                 out: &mut out,

@@ -11,6 +11,9 @@ mod properties;
 use crossalign::backend::args::{GatherRowsArgs, L2NormalizeArgs, LinearArgs};
 use crossalign::backend::cuda::CudaRecording;
 use crossalign::backend::{Activation, Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
+use crossalign::engine::ModelOptions;
+use crossalign::image::ViewSampling;
+use crossalign::{Picture, Views};
 use properties::activations::{activation, empty};
 use std::ops::Range;
 use std::process::{Command, Output};
@@ -69,7 +72,12 @@ fn a_recorded_sequence_gives_the_same_bits() {
         let all: Vec<u32> = (0..rows as u32).collect();
         device.reshape(&mut input, shape).unwrap();
         device
-            .gather_rows(GatherRowsArgs { input: &device.upload(shape, &data).unwrap(), rows: &all, out: &mut input })
+            .gather_rows(GatherRowsArgs {
+                input: &device.upload(shape, &data).unwrap(),
+                rows: &all,
+                first_row: 0,
+                out: &mut input,
+            })
             .unwrap();
         let run = |out: &mut CudaTensor| {
             device.reshape(out, Shape::new(rows, 40))?;
@@ -179,4 +187,34 @@ fn a_driver_that_is_of_no_use_says_so() {
     }
     let output = crossalign(&["devices"], &[("SIMT_DEVICES", "2")]);
     assert!(String::from_utf8(output.stdout).unwrap().contains("cuda:1 "), "two devices are listed");
+}
+
+/// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes as many
+/// launches as one picture, but for the crops.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_batch_is_scored_in_one_go() {
+    common::cuda::load_driver();
+    let reference = common::Reference::golden();
+    let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
+    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
+    let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    let launches = |pictures: &[&Picture]| {
+        let (results, profile) = classifier.model().profile(|| classifier.classify_batch(pictures, &views).unwrap());
+        let kernels: Vec<&str> = profile.unwrap().dispatches.iter().map(|launch| launch.kernel).collect();
+        let (crops, others): (Vec<&str>, Vec<&str>) =
+            kernels.into_iter().partition(|kernel| kernel.starts_with("crop_resize"));
+        (results, crops.len(), others)
+    };
+    let (together, crops, batch) = launches(&pictures.iter().collect::<Vec<_>>());
+    let (alone, _, one) = launches(&[&pictures[7]]);
+    assert_eq!(crops, pictures.len());
+    assert_eq!(batch, one);
+    assert_eq!(batch.iter().filter(|kernel| **kernel == "alignment_weights").count(), 1);
+    assert_eq!(batch.iter().filter(|kernel| kernel.starts_with("weighted_similarity")).count(), 1);
+    // Behind the encoder's last kernel: its rows, the global and the local ones, weights and scores.
+    let encoder = batch.iter().rposition(|kernel| *kernel == "l2_normalize").unwrap();
+    assert_eq!(batch.len() - 1 - encoder, 5);
+    assert_eq!(together[7], alone[0]);
 }

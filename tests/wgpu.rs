@@ -104,7 +104,7 @@ fn more_rows_than_a_dimension_has_workgroups() {
     let empty = || upload(rows, 1, &vec![7.0; rows]);
 
     let mut out = empty();
-    device.gather_rows(GatherRowsArgs { input: &column(), rows: &indices, out: &mut out }).unwrap();
+    device.gather_rows(GatherRowsArgs { input: &column(), rows: &indices, first_row: 0, out: &mut out }).unwrap();
     same("gather_rows", &out, &data.iter().rev().copied().collect::<Vec<_>>());
     let mut out = empty();
     let one_row = upload(1, 1, &[0.25]);
@@ -152,6 +152,7 @@ fn more_rows_than_a_dimension_has_workgroups() {
             anchors: &column(),
             offsets: &offsets,
             scale: 1.0,
+            lengths: &mut device.allocate(Shape::new(1, offsets.len() - 1)).unwrap(),
             out: &mut out,
         })
         .unwrap();
@@ -165,6 +166,7 @@ fn more_rows_than_a_dimension_has_workgroups() {
             view_weights: &one,
             texts: &texts,
             text_weights: &weights,
+            pictures: &[0, 1],
             classes: &offsets,
             reduction: Reduction::WeightedMean,
             out: &mut out,

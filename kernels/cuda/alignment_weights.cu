@@ -1,6 +1,6 @@
-// alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s].
+// alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s], lengths[s] = |Σ out[r]·rows[r]|.
 //
-// rows [·, width], anchors [segments, width], offsets [segments + 1], out [·]; all f32.
+// rows [·, width], anchors [segments, width], offsets [segments + 1], lengths [segments], out [·]; all f32.
 // Block: one segment, a warp a row at a time.
 // Shared memory: a partial maximum or sum of each warp.
 #include "reduce.cuh"
@@ -18,7 +18,7 @@ struct AlignmentWeightsParams {
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256) alignment_weights(AlignmentWeightsParams params, const float* rows, const float* anchors,
-                                             const unsigned* offsets, float* out) {
+                                             const unsigned* offsets, float* lengths, float* out) {
     __shared__ float maxima[WARPS];
     __shared__ float sums[WARPS];
     const unsigned segment = blockIdx.x;
@@ -54,4 +54,20 @@ extern "C" __global__ void __launch_bounds__(256) alignment_weights(AlignmentWei
     float total = 0;
     for (unsigned i = 0; i < WARPS; i++) total += sums[i];
     for (unsigned row = begin + threadIdx.x; row < end; row += blockDim.x) out[row] /= total;
+
+    // A thread reads the weights of all, and adds up whole columns.
+    __syncthreads();
+    float square = 0;
+    for (unsigned i = threadIdx.x; i < params.width; i += blockDim.x) {
+        float column = 0;
+        for (unsigned row = begin; row < end; row++) column = fmaf(out[row], rows[size_t(row) * params.width + i], column);
+        square = fmaf(column, column, square);
+    }
+    square = sum_of_lanes(square);
+    if (lane == 0) maxima[warp] = square;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    total = 0;
+    for (unsigned i = 0; i < WARPS; i++) total += maxima[i];
+    lengths[segment] = sqrtf(total);
 }

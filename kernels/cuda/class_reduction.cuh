@@ -9,7 +9,6 @@ constexpr unsigned BEST = 8;
 constexpr float LARGEST = 3.4e38f;
 
 struct WeightedSimilarityParams {
-    unsigned views;
     unsigned width;
     // Elements from one text to the next.
     unsigned stride;

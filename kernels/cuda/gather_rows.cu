@@ -1,4 +1,4 @@
-// gather_rows: out[i] = input[rows[i]].
+// gather_rows: out[first_row + i] = input[rows[i]].
 //
 // input and out [·, stride] f32 or f16, rows [count].
 // Block: one row of out.
@@ -8,6 +8,7 @@ namespace {
 
 struct GatherRowsParams {
     unsigned count;
+    unsigned first_row;
     unsigned width;
     unsigned input_stride;
     unsigned out_stride;
@@ -19,7 +20,7 @@ __device__ __forceinline__ void gather_rows(const GatherRowsParams& params, cons
     const unsigned i = blockIdx.x;
     if (i >= params.count) return;
     input += size_t(rows[i]) * params.input_stride;
-    out += size_t(i) * params.out_stride;
+    out += size_t(params.first_row + i) * params.out_stride;
     for (unsigned column = threadIdx.x; column < params.width; column += blockDim.x) {
         store(out + column, widen(input[column]));
     }

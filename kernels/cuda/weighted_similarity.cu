@@ -1,9 +1,9 @@
-// weighted_similarity on tensor cores: out[c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ),
+// weighted_similarity on tensor cores: out[p, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ),
 // sᵢⱼ = views[i]·texts[j].
 //
-// views [V, width] f32, rounded to f16, view_weights [V], texts [T, stride] f16, text_weights [T], classes [C + 1],
-// out [C]; f16 products, f32 sums.
-// Block: one class; tiles of 64 views × 64 texts, a warp 16 of the views; then a thread a view reduces its row.
+// views [V, width] f32, rounded to f16, view_weights [V], texts [T, stride] f16, text_weights [T],
+// pictures [P + 1], classes [C + 1], out [P, C]; f16 products, f32 sums.
+// Block: one class of one picture; tiles of 64 views × 64 texts, a warp 16 of the views; then a thread a view reduces its row.
 // Shared memory: 64 columns of both operands, padded so that the rows of an 8×8 matrix lie in different banks, and a
 // tile of similarities, 34.3 KiB. The matrix of similarities is never stored.
 #include "class_reduction.cuh"
@@ -24,7 +24,8 @@ constexpr unsigned TILE_PITCH = TEXTS + 1;
 
 extern "C" __global__ void __launch_bounds__(128)
     weighted_similarity_f16(WeightedSimilarityParams params, const float* views, const float* view_weights,
-                            const __half* texts, const float* text_weights, const unsigned* classes, float* out) {
+                            const __half* texts, const float* text_weights, const unsigned* pictures,
+                            const unsigned* classes, float* out) {
     __shared__ __align__(16) __half view_slab[VIEWS * PITCH];
     __shared__ __align__(16) __half text_slab[TEXTS * PITCH];
     __shared__ float tile[VIEWS * TILE_PITCH];
@@ -34,6 +35,7 @@ extern "C" __global__ void __launch_bounds__(128)
     const unsigned warp = thread / 32;
     const unsigned begin = classes[blockIdx.x];
     const unsigned end = classes[blockIdx.x + 1];
+    const unsigned views_end = pictures[blockIdx.y + 1];
     const unsigned wanted = min(params.best, end - begin);
 
     // The similarities of 64 views and 64 texts into `tile`, each summed over the columns first to last.
@@ -54,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(128)
             for (unsigned i = thread; i < VIEWS * DEPTH; i += THREADS) {
                 const unsigned view = view0 + i / DEPTH;
                 const unsigned k = k0 + i % DEPTH;
-                const bool inside = view < params.views && k < params.width;
+                const bool inside = view < views_end && k < params.width;
                 store(view_slab + i / DEPTH * PITCH + i % DEPTH, inside ? views[size_t(view) * params.width + k] : 0);
             }
             ptx::cp_async_wait<0>();
@@ -87,9 +89,9 @@ extern "C" __global__ void __launch_bounds__(128)
     };
 
     float score = 0;
-    for (unsigned view0 = 0; view0 < params.views; view0 += VIEWS) {
+    for (unsigned view0 = pictures[blockIdx.y]; view0 < views_end; view0 += VIEWS) {
         const unsigned view = view0 + thread;
-        const bool reduces = thread < VIEWS && view < params.views;
+        const bool reduces = thread < VIEWS && view < views_end;
         ClassReduction reduction;
         for (unsigned taken = 0; taken < max(wanted, 1u); taken += BEST) {
             reduction.begin_round();
@@ -111,5 +113,5 @@ extern "C" __global__ void __launch_bounds__(128)
         for (unsigned i = 0; i < VIEWS / 32; i++) score += warps[i];
         __syncthreads();
     }
-    if (thread == 0) out[blockIdx.x] = score;
+    if (thread == 0) out[size_t(blockIdx.y) * params.classes + blockIdx.x] = score;
 }

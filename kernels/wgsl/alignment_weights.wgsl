@@ -1,7 +1,7 @@
-// alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s].
+// alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s], lengths[s] = |Σ out[r]·rows[r]|.
 //
-// rows [·, width], anchors [segments, width], out [·]; f32 sums.
-// Workgroup: one segment; an invocation keeps to its own rows, so that it reads only what it wrote.
+// rows [·, width], anchors [segments, width], lengths [segments], out [·]; f32 sums.
+// Workgroup: one segment; an invocation keeps to its own rows up to the softmax, then to its own columns.
 // Workgroup memory: 64 partial sums or maxima.
 //! import shared/reduce.wgsl
 
@@ -20,7 +20,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> rows: array<f32>;
 @group(0) @binding(2) var<storage, read> anchors: array<f32>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> lengths: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(LANES)
 fn alignment_weights(
@@ -55,5 +56,19 @@ fn alignment_weights(
     let total = sum_of_lanes(lane, sum);
     for (var row = offsets[segment] + lane; row < end; row += LANES) {
         out[row] /= total;
+    }
+    // The other invocations' weights.
+    storageBarrier();
+    var square = 0.0;
+    for (var i = lane; i < params.width; i += LANES) {
+        var column = 0.0;
+        for (var row = offsets[segment]; row < end; row++) {
+            column += out[row] * rows[params.rows_base + (row - params.first_row) * params.width + i];
+        }
+        square += column * column;
+    }
+    let length = sqrt(sum_of_lanes(lane, square));
+    if lane == 0 {
+        lengths[segment] = length;
     }
 }

@@ -1,7 +1,8 @@
-// weighted_similarity: out[c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ), sᵢⱼ = views[i]·texts[j].
+// weighted_similarity: out[p, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ), sᵢⱼ = views[i]·texts[j].
 //
-// views [V, width], view_weights [V], texts [T, stride] packed, text_weights [T], classes [C + 1], out [C]; f32 sums.
-// Workgroup: one class; one view an invocation, 64 at a time, against tiles of 8 texts.
+// views [V, width], view_weights [V], texts [T, stride] packed, text_weights [T],
+// pictures [P + 1], classes [C + 1], out [P, C]; f32 sums.
+// Workgroup: one class of one picture; one view an invocation, 64 at a time, against tiles of 8 texts.
 // Workgroup memory: 32 columns of 8 texts and 64 partial sums, 1.3 KiB. The matrix of similarities is never stored.
 // The best k are found 8 at a time: each round takes up where the last one ended.
 //! import shared/reduce.wgsl
@@ -12,18 +13,20 @@ const PIECE: u32 = 32;
 const BEST: u32 = 8;
 
 struct Params {
-    views: u32,
     width: u32,
     // Elements from one text to the next.
     stride: u32,
     // How many of a class's texts count: 0 for all of them, as a weighted sum.
     best: u32,
-    // The dispatch's first class, their number, and the first text in the binding of texts.
+    // The dispatch's first class, their number, that of all classes, and the first text in the binding of texts.
     first_class: u32,
     classes: u32,
+    all_classes: u32,
     first_text: u32,
     // Where that text begins in its binding, in elements.
     texts_base: u32,
+    // The dispatch's first picture.
+    first_picture: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,8 +34,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> view_weights: array<f32>;
 @group(0) @binding(3) var<storage, read> texts: array<u32>;
 @group(0) @binding(4) var<storage, read> text_weights: array<f32>;
-@group(0) @binding(5) var<storage, read> classes: array<u32>;
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> pictures: array<u32>;
+@group(0) @binding(6) var<storage, read> classes: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
 
 var<workgroup> text_piece: array<f32, TEXTS * PIECE>;
 
@@ -50,9 +54,11 @@ fn weighted_similarity(
     let begin = classes[class_index];
     let end = classes[class_index + 1];
     let wanted = min(params.best, end - begin);
+    let picture = params.first_picture + group.z;
+    let views_end = pictures[picture + 1];
 
     var score = 0.0;
-    for (var view0 = 0u; view0 < params.views; view0 += LANES) {
+    for (var view0 = pictures[picture]; view0 < views_end; view0 += LANES) {
         let view = view0 + lane;
         var weighted = 0.0; // Σ v·s
         var weights = 0.0; // Σ v
@@ -64,11 +70,11 @@ fn weighted_similarity(
             var best_text = array<u32, BEST>();
             var found = 0u;
             for (var text0 = begin; text0 < end; text0 += TEXTS) {
-                let similarities = similarity_tile(lane, view, text0, end);
+                let similarities = similarity_tile(lane, view, views_end, text0, end);
                 for (var j = 0u; j < TEXTS; j++) {
                     let text = text0 + j;
                     // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
-                    if text >= end || view >= params.views {
+                    if text >= end || view >= views_end {
                         continue;
                     }
                     let weight = text_weights[text];
@@ -116,18 +122,18 @@ fn weighted_similarity(
             reduced = select(weighted / weights, 0, weights == 0);
         }
         var share = 0.0;
-        if view < params.views {
+        if view < views_end {
             share = view_weights[view] * reduced;
         }
         score += sum_of_lanes(lane, share);
     }
     if lane == 0 {
-        out[class_index] = score;
+        out[picture * params.all_classes + class_index] = score;
     }
 }
 
 // The similarities of this invocation's view to 8 texts, summed over the columns first to last.
-fn similarity_tile(lane: u32, view: u32, text0: u32, end: u32) -> array<f32, TEXTS> {
+fn similarity_tile(lane: u32, view: u32, views_end: u32, text0: u32, end: u32) -> array<f32, TEXTS> {
     var sums = array<f32, TEXTS>();
     for (var k0 = 0u; k0 < params.width; k0 += PIECE) {
         workgroupBarrier();
@@ -142,7 +148,7 @@ fn similarity_tile(lane: u32, view: u32, text0: u32, end: u32) -> array<f32, TEX
             text_piece[i] = value;
         }
         workgroupBarrier();
-        if view < params.views {
+        if view < views_end {
             let count = min(PIECE, params.width - k0);
             for (var k = 0u; k < count; k++) {
                 let f = views[view * params.width + k0 + k];

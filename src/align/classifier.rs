@@ -1,9 +1,9 @@
 //! A compiled classifier at work.
 
-use super::compile::{CompileOptions, Compiled, Method, Score, length, weighted_sum};
+use super::compile::{CompileOptions, Compiled, Method, Score};
 use super::prompts::Prompts;
 use crate::backend::CropPlan;
-use crate::engine::{Embeddings, Model, Scorer, Scoring};
+use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring, spread};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
 use crate::model::ViewJob;
@@ -91,7 +91,8 @@ impl<'a> Classification<'a> {
 pub struct Classifier {
     model: Model,
     compiled: Compiled,
-    scorer: Box<dyn Scorer>,
+    /// One for each of the model's devices.
+    scorers: Vec<Box<dyn Scorer>>,
 }
 
 impl Model {
@@ -116,8 +117,14 @@ impl Model {
         if width != embed {
             return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
         }
-        let scorer = self.engine().clone().scorer(&Scoring { vectors: &compiled.vectors })?;
-        Ok(Classifier { model: self, scorer, compiled })
+        let (wca, options) = (compiled.options.method == Method::Wca, &compiled.options);
+        let scoring = Scoring {
+            vectors: &compiled.vectors,
+            view_scale: wca.then(|| options.image_softmax()),
+            unit: wca && options.score == Score::Official,
+        };
+        let scorers = self.engines().iter().map(|engine| engine.clone().scorer(&scoring)).collect::<Result<_>>()?;
+        Ok(Classifier { model: self, scorers, compiled })
     }
 }
 
@@ -155,23 +162,36 @@ impl Classifier {
         let plans: Vec<CropPlan> = pictures.iter().zip(&boxes).map(plan).collect::<Result<_>>()?;
         let jobs: Vec<ViewJob<'_>> =
             pictures.iter().zip(&plans).map(|(picture, plan)| ViewJob { picture: picture.as_rgb(), plan }).collect();
-        let embeddings = self.model.encode_views(&jobs, true)?;
-        let mut rest = &embeddings.data[..];
-        boxes
-            .iter()
-            .map(|boxes| {
-                let (views, others) = rest.split_at((1 + boxes.len()) * embeddings.width);
-                rest = others;
-                self.score_views(&Embeddings { width: embeddings.width, data: views.to_vec() }, boxes)
-            })
-            .collect()
+        let scorers: Vec<&dyn Scorer> = self.scorers.iter().map(|scorer| &**scorer).collect();
+        let parts = spread(&scorers, &jobs, |scorer, jobs| scorer.score(jobs));
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        let (mut scores, mut weights) = (Vec::new(), Vec::new());
+        for Scores { scores: part, weights: of_part } in parts {
+            scores.extend(part);
+            weights.extend(of_part);
+        }
+        Ok(self.classifications(Scores { scores, weights }, &boxes))
+    }
+
+    /// What each picture scored, with its own views.
+    fn classifications(&self, scores: Scores, boxes: &[Vec<CropBox>]) -> Vec<Classification<'_>> {
+        let classes = &self.compiled.classes;
+        let mut weights = scores.weights.into_iter();
+        let rows = scores.scores.chunks_exact(classes.len()).zip(boxes);
+        rows.map(|(scores, boxes)| {
+            let views = boxes.iter().zip(&mut weights).map(|(&crop, weight)| WeightedView { crop, weight }).collect();
+            Classification { classes, scores: scores.to_vec(), views }
+        })
+        .collect()
     }
 
     fn local_boxes(&self, picture: &Picture, views: &Views) -> Result<Vec<CropBox>> {
         if self.compiled.options.method != Method::Wca {
             return Ok(Vec::new());
         }
-        views.boxes(picture)
+        let boxes = views.boxes(picture)?;
+        check_local(&boxes)?;
+        Ok(boxes)
     }
 
     /// Scores a picture by its encoded views, `[1 + boxes, D]` and of unit length: row 0 is the global view, then comes
@@ -186,29 +206,19 @@ impl Classifier {
             let found = format!("{} numbers in rows of {}", embeddings.data.len(), embeddings.width);
             return Err(Error::argument("embeddings", found, format!("{} rows of {width}", 1 + local)));
         }
-        let options = &self.compiled.options;
-        let (global, views) = embeddings.data.split_at(width);
-        let rows = |data: &[f32]| Embeddings { width, data: data.to_vec() };
-        let classification = |scores, views| Classification { classes: &self.compiled.classes, scores, views };
-        if options.method != Method::Wca {
-            return Ok(classification(self.scorer.similarities(&rows(global), &[1.0])?, Vec::new()));
+        if self.compiled.options.method == Method::Wca {
+            check_local(boxes)?;
+            let scores = self.scorers[0].score_rows(embeddings, &[1 + local])?;
+            return Ok(self.classifications(scores, &[boxes.to_vec()]).swap_remove(0));
         }
-        if boxes.is_empty() {
-            return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
-        }
-        let views = rows(views);
-        let weights = self.model.engine().alignment_weights(
-            &views,
-            &rows(global),
-            &[0, local as u32],
-            options.image_softmax(),
-        )?;
-        let mut scores = self.scorer.similarities(&views, &weights)?;
-        if options.score == Score::Official {
-            let length = length(&weighted_sum(&views, 0..local, &weights)).max(1e-12);
-            scores.iter_mut().for_each(|score| *score /= length);
-        }
-        let weighted = boxes.iter().zip(weights).map(|(&crop, weight)| WeightedView { crop, weight });
-        Ok(classification(scores, weighted.collect()))
+        let global = Embeddings { width, data: embeddings.row(0).to_vec() };
+        Ok(self.classifications(self.scorers[0].score_rows(&global, &[1])?, &[Vec::new()]).swap_remove(0))
     }
+}
+
+fn check_local(boxes: &[CropBox]) -> Result<()> {
+    if boxes.is_empty() {
+        return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
+    }
+    Ok(())
 }

@@ -217,8 +217,13 @@ pub trait Backend: Sized + Send + Sync {
     /// A tensor with `data`, row by row.
     fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor>;
 
+    /// The elements of several tensors, row by row, with one wait for all of them.
+    fn download_all<const N: usize>(&self, tensors: [&Self::Tensor; N]) -> Result<[Vec<f32>; N]>;
+
     /// A tensor's elements, row by row.
-    fn download(&self, tensor: &Self::Tensor) -> Result<Vec<f32>>;
+    fn download(&self, tensor: &Self::Tensor) -> Result<Vec<f32>> {
+        self.download_all([tensor]).map(|[elements]| elements)
+    }
 
     /// Changes a tensor's shape. The memory is kept where it suffices; the elements are unspecified afterwards.
     fn reshape(&self, tensor: &mut Self::Tensor, shape: Shape) -> Result<()>;
@@ -305,7 +310,7 @@ pub trait Backend: Sized + Send + Sync {
     #[doc(hidden)]
     fn run_add_positions(&self, args: Checked<args::AddPositionsArgs<'_, Self>>) -> Result<()>;
 
-    /// `out[i] = input[rows[i]]`.
+    /// `out[first_row + i] = input[rows[i]]`.
     fn gather_rows(&self, args: args::GatherRowsArgs<'_, Self>) -> Result<()> {
         self.run_gather_rows(args.checked()?)
     }
@@ -323,7 +328,8 @@ pub trait Backend: Sized + Send + Sync {
 
     /// `out[0, r] = softmax over r's segment of scale · rows[r]·anchors[s]`; segment `s` owns the rows
     /// `offsets[s] .. offsets[s+1]` and has the anchor row `s`. WCA's weights of views (the anchor is the global
-    /// view) and of descriptions (the anchor is the label prompt). `out` is `[1, R]`.
+    /// view) and of descriptions (the anchor is the label prompt). `out` is `[1, R]`. `lengths[0, s]` is the Euclidean
+    /// length of `Σ out[0, r] · rows[r]` over the segment: what the official score divides by.
     fn alignment_weights(&self, args: args::AlignmentWeightsArgs<'_, Self>) -> Result<()> {
         self.run_alignment_weights(args.checked()?)
     }
@@ -331,12 +337,13 @@ pub trait Backend: Sized + Send + Sync {
     #[doc(hidden)]
     fn run_alignment_weights(&self, args: Checked<args::AlignmentWeightsArgs<'_, Self>>) -> Result<()>;
 
-    /// `out[0, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` with `sᵢⱼ = views[i]·texts[j]`.
+    /// `out[p, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` over the views `i` of picture `p`, with
+    /// `sᵢⱼ = views[i]·texts[j]`.
     ///
     /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`;
-    /// class `c` owns the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
+    /// picture `p` owns the views `pictures[p] .. pictures[p+1]`, class `c` the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
     /// that the texts are stored in. The similarities are streamed by tiles: the matrix
-    /// `[V, T]` is never in memory. `out` is `[1, C]`.
+    /// `[V, T]` is never in memory. `out` is `[P, C]`.
     fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()> {
         self.run_weighted_similarity(args.checked()?)
     }

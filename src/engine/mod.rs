@@ -16,8 +16,9 @@ use std::sync::Arc;
 #[cfg(feature = "cli")]
 pub(crate) use device::open;
 pub use embeddings::{Embeddings, TextEmbeddings};
+pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
-pub(crate) use scorer::{Scorer, Scoring};
+pub(crate) use scorer::{Scorer, Scores, Scoring};
 
 /// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
 /// embeddings, and between views and scores, they stay in the device's memory.
@@ -53,7 +54,7 @@ pub(crate) trait Engine: Send + Sync {
     /// `rows[i]·others[j]`, `[rows, others]`.
     fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>>;
 
-    /// A classifier's vectors on this device.
+    /// A classifier on this device.
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
 }
 
@@ -78,6 +79,11 @@ impl<B: Backend> On<B> {
         let vision = (*towers != Towers::Text).then(|| VisionTower::load(&loader, config)).transpose()?;
         let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         Ok(Self { backend, vision, text })
+    }
+
+    /// The embeddings of all views of all jobs, in order, on the device.
+    fn encode(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
+        self.vision.as_ref().ok_or_else(|| missing("vision"))?.encode(&self.backend, jobs, normalize)
     }
 
     fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
@@ -113,11 +119,12 @@ impl<B: Backend + 'static> Engine for On<B> {
     }
 
     fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
-        self.vision.as_ref().ok_or_else(|| missing("vision"))?.encode(&self.backend, jobs, normalize)
+        self.backend.download(&self.encode(jobs, normalize)?)
     }
 
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
-        self.text.as_ref().ok_or_else(|| missing("text"))?.encode(&self.backend, texts, normalize)
+        let tower = self.text.as_ref().ok_or_else(|| missing("text"))?;
+        self.backend.download(&tower.encode(&self.backend, texts, normalize)?)
     }
 
     fn alignment_weights(
@@ -128,12 +135,14 @@ impl<B: Backend + 'static> Engine for On<B> {
         scale: f32,
     ) -> Result<Vec<f32>> {
         let mut weights = self.backend.allocate(Shape::new(1, rows.len()))?;
+        let mut lengths = self.backend.allocate(Shape::new(1, anchors.len()))?;
         let (rows, anchors) = (self.upload(rows)?, self.upload(anchors)?);
         self.backend.alignment_weights(AlignmentWeightsArgs {
             rows: &rows,
             anchors: &anchors,
             offsets,
             scale,
+            lengths: &mut lengths,
             out: &mut weights,
         })?;
         self.backend.download(&weights)

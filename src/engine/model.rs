@@ -173,6 +173,10 @@ impl Model {
         &self.0.engines[0]
     }
 
+    pub(crate) fn engines(&self) -> &[Arc<dyn Engine>] {
+        &self.0.engines
+    }
+
     /// What tells this model from others: a compiled classifier carries it.
     pub fn fingerprint(&self) -> &str {
         &self.0.fingerprint
@@ -196,15 +200,8 @@ impl Model {
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        let share = jobs.len().div_ceil(self.devices()).max(1);
-        let encode = |(engine, jobs): (&Arc<dyn Engine>, &[ViewJob<'_>])| engine.encode_views(jobs, normalize);
-        let parts: Vec<Result<Vec<f32>>> = std::thread::scope(|scope| {
-            let mut parts = self.0.engines.iter().zip(jobs.chunks(share));
-            let first = parts.next();
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || encode(part))).collect();
-            let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            first.into_iter().map(encode).chain(others).collect()
-        });
+        let engines: Vec<&dyn Engine> = self.0.engines.iter().map(|engine| &**engine).collect();
+        let parts = spread(&engines, jobs, |engine, jobs| engine.encode_views(jobs, normalize));
         let data = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
         Ok(Embeddings { width: self.0.config.embed, data })
     }
@@ -235,4 +232,22 @@ impl Model {
         let data = rows.into_iter().flat_map(|row| encoded.row(row)).copied().collect();
         Ok(TextEmbeddings { embeddings: Embeddings { width, data }, truncated })
     }
+}
+
+/// Runs `work` on equal shares of the items, in order, each share on a device of its own.
+pub(crate) fn spread<D: Sync + ?Sized, T: Sync, R: Send>(
+    devices: &[&D],
+    items: &[T],
+    work: impl Fn(&D, &[T]) -> Result<R> + Sync,
+) -> Vec<Result<R>> {
+    let share = items.len().div_ceil(devices.len()).max(1);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let mut parts = devices.iter().zip(items.chunks(share));
+        let first = parts.next();
+        let threads: Vec<_> = parts.map(|(device, items)| scope.spawn(move || work(device, items))).collect();
+        let first: Vec<_> = first.into_iter().map(|(device, items)| work(device, items)).collect();
+        let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        first.into_iter().chain(others).collect()
+    })
 }

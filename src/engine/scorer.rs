@@ -1,21 +1,40 @@
-//! Views against a classifier's vectors, on the device.
+//! Pictures against a classifier's vectors: from their views to their scores without leaving the device.
 
 use super::{Embeddings, On};
-use crate::backend::args::WeightedSimilarityArgs;
+use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Precision, Reduction, Shape};
 use crate::error::Result;
+use crate::model::ViewJob;
 use std::sync::Arc;
 
-/// What a classifier leaves on a device.
+/// The least length that a score is divided by, as in PyTorch's `F.normalize`.
+const LEAST_LENGTH: f32 = 1e-12;
+
+/// What a classifier leaves on a device, and how it scores.
 pub(crate) struct Scoring<'a> {
     /// One vector a class.
     pub(crate) vectors: &'a Embeddings,
+    /// The softmax scale of the local views; none where the global view alone is scored.
+    pub(crate) view_scale: Option<f32>,
+    /// Whether scores are divided by the length of the weighted sum of the views.
+    pub(crate) unit: bool,
+}
+
+/// What pictures scored.
+pub(crate) struct Scores {
+    /// `[pictures, classes]`
+    pub(crate) scores: Vec<f32>,
+    /// The local views' weights, picture after picture; none where the global view alone is scored.
+    pub(crate) weights: Vec<f32>,
 }
 
 /// A classifier on a device.
 pub(crate) trait Scorer: Send + Sync {
-    /// `Σ wᵢ fᵢ·vector` for each class.
-    fn similarities(&self, views: &Embeddings, weights: &[f32]) -> Result<Vec<f32>>;
+    /// Encodes and scores pictures. The first view of each is its global one.
+    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Scores>;
+
+    /// Scores pictures by their encoded views, so many of each; the first is its global one.
+    fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores>;
 }
 
 struct OnDevice<B: Backend> {
@@ -23,34 +42,95 @@ struct OnDevice<B: Backend> {
     vectors: B::Linear,
     /// 1 for each class: its vector is its only text.
     ones: B::Tensor,
-    offsets: Vec<u32>,
+    classes: Vec<u32>,
+    width: usize,
+    view_scale: Option<f32>,
+    unit: bool,
 }
 
 pub(super) fn on<B: Backend + 'static>(engine: Arc<On<B>>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
-    let vectors = scoring.vectors;
-    let classes = vectors.len();
-    let shape = Shape::new(classes, vectors.width);
-    let packed = engine.backend.pack(shape, &vectors.data, None, Precision::F32)?;
-    let ones = engine.backend.upload(Shape::new(1, classes), &vec![1.0; classes])?;
-    Ok(Box::new(OnDevice { vectors: packed, ones, offsets: (0..=classes as u32).collect(), engine }))
+    let Scoring { vectors, view_scale, unit } = *scoring;
+    let (count, width) = (vectors.len(), vectors.width);
+    let packed = engine.backend.pack(Shape::new(count, width), &vectors.data, None, Precision::F32)?;
+    let ones = engine.backend.upload(Shape::new(1, count), &vec![1.0; count])?;
+    let classes = (0..=count as u32).collect();
+    Ok(Box::new(OnDevice { vectors: packed, ones, classes, width, view_scale, unit, engine }))
 }
 
 impl<B: Backend> Scorer for OnDevice<B> {
-    fn similarities(&self, views: &Embeddings, weights: &[f32]) -> Result<Vec<f32>> {
+    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Scores> {
+        let views: Vec<usize> = jobs.iter().map(|job| job.plan.views().len()).collect();
+        self.score_tensor(&self.engine.encode(jobs, true)?, &views)
+    }
+
+    fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores> {
+        self.score_tensor(&self.engine.upload(rows)?, views)
+    }
+}
+
+impl<B: Backend> OnDevice<B> {
+    /// Scores embeddings `[views, D]` on the device; one download brings all of it.
+    fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Scores> {
+        if views.is_empty() {
+            return Ok(Scores { scores: Vec::new(), weights: Vec::new() });
+        }
         let backend = &self.engine.backend;
-        let rows = self.engine.upload(views)?;
-        let weights = backend.upload(Shape::new(1, weights.len()), weights)?;
-        let mut scores = backend.allocate(Shape::new(1, self.offsets.len() - 1))?;
-        let (texts, ones, classes) = (&self.vectors, &self.ones, &self.offsets);
-        backend.weighted_similarity(WeightedSimilarityArgs {
-            views: &rows,
-            view_weights: &weights,
-            texts,
-            text_weights: ones,
-            classes,
-            reduction: Reduction::WeightedMean,
-            out: &mut scores,
+        let starts: Vec<u32> =
+            views.iter().scan(0, |end, &views| Some(std::mem::replace(end, *end + views as u32))).collect();
+        let globals = self.gather(rows, &starts)?;
+        let Some(scale) = self.view_scale else {
+            let weights = backend.upload(Shape::new(1, views.len()), &vec![1.0; views.len()])?;
+            let pictures: Vec<u32> = (0..=views.len() as u32).collect();
+            let scores = backend.download(&self.similarities(&globals, &weights, &pictures)?)?;
+            return Ok(Scores { scores, weights: Vec::new() });
+        };
+        let local = starts.iter().zip(views).flat_map(|(&start, &views)| start + 1..start + views as u32);
+        let local: Vec<u32> = local.collect();
+        let mut pictures = vec![0];
+        pictures.extend(views.iter().scan(0, |end, &views| {
+            *end += views as u32 - 1;
+            Some(*end)
+        }));
+        let locals = self.gather(rows, &local)?;
+        let mut weights = backend.allocate(Shape::new(1, local.len()))?;
+        let mut lengths = backend.allocate(Shape::new(1, views.len()))?;
+        backend.alignment_weights(AlignmentWeightsArgs {
+            rows: &locals,
+            anchors: &globals,
+            offsets: &pictures,
+            scale,
+            lengths: &mut lengths,
+            out: &mut weights,
         })?;
-        backend.download(&scores)
+        let scores = self.similarities(&locals, &weights, &pictures)?;
+        let [mut scores, weights, lengths] = backend.download_all([&scores, &weights, &lengths])?;
+        if self.unit {
+            for (scores, length) in scores.chunks_mut(self.classes.len() - 1).zip(lengths) {
+                scores.iter_mut().for_each(|score| *score /= length.max(LEAST_LENGTH));
+            }
+        }
+        Ok(Scores { scores, weights })
+    }
+
+    fn gather(&self, input: &B::Tensor, rows: &[u32]) -> Result<B::Tensor> {
+        let mut out = self.engine.backend.allocate(Shape::new(rows.len(), self.width))?;
+        self.engine.backend.gather_rows(GatherRowsArgs { input, rows, first_row: 0, out: &mut out })?;
+        Ok(out)
+    }
+
+    /// `Σ wᵢ fᵢ·vector` for each picture and class.
+    fn similarities(&self, views: &B::Tensor, weights: &B::Tensor, pictures: &[u32]) -> Result<B::Tensor> {
+        let mut out = self.engine.backend.allocate(Shape::new(pictures.len() - 1, self.classes.len() - 1))?;
+        self.engine.backend.weighted_similarity(WeightedSimilarityArgs {
+            views,
+            view_weights: weights,
+            texts: &self.vectors,
+            text_weights: &self.ones,
+            pictures,
+            classes: &self.classes,
+            reduction: Reduction::WeightedMean,
+            out: &mut out,
+        })?;
+        Ok(out)
     }
 }

@@ -48,7 +48,7 @@ impl<B: Backend> Average<B> {
         let Space { rows, queries, keys_values } = &mut *space;
         let gather = |indices: &[u32], rows: &mut B::Tensor| {
             device.reshape(rows, Shape::new(indices.len(), width))?;
-            device.gather_rows(GatherRowsArgs { input, rows: indices, out: rows })
+            device.gather_rows(GatherRowsArgs { input, rows: indices, first_row: 0, out: rows })
         };
         let (classes, patches): (Vec<u32>, Vec<u32>) =
             (0..count as u32).partition(|row| (*row as usize).is_multiple_of(tokens));

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::layout::{Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, halved, project};
+use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, project};
 use crate::backend::args::EmbedTokensArgs;
 use crate::backend::{Backend, Shape};
 use crate::error::Result;
@@ -43,26 +43,26 @@ impl<B: Backend> TextTower<B> {
         })
     }
 
-    /// The embedding of each text, of unit length with `normalize`: rows of the model's embedding width.
+    /// The embedding of each text, of unit length with `normalize`: `[texts, embed]`, on the device.
     ///
     /// `texts` end with their end token, where the tower pools. They are packed one after the other, without padding where
     /// attention is causal. Attention is within each text, so that the batch changes nothing.
-    pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
-        let mut limit = self.transformer.batch_rows(device);
-        let mut embeddings = Vec::with_capacity(texts.len() * self.embed);
-        let mut rest = texts;
-        while !rest.is_empty() {
+    pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<B::Tensor> {
+        let mut embeddings = device.allocate(Shape::new(texts.len(), self.embed))?;
+        let (mut limit, mut first) = (self.transformer.batch_rows(device), 0);
+        while first < texts.len() {
             let mut rows = 0;
-            let fits = |text: &&&[u32]| {
+            let inside = |text: &&&[u32]| {
                 rows += self.length(text);
                 rows <= limit
             };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let (batch, after) = rest.split_at(count);
+            let count = texts[first..].iter().take_while(inside).count().max(1);
+            let batch = &texts[first..first + count];
             let rows = batch.iter().map(|text| self.length(text)).sum();
-            let encoded = halved(self.encode_batch(device, batch, normalize), count, rows, &mut limit)?;
-            rest = if encoded.is_empty() { rest } else { after };
-            embeddings.extend(encoded);
+            let encoded = self.encode_batch(device, batch, normalize, first, &mut embeddings);
+            if fits(encoded, count, rows, &mut limit)? {
+                first += count;
+            }
         }
         Ok(embeddings)
     }
@@ -72,7 +72,15 @@ impl<B: Backend> TextTower<B> {
         self.padded.unwrap_or(text.len())
     }
 
-    fn encode_batch(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
+    /// Texts, into the rows of `embeddings` from `first_row` on.
+    fn encode_batch(
+        &self,
+        device: &B,
+        texts: &[&[u32]],
+        normalize: bool,
+        first_row: usize,
+        embeddings: &mut B::Tensor,
+    ) -> Result<()> {
         let mut space = lock(&self.space);
         let (mut tokens, mut offsets, mut pooled) = (Vec::new(), vec![0], Vec::new());
         for text in texts {
@@ -94,6 +102,6 @@ impl<B: Backend> TextTower<B> {
         let Workspace { pooled, normed, .. } = &mut *space;
         self.final_norm.apply(device, pooled, normed)?;
         project(device, &mut space, &self.projection, normalize)?;
-        device.download(&space.pooled)
+        append(device, &space.pooled, first_row, embeddings)
     }
 }

@@ -167,10 +167,10 @@ impl<B: Backend> Transformer<B> {
             linear(device, normed, &block.key_value, Epilogue::Store, keys_values)?;
             let (stream, query_offsets) = if let Some(pooled) = pooled {
                 device.reshape(attended, Shape::new(pooled.len(), self.config.width))?;
-                device.gather_rows(GatherRowsArgs { input: normed, rows: pooled, out: attended })?;
+                device.gather_rows(GatherRowsArgs { input: normed, rows: pooled, first_row: 0, out: attended })?;
                 linear(device, attended, &block.query, Epilogue::Store, queries)?;
                 device.reshape(pooled_stream, attended.shape())?;
-                device.gather_rows(GatherRowsArgs { input: stream, rows: pooled, out: pooled_stream })?;
+                device.gather_rows(GatherRowsArgs { input: stream, rows: pooled, first_row: 0, out: pooled_stream })?;
                 (&mut *pooled_stream, one_each.as_slice())
             } else {
                 linear(device, normed, &block.query, Epilogue::Store, queries)?;
@@ -210,16 +210,22 @@ pub(crate) fn linear<B: Backend>(
     device.linear(LinearArgs { input, layer, epilogue, out })
 }
 
-/// A batch's embeddings; none where its `rows` do not fit the device's memory: then the `limit` of rows is halved, for
-/// the next try. A batch of one item that does not fit is an error.
-pub(crate) fn halved(batch: Result<Vec<f32>>, items: usize, rows: usize, limit: &mut usize) -> Result<Vec<f32>> {
+/// Whether a batch of so many items is done. Where its `rows` do not fit the device's memory, the `limit` of rows is halved
+/// for the next try; a batch of one item that does not fit is an error.
+pub(crate) fn fits(batch: Result<()>, items: usize, rows: usize, limit: &mut usize) -> Result<bool> {
     match batch {
         Err(Error::OutOfMemory { .. }) if items > 1 => {
             *limit = rows / 2;
-            Ok(Vec::new())
+            Ok(false)
         }
-        other => other,
+        other => other.map(|()| true),
     }
+}
+
+/// Copies a batch's rows into those of `all` from `first_row` on.
+pub(crate) fn append<B: Backend>(device: &B, batch: &B::Tensor, first_row: usize, all: &mut B::Tensor) -> Result<()> {
+    let rows: Vec<u32> = (0..batch.shape().rows as u32).collect();
+    device.gather_rows(GatherRowsArgs { input: batch, rows: &rows, first_row, out: all })
 }
 
 /// Projection of the pooled rows, normed in `space.normed`: the embeddings, in `space.pooled`, of unit length with

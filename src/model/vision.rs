@@ -3,7 +3,7 @@
 use super::average::Average;
 use super::config::{Config, Pooling};
 use super::layout::{LinearWeights, Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, halved, linear, project};
+use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, linear, project};
 use crate::backend::args::{AddPositionsArgs, CropResizeArgs, GatherRowsArgs};
 use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
 use crate::error::Result;
@@ -70,23 +70,30 @@ impl<B: Backend> VisionTower<B> {
         })
     }
 
-    /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: rows of the
-    /// model's embedding width.
-    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
+    /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: `[views, embed]`, on the device.
+    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
-        let mut embeddings = Vec::with_capacity(views * self.embed);
-        let mut limit = self.transformer.batch_rows(device);
-        while embeddings.len() < views * self.embed {
-            let first = embeddings.len() / self.embed;
+        let mut embeddings = device.allocate(Shape::new(views, self.embed))?;
+        let (mut limit, mut first) = (self.transformer.batch_rows(device), 0);
+        while first < views {
             let count = (limit / (self.patches + 1)).clamp(1, views - first);
-            let batch = self.encode_batch(device, jobs, first..first + count, normalize);
-            embeddings.extend(halved(batch, count, count * (self.patches + 1), &mut limit)?);
+            let batch = self.encode_batch(device, jobs, first..first + count, normalize, &mut embeddings);
+            if fits(batch, count, count * (self.patches + 1), &mut limit)? {
+                first += count;
+            }
         }
         Ok(embeddings)
     }
 
-    /// The views `batch`, counted through all jobs.
-    fn encode_batch(&self, device: &B, jobs: &[ViewJob<'_>], batch: Range<usize>, normalize: bool) -> Result<Vec<f32>> {
+    /// The views `batch`, counted through all jobs, into their rows of `embeddings`.
+    fn encode_batch(
+        &self,
+        device: &B,
+        jobs: &[ViewJob<'_>],
+        batch: Range<usize>,
+        normalize: bool,
+        embeddings: &mut B::Tensor,
+    ) -> Result<()> {
         let mut space = lock(&self.space);
         let columns = 3 * (self.layout.patch() as usize).pow(2);
         device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
@@ -110,7 +117,7 @@ impl<B: Backend> VisionTower<B> {
         let (mut recording, space) = (lock(&self.recording), &mut *space);
         let key = 2 * batch.len() + usize::from(normalize);
         device.replay(&mut recording, key, || self.forward(device, space, batch.len(), normalize))?;
-        device.download(&space.pooled)
+        append(device, &space.pooled, batch.start, embeddings)
     }
 
     /// From the patch matrix of so many views, in `space.input`, to their embeddings, in `space.pooled`.
@@ -145,7 +152,7 @@ impl<B: Backend> VisionTower<B> {
                 average.apply(device, pooled, tokens, stream)?;
                 let rows: Vec<u32> = (0..views as u32).collect();
                 device.reshape(normed, stream.shape())?;
-                device.gather_rows(GatherRowsArgs { input: stream, rows: &rows, out: normed })?;
+                device.gather_rows(GatherRowsArgs { input: stream, rows: &rows, first_row: 0, out: normed })?;
             }
         }
         project(device, space, &self.projection, normalize)

@@ -24,7 +24,12 @@ pub fn activation<B: Backend>(device: &B, shape: Shape, data: &[f32]) -> B::Tens
     let mut tensor = empty(device, shape);
     let rows: Vec<u32> = (0..shape.rows as u32).collect();
     device
-        .gather_rows(GatherRowsArgs { input: &device.upload(shape, data).unwrap(), rows: &rows, out: &mut tensor })
+        .gather_rows(GatherRowsArgs {
+            input: &device.upload(shape, data).unwrap(),
+            rows: &rows,
+            first_row: 0,
+            out: &mut tensor,
+        })
         .unwrap();
     tensor
 }
@@ -186,7 +191,7 @@ pub fn rows<B: Backend>(device: &B) {
         let chosen: Vec<u32> = (0..7).map(|i| (seed as u32 ^ (i * 5)) % rows as u32).collect();
         let copy = activation(device, shape, &data);
         let mut found = empty(device, Shape::new(7, width));
-        device.gather_rows(GatherRowsArgs { input: &copy, rows: &chosen, out: &mut found }).unwrap();
+        device.gather_rows(GatherRowsArgs { input: &copy, rows: &chosen, first_row: 0, out: &mut found }).unwrap();
         let expected: Vec<f32> =
             chosen.iter().flat_map(|&row| &data[row as usize * width..][..width]).copied().collect();
         prop_assert_eq!(device.download(&found).unwrap(), expected);

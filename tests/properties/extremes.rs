@@ -90,12 +90,14 @@ pub fn alignment_weights_at_any_scale<B: Backend>(device: &B) {
         let rows = with_data(device, Shape::new(count, width), unit_rows(seed, count, width, sign));
         let anchors = with_data(device, Shape::new(segments, width), unit_rows(seed, segments, width, |_, _| true));
         let mut out = pair(device, Shape::new(1, count), 3);
+        let mut lengths = pair(device, Shape::new(1, segments), 4);
         device
             .alignment_weights(AlignmentWeightsArgs {
                 rows: &rows.found,
                 anchors: &anchors.found,
                 offsets: &offsets,
                 scale,
+                lengths: &mut lengths.found,
                 out: &mut out.found,
             })
             .unwrap();
@@ -105,6 +107,7 @@ pub fn alignment_weights_at_any_scale<B: Backend>(device: &B) {
                 anchors: &anchors.expected,
                 offsets: &offsets,
                 scale,
+                lengths: &mut lengths.expected,
                 out: &mut out.expected,
             })
             .unwrap();

@@ -377,9 +377,15 @@ pub fn gather_rows<B: Backend>(device: &B) {
     run(60, (rows, 1usize..30, 1usize..50, any::<u64>()), |(rows, height, width, seed)| {
         let rows: Vec<u32> = rows.into_iter().map(|row| row % height as u32).collect();
         let input = pair(device, Shape::new(height, width), seed);
-        let mut out = pair(device, Shape::new(rows.len(), width), 3);
-        device.gather_rows(GatherRowsArgs { input: &input.found, rows: &rows, out: &mut out.found }).unwrap();
-        Reference.gather_rows(GatherRowsArgs { input: &input.expected, rows: &rows, out: &mut out.expected }).unwrap();
+        // Into the middle of a larger matrix: the rest of it stays.
+        let first_row = seed as usize % 4;
+        let mut out = pair(device, Shape::new(first_row + rows.len() + seed as usize % 3, width), 3);
+        device
+            .gather_rows(GatherRowsArgs { input: &input.found, rows: &rows, first_row, out: &mut out.found })
+            .unwrap();
+        Reference
+            .gather_rows(GatherRowsArgs { input: &input.expected, rows: &rows, first_row, out: &mut out.expected })
+            .unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -403,12 +409,14 @@ pub fn alignment_weights<B: Backend>(device: &B) {
             pair.found = device.upload(pair.expected.shape(), pair.expected.data()).unwrap();
         }
         let mut out = pair(device, Shape::new(1, count), 3);
+        let mut lengths = pair(device, Shape::new(1, segments), 4);
         device
             .alignment_weights(AlignmentWeightsArgs {
                 rows: &rows.found,
                 anchors: &anchors.found,
                 offsets: &offsets,
                 scale,
+                lengths: &mut lengths.found,
                 out: &mut out.found,
             })
             .unwrap();
@@ -418,26 +426,32 @@ pub fn alignment_weights<B: Backend>(device: &B) {
                 anchors: &anchors.expected,
                 offsets: &offsets,
                 scale,
+                lengths: &mut lengths.expected,
                 out: &mut out.expected,
             })
             .unwrap();
         close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))?;
+        // The rows have unit length: so has no more than theirs what the weights' errors add up to.
+        close(device, &lengths, |_| (4.0 * count as f32 + 2.0) * rounding(width) * (1.0 + scale))?;
 
         // The last segment alone gives the same bits as in company.
         let (first, all) = (offsets[segments - 1] as usize, rows.expected.data());
         let alone = device.upload(Shape::new(count - first, width), &all[first * width..]).unwrap();
         let anchor = device.upload(Shape::new(1, width), anchors.expected.row(segments - 1)).unwrap();
         let mut single = device.allocate(Shape::new(1, count - first)).unwrap();
+        let mut length = device.allocate(Shape::new(1, 1)).unwrap();
         device
             .alignment_weights(AlignmentWeightsArgs {
                 rows: &alone,
                 anchors: &anchor,
                 offsets: &[0, (count - first) as u32],
                 scale,
+                lengths: &mut length,
                 out: &mut single,
             })
             .unwrap();
         prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[first..]);
+        prop_assert_eq!(device.download(&length).unwrap(), &device.download(&lengths.found).unwrap()[segments - 1..]);
         Ok(())
     });
 }
@@ -448,6 +462,12 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
     let strategy = (views, offsets(40, 60), 1usize..70, (reductions, precisions()), any::<u64>());
     run(100, strategy, |(count, classes, width, (reduction, precision), seed)| {
         let texts = *classes.last().unwrap() as usize;
+        // Up to three pictures, one of which may have no views.
+        let cut = |seed: u64| (seed % (count as u64 + 1)) as u32;
+        let mut pictures = vec![0, count as u32];
+        pictures.extend((0..seed % 3).map(|i| cut(seed >> (8 + 8 * i))));
+        pictures.sort_unstable();
+        let cells = (pictures.len() - 1) * (classes.len() - 1);
         // Integers have a unit a text: what counts as better hangs on rounding.
         let ambiguous = precision == Precision::Int8 && reduction != Reduction::WeightedMean;
         if texts == 0 || ambiguous || !supports(device, precision) {
@@ -469,7 +489,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let text_weights = numbers(seed ^ 3, texts).into_iter().enumerate().map(weight).collect();
         let text_weights = with_data(device, Shape::new(1, texts), text_weights);
         let rows: Vec<f32> = unit(seed ^ 8, texts * width).into_iter().map(|x| signed(x, -1.0)).collect();
-        let mut out = pair(device, Shape::new(1, classes.len() - 1), 3);
+        let mut out = pair(device, Shape::new(pictures.len() - 1, classes.len() - 1), 3);
         let packed = device.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&view_weights, &text_weights);
         device
@@ -478,6 +498,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
                 view_weights: &w.found,
                 texts: &packed,
                 text_weights: &v.found,
+                pictures: &pictures,
                 classes: &classes,
                 reduction,
                 out: &mut out.found,
@@ -491,6 +512,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
                 view_weights: w,
                 texts: &packed,
                 text_weights: v,
+                pictures: &pictures,
                 classes: &classes,
                 reduction,
                 out: &mut out.expected,
@@ -501,13 +523,14 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
             Reduction::WeightedMean => {
                 let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
                 let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();
-                let mut sums = Reference.allocate(Shape::new(1, classes.len() - 1)).unwrap();
+                let mut sums = Reference.allocate(Shape::new(pictures.len() - 1, classes.len() - 1)).unwrap();
                 Reference
                     .weighted_similarity(WeightedSimilarityArgs {
                         views: &views,
                         view_weights: w,
                         texts: &packed,
                         text_weights: v,
+                        pictures: &pictures,
                         classes: &classes,
                         reduction,
                         out: &mut sums,
@@ -518,7 +541,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
             // Similarities are exact, of magnitude 9 a column at most; a mean is no larger.
             Reduction::BestMean(k) => {
                 let largest = (9 * width) as f32 * view_weights.data.iter().sum::<f32>();
-                vec![rounding(2 * k + count) * largest; classes.len() - 1]
+                vec![rounding(2 * k + count) * largest; cells]
             }
         };
         close(device, &out, |i| bounds[i])?;
@@ -531,19 +554,47 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
             let (w, v) = (upload(&view_weights.data), upload(&text_weights.data[first..]));
             let packed =
                 device.pack(Shape::new(texts - first, width), &rows[first * width..], None, precision).unwrap();
-            let (alone, mut single) = ([0, (texts - first) as u32], upload(&[3.0]));
+            let alone = [0, (texts - first) as u32];
+            let mut single = device.allocate(Shape::new(pictures.len() - 1, 1)).unwrap();
             device
                 .weighted_similarity(WeightedSimilarityArgs {
                     views: &views.found,
                     view_weights: &w,
                     texts: &packed,
                     text_weights: &v,
+                    pictures: &pictures,
                     classes: &alone,
                     reduction,
                     out: &mut single,
                 })
                 .unwrap();
-            prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[last..]);
+            let all = device.download(&out.found).unwrap();
+            let of_last: Vec<f32> = all.iter().skip(last).step_by(last + 1).copied().collect();
+            prop_assert_eq!(device.download(&single).unwrap(), of_last);
+        }
+
+        // So does the last picture.
+        let start = pictures[pictures.len() - 2] as usize;
+        if start < count {
+            let upload = |rows, cols, data: &[f32]| device.upload(Shape::new(rows, cols), data).unwrap();
+            let own = upload(count - start, width, &views.data[start * width..]);
+            let own_weights = upload(1, count - start, &view_weights.data[start..]);
+            let packed = device.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
+            let mut single = device.allocate(Shape::new(1, classes.len() - 1)).unwrap();
+            device
+                .weighted_similarity(WeightedSimilarityArgs {
+                    views: &own,
+                    view_weights: &own_weights,
+                    texts: &packed,
+                    text_weights: &text_weights.found,
+                    pictures: &[0, (count - start) as u32],
+                    classes: &classes,
+                    reduction,
+                    out: &mut single,
+                })
+                .unwrap();
+            let all = device.download(&out.found).unwrap();
+            prop_assert_eq!(device.download(&single).unwrap(), &all[all.len() - (classes.len() - 1)..]);
         }
         Ok(())
     });
@@ -693,7 +744,12 @@ pub fn contract<B: Backend>(device: &B) {
                 })
                 .err(),
         ),
-        ("gather_rows", device.gather_rows(GatherRowsArgs { input: &zeros(2, 3), rows: &[0, 2], out: &mut out }).err()),
+        (
+            "gather_rows",
+            device
+                .gather_rows(GatherRowsArgs { input: &zeros(2, 3), rows: &[0, 2], first_row: 0, out: &mut out })
+                .err(),
+        ),
         (
             "alignment_weights",
             device
@@ -702,6 +758,7 @@ pub fn contract<B: Backend>(device: &B) {
                     anchors: &zeros(1, 3),
                     offsets: &[0, 2],
                     scale: f32::NAN,
+                    lengths: &mut zeros(1, 1),
                     out: &mut out,
                 })
                 .err(),

@@ -14,6 +14,8 @@ pub struct AlignmentWeightsArgs<'a, B: Backend> {
     pub offsets: &'a [u32],
     /// Of the cosines before the softmax.
     pub scale: f32,
+    /// `[1, segments]`: the lengths of the segments' weighted sums.
+    pub lengths: &'a mut B::Tensor,
     /// `[1, R]`
     pub out: &'a mut B::Tensor,
 }
@@ -25,6 +27,7 @@ impl<B: Backend> KernelArgs for AlignmentWeightsArgs<'_, B> {
         let anchors = Shape::new(self.offsets.len() - 1, rows.cols);
         expect_shape("alignment_weights anchors", self.anchors.shape(), anchors)?;
         expect_shape("alignment_weights output", self.out.shape(), Shape::new(1, rows.rows))?;
+        expect_shape("alignment_weights lengths", self.lengths.shape(), Shape::new(1, anchors.rows))?;
         if !self.scale.is_finite() {
             return Err(Error::argument("alignment_weights scale", self.scale.to_string(), "a finite number"));
         }

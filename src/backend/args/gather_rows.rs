@@ -1,8 +1,8 @@
 //! Arguments of `gather_rows`.
 
-use super::{KernelArgs, expect_indices, expect_shape};
-use crate::backend::{Backend, Shape, Shaped};
-use crate::error::Result;
+use super::{KernelArgs, expect_indices};
+use crate::backend::{Backend, Shaped};
+use crate::error::{Error, Result};
 
 /// Of [`Backend::gather_rows`].
 pub struct GatherRowsArgs<'a, B: Backend> {
@@ -10,14 +10,20 @@ pub struct GatherRowsArgs<'a, B: Backend> {
     pub input: &'a B::Tensor,
     /// Which rows of `input`.
     pub rows: &'a [u32],
-    /// `[rows, D]`
+    /// The first row of `out` to write; the others stay.
+    pub first_row: usize,
+    /// `[at least first_row + rows, D]`
     pub out: &'a mut B::Tensor,
 }
 
 impl<B: Backend> KernelArgs for GatherRowsArgs<'_, B> {
     fn check(&self) -> Result<()> {
         let input = self.input.shape();
-        expect_shape("gather_rows output", self.out.shape(), Shape::new(self.rows.len(), input.cols))?;
+        let (out, end) = (self.out.shape(), self.first_row.checked_add(self.rows.len()));
+        if out.cols != input.cols || end.is_none_or(|end| end > out.rows) {
+            let expected = format!("[at least {} + {}, {}]", self.first_row, self.rows.len(), input.cols);
+            return Err(Error::argument("gather_rows output", out.to_string(), expected));
+        }
         expect_indices("gather_rows row", self.rows, input.rows)
     }
 }

@@ -14,11 +14,13 @@ pub struct WeightedSimilarityArgs<'a, B: Backend> {
     pub texts: &'a B::Linear,
     /// `[1, T]`
     pub text_weights: &'a B::Tensor,
+    /// Picture `p` owns the views `pictures[p] .. pictures[p+1]`.
+    pub pictures: &'a [u32],
     /// Class `c` owns the texts `classes[c] .. classes[c+1]`.
     pub classes: &'a [u32],
     /// Of a class's texts.
     pub reduction: Reduction,
-    /// `[1, C]`
+    /// `[P, C]`
     pub out: &'a mut B::Tensor,
 }
 
@@ -30,7 +32,9 @@ impl<B: Backend> KernelArgs for WeightedSimilarityArgs<'_, B> {
         expect_shape("weighted_similarity view weights", view_weights, Shape::new(1, views.rows))?;
         expect_shape("weighted_similarity text weights", text_weights, Shape::new(1, texts.rows))?;
         expect_offsets("weighted_similarity classes", self.classes, texts.rows)?;
-        expect_shape("weighted_similarity output", self.out.shape(), Shape::new(1, self.classes.len() - 1))?;
+        expect_offsets("weighted_similarity pictures", self.pictures, views.rows)?;
+        let out = Shape::new(self.pictures.len() - 1, self.classes.len() - 1);
+        expect_shape("weighted_similarity output", self.out.shape(), out)?;
         if self.reduction == Reduction::BestMean(0) {
             return Err(Error::argument("weighted_similarity reduction", "the best 0", "at least the best 1"));
         }

@@ -5,9 +5,9 @@ use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::error::Result;
 
 pub(super) fn run(args: Checked<GatherRowsArgs<'_, Cpu>>) -> Result<()> {
-    let GatherRowsArgs { input, rows, out } = args.into_inner();
+    let GatherRowsArgs { input, rows, first_row, out } = args.into_inner();
     for (i, &row) in rows.iter().enumerate() {
-        out.row_mut(i).copy_from_slice(input.row(row as usize));
+        out.row_mut(first_row + i).copy_from_slice(input.row(row as usize));
     }
     Ok(())
 }

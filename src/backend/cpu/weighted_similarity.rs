@@ -4,7 +4,7 @@
 //! whole classes; where a class begins inside a panel, both neighbours multiply that panel.
 
 use super::Cpu;
-use super::grid::{TileMut, for_each_tile};
+use super::grid::{TileMut, cuts, for_each_tile};
 use super::linear::{CpuLinear, Left, Rounded};
 use super::math::{dot, softmax_numerators};
 use super::simd::{Kernel, Simd};
@@ -20,11 +20,12 @@ const TEXT_BLOCK: usize = 512;
 const TASKS_PER_THREAD: usize = 8;
 
 pub(super) fn alignment_weights(cpu: &Cpu, args: Checked<AlignmentWeightsArgs<'_, Cpu>>) -> Result<()> {
-    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, lengths, out } = args.into_inner();
     for (segment, bounds) in offsets.windows(2).enumerate() {
         let first = bounds[0] as usize;
         let weights = &mut out.row_mut(0)[first..bounds[1] as usize];
-        cpu.level.dispatch(Segment { rows, anchor: anchors.row(segment), first, scale, weights });
+        let length = cpu.level.dispatch(Segment { rows, anchor: anchors.row(segment), first, scale, weights });
+        lengths.row_mut(0)[segment] = length;
     }
     Ok(())
 }
@@ -38,20 +39,26 @@ struct Segment<'a> {
 }
 
 impl Kernel for Segment<'_> {
-    type Output = ();
+    /// The length of the weighted sum.
+    type Output = f32;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(self, s: S) -> f32 {
         for (i, weight) in self.weights.iter_mut().enumerate() {
             *weight = dot(s, self.rows.row(self.first + i), self.anchor) * self.scale;
         }
         let sum = softmax_numerators(s, self.weights, 1.0);
         self.weights.iter_mut().for_each(|weight| *weight /= sum);
+        let mut sum = vec![0.0; self.anchor.len()];
+        for (i, &weight) in self.weights.iter().enumerate() {
+            sum.iter_mut().zip(self.rows.row(self.first + i)).for_each(|(sum, x)| *sum += weight * x);
+        }
+        dot(s, &sum, &sum).sqrt()
     }
 }
 
 pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> Result<()> {
-    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, pictures, classes, reduction, out } =
         args.into_inner();
     let cols = out.shape().cols;
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
@@ -62,13 +69,14 @@ pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> 
         for_each_tile(
             out.data_mut(),
             cols,
-            &[0, 1],
+            &cuts(pictures.len() - 1, 1),
             &class_cuts(classes, block),
             Vec::new,
-            |similarities, _, _, mut tile| {
+            |similarities, picture, _, mut tile| {
                 let offsets = &classes[tile.cols.start..=tile.cols.end];
-                let scores = tile_row(&mut tile);
-                let block = Block { views, view_weights, texts, text_weights, offsets, scores, similarities };
+                let own = pictures[picture] as usize..pictures[picture + 1] as usize;
+                let scores = tile_row(&mut tile, picture);
+                let block = Block { views, own, view_weights, texts, text_weights, offsets, scores, similarities };
                 match reduction {
                     Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
                     Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
@@ -79,8 +87,8 @@ pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> 
     Ok(())
 }
 
-fn tile_row<'a>(tile: &'a mut TileMut<'_>) -> &'a mut [f32] {
-    tile.row(0)
+fn tile_row<'a>(tile: &'a mut TileMut<'_>, picture: usize) -> &'a mut [f32] {
+    tile.row(picture)
 }
 
 /// Cuts the classes so that each task has about `block` texts.
@@ -96,9 +104,11 @@ fn class_cuts(classes: &[u32], block: usize) -> Vec<usize> {
     cuts
 }
 
-/// One task: some classes.
+/// One task: some classes of a picture.
 struct Block<'a> {
     views: Left<'a>,
+    /// The views of the task's picture.
+    own: Range<usize>,
     view_weights: &'a [f32],
     texts: &'a CpuLinear,
     text_weights: &'a [f32],
@@ -132,8 +142,9 @@ impl Kernel for Mean<'_> {
         let mut class = 0;
         for panel in block.panels(block.offsets[0], block.offsets[last], width) {
             let mut sums = [0.0; 64];
-            let mut sink = WeighViews { s, weights: block.view_weights, sums: &mut sums };
-            block.texts.multiply(s, block.views, 0..block.view_weights.len(), panel, 0..depth, &mut sink);
+            let weights = &block.view_weights[block.own.clone()];
+            let mut sink = WeighViews { s, weights, sums: &mut sums };
+            block.texts.multiply(s, block.views, block.own.clone(), panel, 0..depth, &mut sink);
             for (text, sum) in (panel * width..).zip(&sums[..width]) {
                 if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
                     continue; // another task's, or padding
@@ -185,8 +196,8 @@ impl Kernel for Best<'_> {
             let stride = panels.len() * width;
             similarities.resize(S::ROW_BLOCK * stride, 0.0);
             let mut score = 0.0;
-            for first in (0..block.view_weights.len()).step_by(S::ROW_BLOCK) {
-                let views = first..block.view_weights.len().min(first + S::ROW_BLOCK);
+            for first in block.own.clone().step_by(S::ROW_BLOCK) {
+                let views = first..block.own.end.min(first + S::ROW_BLOCK);
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
                     let mut sink = Similarities { s, rows: &mut similarities, stride, column };

@@ -204,15 +204,23 @@ impl Context {
         (result, turn.borrow_mut().collected.take().unwrap_or_default())
     }
 
-    /// The first `bytes` of some memory, behind all work so far.
-    pub(super) fn download(&self, memory: &CudaSlice<u8>, bytes: usize) -> Result<Vec<u8>> {
-        if bytes == 0 {
-            return Ok(Vec::new());
-        }
+    /// The first bytes of some memories, so many of each, behind all work so far; one wait for all.
+    pub(super) fn download<const N: usize>(
+        &self,
+        memories: [&CudaSlice<u8>; N],
+        sizes: [usize; N],
+    ) -> Result<[Vec<u8>; N]> {
+        let mut all = [const { Vec::new() }; N];
         let _turn = self.turn.lock();
-        let found = self.stream.clone_dtoh(&memory.slice(..bytes)).map_err(failed(self.index))?;
-        self.stream.synchronize().map_err(failed(self.index))?;
-        Ok(found)
+        for ((found, memory), bytes) in all.iter_mut().zip(memories).zip(sizes) {
+            if bytes > 0 {
+                *found = self.stream.clone_dtoh(&memory.slice(..bytes)).map_err(failed(self.index))?;
+            }
+        }
+        if all.iter().any(|found| !found.is_empty()) {
+            self.stream.synchronize().map_err(failed(self.index))?;
+        }
+        Ok(all)
     }
 
     /// Launches a kernel: its parameters, then pointers to `memories` in the kernel's order.

@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, Cuda>>) ->
     tables::crop_output(
         output,
         |shape| CudaTensor::allocate(context, shape),
-        |out| out.download(context),
+        |out| CudaTensor::download_all(context, [out]).map(|[bytes]| bytes),
         |patch_side, table, first_row, out| patches(context, picture, plan, views, patch_side, table, first_row, out),
     )
 }

@@ -11,13 +11,14 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, bytemuck::NoUninit)]
 struct Params {
     count: u32,
+    first_row: u32,
     width: u32,
     input_stride: u32,
     out_stride: u32,
 }
 
 pub(super) fn run(context: &Context, args: Checked<GatherRowsArgs<'_, Cuda>>) -> Result<()> {
-    let GatherRowsArgs { input, rows, out } = args.into_inner();
+    let GatherRowsArgs { input, rows, first_row, out } = args.into_inner();
     let kernel = match (input.element, out.element) {
         (Element::F32, Element::F32) => "gather_rows_f32_f32",
         (Element::F32, Element::F16) => "gather_rows_f32_f16",
@@ -28,11 +29,13 @@ pub(super) fn run(context: &Context, args: Checked<GatherRowsArgs<'_, Cuda>>) ->
     };
     let params = Params {
         count: rows.len() as u32,
+        first_row: first_row as u32,
         width: input.shape().cols as u32,
         input_stride: input.stride() as u32,
         out_stride: out.stride() as u32,
     };
     let indices = context.table(rows)?;
-    let work = Work { bytes: 2 * out.bytes() + 4 * rows.len() as u64, flops: 0 };
+    let row = out.bytes() / out.shape().rows.max(1) as u64;
+    let work = Work { bytes: rows.len() as u64 * (2 * row + 4), flops: 0 };
     context.launch(kernel, &params, &[&input.memory, &indices, &out.memory], Launch::blocks(rows.len(), 128), work)
 }

@@ -84,8 +84,8 @@ impl Backend for Cuda {
         CudaTensor::upload(&self.0, shape, data)
     }
 
-    fn download(&self, tensor: &CudaTensor) -> Result<Vec<f32>> {
-        tensor.download(&self.0)
+    fn download_all<const N: usize>(&self, tensors: [&CudaTensor; N]) -> Result<[Vec<f32>; N]> {
+        CudaTensor::download_all(&self.0, tensors)
     }
 
     fn reshape(&self, tensor: &mut CudaTensor, shape: Shape) -> Result<()> {

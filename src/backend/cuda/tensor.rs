@@ -58,16 +58,29 @@ impl CudaTensor {
         Ok(Self { shape, element: Element::F32, memory: context.upload(data)? })
     }
 
-    pub(super) fn download(&self, context: &Context) -> Result<Vec<f32>> {
-        let found = context.download(&self.memory, bytes(self.shape, self.element)?)?;
-        Ok(match self.element {
-            Element::F32 => bytemuck::pod_collect_to_vec(&found),
+    pub(super) fn download_all<const N: usize>(context: &Context, tensors: [&Self; N]) -> Result<[Vec<f32>; N]> {
+        let mut sizes = [0; N];
+        for (size, tensor) in sizes.iter_mut().zip(tensors) {
+            *size = bytes(tensor.shape, tensor.element)?;
+        }
+        let found = context.download(tensors.map(|tensor| &tensor.memory), sizes)?;
+        let mut all = [const { Vec::new() }; N];
+        for ((elements, tensor), found) in all.iter_mut().zip(tensors).zip(found) {
+            *elements = tensor.widen(&found);
+        }
+        Ok(all)
+    }
+
+    /// The elements that are in these bytes.
+    fn widen(&self, bytes: &[u8]) -> Vec<f32> {
+        match self.element {
+            Element::F32 => bytemuck::pod_collect_to_vec(bytes),
             Element::F16 => {
-                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(&found);
+                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
                 let rows = halves.chunks_exact(self.stride().max(1));
                 rows.flat_map(|row| &row[..self.shape.cols]).map(|x| x.to_f32()).collect()
             }
-        })
+        }
     }
 
     pub(super) fn reshape(&mut self, context: &Context, shape: Shape) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, one class a block.
+//! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a block.
 
 use super::context::{Context, Launch};
 use crate::backend::Cuda;
@@ -9,7 +9,6 @@ use crate::error::Result;
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::NoUninit)]
 struct Params {
-    views: u32,
     width: u32,
     stride: u32,
     best: u32,
@@ -17,10 +16,9 @@ struct Params {
 }
 
 pub(super) fn run(context: &Context, args: Checked<WeightedSimilarityArgs<'_, Cuda>>) -> Result<()> {
-    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, pictures, classes, reduction, out } =
         args.into_inner();
     let (v, t) = (views.shape(), texts.shape());
-    let (_view_shape, _text_shape) = (view_weights.shape(), text_weights.shape());
     let (kernel, threads) = match texts.storage {
         Precision::F32 => ("weighted_similarity_f32", 64),
         // On tensor cores.
@@ -29,17 +27,19 @@ pub(super) fn run(context: &Context, args: Checked<WeightedSimilarityArgs<'_, Cu
     };
     let count = classes.len() - 1;
     let (width, stride) = (v.cols as u32, texts.stride() as u32);
-    let params = Params { views: v.rows as u32, width, stride, best: tables::best(reduction), classes: count as u32 };
-    let bounds = context.table(classes)?;
+    let params = Params { width, stride, best: tables::best(reduction), classes: count as u32 };
+    let (bounds, owners) = (context.table(classes)?, context.table(pictures)?);
     let memories = [
         views.f32("weighted_similarity views")?,
         view_weights.f32("weighted_similarity view weights")?,
         &texts.weight,
         text_weights.f32("weighted_similarity text weights")?,
+        &owners,
         &bounds,
         out.f32("weighted_similarity output")?,
     ];
     let bytes = views.bytes() + view_weights.bytes() + texts.bytes() + text_weights.bytes() + out.bytes();
     let work = Work { bytes, flops: 2 * (v.len() * t.rows) as u64 };
-    context.launch(kernel, &params, &memories, Launch::blocks(count, threads), work)
+    let launch = Launch { grid: [count, pictures.len() - 1, 1], block: [threads, 1], shared: 0 };
+    context.launch(kernel, &params, &memories, launch, work)
 }

@@ -45,8 +45,8 @@ impl Backend for Reference {
         HostTensor::upload(shape, data)
     }
 
-    fn download(&self, tensor: &HostTensor) -> Result<Vec<f32>> {
-        Ok(tensor.data().to_vec())
+    fn download_all<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<[Vec<f32>; N]> {
+        Ok(tensors.map(|tensor| tensor.data().to_vec()))
     }
 
     fn reshape(&self, tensor: &mut HostTensor, shape: Shape) -> Result<()> {

@@ -8,32 +8,37 @@ use crate::backend::{Reduction, Shaped};
 use crate::error::Result;
 
 pub(super) fn alignment_weights(args: Checked<AlignmentWeightsArgs<'_, Reference>>) -> Result<()> {
-    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, lengths, out } = args.into_inner();
     for (segment, bounds) in offsets.windows(2).enumerate() {
         let segment_rows = bounds[0] as usize..bounds[1] as usize;
         let logit = |row| f64::from(scale) * dot(rows.row(row), anchors.row(segment));
         let mut weights: Vec<f64> = segment_rows.clone().map(logit).collect();
         softmax(&mut weights);
+        let mut sum = vec![0f64; rows.shape().cols];
         for (row, weight) in segment_rows.zip(weights) {
             out.row_mut(0)[row] = weight as f32;
+            sum.iter_mut().zip(rows.row(row)).for_each(|(sum, &x)| *sum += weight * f64::from(x));
         }
+        lengths.row_mut(0)[segment] = sum.iter().map(|x| x * x).sum::<f64>().sqrt() as f32;
     }
     Ok(())
 }
 
 pub(super) fn run(args: Checked<WeightedSimilarityArgs<'_, Reference>>) -> Result<()> {
-    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, pictures, classes, reduction, out } =
         args.into_inner();
-    for (class, bounds) in classes.windows(2).enumerate() {
-        let mut score = 0.0;
-        for view in 0..views.shape().rows {
-            let left = texts.left(views.row(view));
-            let similarity = |text| dot(&left, texts.row(text));
-            let weighted = |text: usize| (f64::from(text_weights.row(0)[text]), similarity(text));
-            let pairs = (bounds[0] as usize..bounds[1] as usize).map(weighted);
-            score += f64::from(view_weights.row(0)[view]) * reduce(reduction, pairs);
+    for (picture, own) in pictures.windows(2).enumerate() {
+        for (class, bounds) in classes.windows(2).enumerate() {
+            let mut score = 0.0;
+            for view in own[0] as usize..own[1] as usize {
+                let left = texts.left(views.row(view));
+                let similarity = |text| dot(&left, texts.row(text));
+                let weighted = |text: usize| (f64::from(text_weights.row(0)[text]), similarity(text));
+                let pairs = (bounds[0] as usize..bounds[1] as usize).map(weighted);
+                score += f64::from(view_weights.row(0)[view]) * reduce(reduction, pairs);
+            }
+            out.row_mut(picture)[class] = score as f32;
         }
-        out.row_mut(0)[class] = score as f32;
     }
     Ok(())
 }

@@ -20,10 +20,11 @@ struct Params {
 }
 
 pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) -> Result<()> {
-    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, lengths, out } = args.into_inner();
     let width = rows.shape().cols;
     let anchors = anchors.whole(queue, "alignment_weights anchors")?;
     let out = out.whole(queue, "alignment_weights output")?;
+    let lengths = lengths.whole(queue, "alignment_weights lengths")?;
     let uploaded = queue.table(offsets)?;
     let bounds = Slice::all(&uploaded);
     for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]))]) {
@@ -38,8 +39,8 @@ pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) 
             first_row,
             rows_base: rows.base,
         };
-        let bindings = [rows.slice, anchors, bounds, out];
-        let work = Work::words((count + segments.len()) * width + count, 2 * count * width);
+        let bindings = [rows.slice, anchors, bounds, lengths, out];
+        let work = Work::words((count + segments.len()) * width + count, 4 * count * width);
         queue.record(&KERNEL, &[], &params, &bindings, queue.groups(segments.len()), work)?;
     }
     Ok(())

@@ -27,7 +27,7 @@ pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, Wgpu>>) -> Res
     tables::crop_output(
         output,
         |shape| WgpuTensor::allocate(queue, shape),
-        |out| out.download(queue),
+        |out| WgpuTensor::download_all(queue, [out]).map(|[bytes]| bytes),
         |patch_side, table, first_row, out| patches(queue, picture, plan, views, patch_side, table, first_row, out),
     )
 }

@@ -20,13 +20,13 @@ struct Params {
 }
 
 pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Result<()> {
-    let GatherRowsArgs { input, rows, out } = args.into_inner();
+    let GatherRowsArgs { input, rows, first_row, out } = args.into_inner();
     let width = input.shape().cols;
     let step = rows_at_once(queue, &[width]);
     for range in chunks(rows.len(), step) {
         let indices = queue.table(&rows[range.clone()])?;
         let indices = Slice::all(&indices);
-        let out = out.window(queue, "gather_rows output", range.clone())?;
+        let out = out.window(queue, "gather_rows output", first_row + range.start..first_row + range.end)?;
         for source in chunks(input.shape().rows, step) {
             let input = input.window(queue, "gather_rows input", source.clone())?;
             let params = Params {

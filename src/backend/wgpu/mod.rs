@@ -137,8 +137,8 @@ impl Backend for Wgpu {
         WgpuTensor::upload(&self.0, shape, data)
     }
 
-    fn download(&self, tensor: &WgpuTensor) -> Result<Vec<f32>> {
-        tensor.download(&self.0)
+    fn download_all<const N: usize>(&self, tensors: [&WgpuTensor; N]) -> Result<[Vec<f32>; N]> {
+        WgpuTensor::download_all(&self.0, tensors)
     }
 
     fn reshape(&self, tensor: &mut WgpuTensor, shape: Shape) -> Result<()> {

@@ -195,10 +195,11 @@ impl Queue {
         self.check()
     }
 
-    /// Submits what has been recorded and reads the first `bytes` of a buffer.
-    pub(super) fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
+    /// Submits what has been recorded and reads the first bytes of some buffers, so many of each; one wait for all.
+    pub(super) fn read<const N: usize>(&self, buffers: [&wgpu::Buffer; N], sizes: [u64; N]) -> Result<[Vec<u8>; N]> {
+        let bytes = sizes.iter().sum();
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok([const { Vec::new() }; N]);
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
@@ -210,7 +211,11 @@ impl Queue {
         let started = profile.as_mut().map(|profile| self.start(profile, &recorder));
         let timestamps = started.flatten();
         recorder.encode(&self.queue, &mut encoder, timestamps.as_ref());
-        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
+        let mut end = 0;
+        for (buffer, bytes) in buffers.into_iter().zip(sizes) {
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, end, bytes);
+            end += bytes;
+        }
         self.queue.submit([encoder.finish()]);
         drop(recorder);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
@@ -224,7 +229,12 @@ impl Queue {
             profile.dispatches[first..].iter_mut().zip(times).for_each(|(dispatch, time)| dispatch.time = Some(time));
         }
         let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-        Ok(view.to_vec())
+        let mut rest = &view[..];
+        Ok(sizes.map(|bytes| {
+            let (found, others) = rest.split_at(bytes as usize);
+            rest = others;
+            found.to_vec()
+        }))
     }
 
     /// Notes a submission of what is recorded; what times it, where the adapter can.
@@ -285,10 +295,10 @@ mod tests {
     fn a_lost_device_is_an_error() {
         let queue = Queue::open(Some(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
-        assert_eq!(queue.read(&buffer, 8).unwrap(), [1, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(queue.read([&buffer], [8]).unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
         queue.device.destroy();
         for _ in 0..2 {
-            assert!(queue.read(&buffer, 8).is_err());
+            assert!(queue.read([&buffer], [8]).is_err());
         }
     }
 }

@@ -32,8 +32,12 @@ impl WgpuTensor {
         Ok(Self { shape, buffer: queue.upload(data)? })
     }
 
-    pub(super) fn download(&self, queue: &Queue) -> Result<Vec<f32>> {
-        Ok(bytemuck::pod_collect_to_vec(&queue.read(&self.buffer, bytes(self.shape)?)?))
+    pub(super) fn download_all<const N: usize>(queue: &Queue, tensors: [&Self; N]) -> Result<[Vec<f32>; N]> {
+        let mut sizes = [0; N];
+        for (size, tensor) in sizes.iter_mut().zip(tensors) {
+            *size = bytes(tensor.shape)?;
+        }
+        Ok(queue.read(tensors.map(|tensor| &tensor.buffer), sizes)?.map(|bytes| bytemuck::pod_collect_to_vec(&bytes)))
     }
 
     pub(super) fn reshape(&mut self, queue: &Queue, shape: Shape) -> Result<()> {
