@@ -8,6 +8,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::backend::args::AttentionArgs;
 use crossalign::backend::{Backend, Cpu, HostTensor, Reference, Shape, SimdLevel};
 
 /// Width of a head.
@@ -69,7 +70,16 @@ fn bench_sequences(group: &mut Group<'_>, cpu: &Cpu, sequences: &Sequences) {
     let keys_values = input::tensor(cpu, tokens, 2 * width, 1.0, 3);
     let mut out = cpu.allocate(Shape::new(tokens, width)).expect("memory");
     let run = |out: &mut HostTensor| {
-        cpu.attention(&queries, &keys_values, offsets, offsets, *heads, *causal, out).expect("a valid call");
+        cpu.attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: offsets,
+            key_offsets: offsets,
+            heads: *heads,
+            causal: *causal,
+            out,
+        })
+        .expect("a valid call");
     };
 
     // The first sequence against the reference: it does not depend on the others.
@@ -81,7 +91,15 @@ fn bench_sequences(group: &mut Group<'_>, cpu: &Cpu, sequences: &Sequences) {
     let (few_queries, few_keys_values) = (head(&queries, width), head(&keys_values, 2 * width));
     let mut expected = Reference.allocate(Shape::new(first, width)).expect("memory");
     Reference
-        .attention(&few_queries, &few_keys_values, &offsets[..2], &offsets[..2], *heads, *causal, &mut expected)
+        .attention(AttentionArgs {
+            queries: &few_queries,
+            keys_values: &few_keys_values,
+            query_offsets: &offsets[..2],
+            key_offsets: &offsets[..2],
+            heads: *heads,
+            causal: *causal,
+            out: &mut expected,
+        })
         .expect("a valid call");
     input::assert_close(&out.data()[..first * width], expected.data());
 

@@ -8,6 +8,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::backend::args::CropResizeArgs;
 use crossalign::backend::{Backend, Cpu, CropOutput, CropPlan, PatchLayout, Reference, Rgb, Shape, SimdLevel, Taps};
 use crossalign::image::{Resize, ViewSampling, plan_views};
 use crossalign::model::Config;
@@ -33,12 +34,19 @@ fn bench(criterion: &mut Criterion) {
 
                 let mut bytes = vec![0; CROPS.len() * 224 * 224 * 3];
                 group.bench(&name("bytes"), threads, crops, work, || {
-                    cpu.crop_resize(picture, &plan, CROPS, CropOutput::Bytes(&mut bytes)).expect("a valid call");
+                    cpu.crop_resize(CropResizeArgs {
+                        picture,
+                        plan: &plan,
+                        views: CROPS,
+                        output: CropOutput::Bytes(&mut bytes),
+                    })
+                    .expect("a valid call");
                 });
                 let mut rows = cpu.allocate(patch_rows(CROPS.len())).expect("memory");
                 group.bench(&name("patches"), threads, crops, work, || {
                     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut rows };
-                    cpu.crop_resize(picture, &plan, CROPS, output).expect("a valid call");
+                    cpu.crop_resize(CropResizeArgs { picture, plan: &plan, views: CROPS, output })
+                        .expect("a valid call");
                 });
             }
         }
@@ -71,8 +79,10 @@ fn check(cpu: &Cpu, picture: Rgb<'_>, plan: &CropPlan, layout: &PatchLayout) {
         let mut bytes = vec![0; 224 * 224 * 3];
         let mut rows = backend.allocate(patch_rows(1)).expect("memory");
         let patches = CropOutput::Patches { layout, first_row: 0, out: &mut rows };
-        backend.crop_resize(picture, plan, 1..2, CropOutput::Bytes(&mut bytes)).expect("a valid call");
-        backend.crop_resize(picture, plan, 1..2, patches).expect("a valid call");
+        backend
+            .crop_resize(CropResizeArgs { picture, plan, views: 1..2, output: CropOutput::Bytes(&mut bytes) })
+            .expect("a valid call");
+        backend.crop_resize(CropResizeArgs { picture, plan, views: 1..2, output: patches }).expect("a valid call");
         (bytes, backend.download(&rows).expect("memory"))
     }
     assert!(run(cpu, picture, plan, layout) == run(&Reference, picture, plan, layout), "{}", input::name(cpu));

@@ -8,8 +8,9 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::engine::Embeddings;
 use crossalign::image::{Resize, plan_views};
-use crossalign::model::{Config, Embeddings, ViewJob};
+use crossalign::model::{Config, ViewJob};
 use crossalign::{Classification, Classifier, CompileOptions, Compiled, DecodeOptions, Model, ModelOptions, Picture};
 use image::{ExtendedColorType, ImageEncoder, codecs};
 use std::hint::black_box;

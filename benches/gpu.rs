@@ -11,8 +11,11 @@ mod input;
 
 use ceiling::Ceiling;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use crossalign::backend::args::{
+    AttentionArgs, CropResizeArgs, GatherRowsArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Device, DeviceTensor, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape,
+    Activation, Backend, CropOutput, Cuda, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
 };
 use crossalign::image::{Resize, ViewSampling, plan_views};
 use std::time::{Duration, Instant};
@@ -21,29 +24,31 @@ const TOKENS: usize = 50;
 const WIDTH: usize = 768;
 const HEADS: usize = 12;
 
-struct Bench<'a> {
+struct Bench<'a, B: Backend> {
     criterion: &'a mut Criterion,
-    gpu: Device,
+    gpu: B,
     ceiling: Option<Ceiling>,
 }
 
-impl Bench<'_> {
-    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> DeviceTensor {
+impl<B: Backend> Bench<'_, B> {
+    fn tensor(&self, rows: usize, cols: usize, variance: f32) -> B::Tensor {
         let data = input::random(rows * cols, variance, (rows * cols) as u64);
         self.gpu.upload(Shape::new(rows, cols), &data).expect("memory")
     }
 
     /// An activation of unit variance, or an empty one to write to.
-    fn activation(&self, rows: usize, cols: usize, precision: Precision) -> DeviceTensor {
+    fn activation(&self, rows: usize, cols: usize, precision: Precision) -> B::Tensor {
         let mut tensor = self.gpu.activation(precision).expect("memory");
         self.gpu.reshape(&mut tensor, Shape::new(rows, cols)).expect("memory");
         let all: Vec<u32> = (0..rows as u32).collect();
-        self.gpu.gather_rows(&self.tensor(rows, cols, 1.0), &all, &mut tensor).expect("a valid call");
+        self.gpu
+            .gather_rows(GatherRowsArgs { input: &self.tensor(rows, cols, 1.0), rows: &all, out: &mut tensor })
+            .expect("a valid call");
         tensor
     }
 
     /// Times what `record` records, on the device; reading a small tensor submits it.
-    fn run(&mut self, name: &str, mut record: impl FnMut(&Device)) {
+    fn run(&mut self, name: &str, mut record: impl FnMut(&B)) {
         let small = self.tensor(1, 1, 1.0);
         let mut samples = Vec::new();
         let mut total = Profile::default();
@@ -55,9 +60,9 @@ impl Bench<'_> {
                 let mut elapsed = Duration::ZERO;
                 for _ in 0..iterations {
                     let start = Instant::now();
-                    let (_, profile) = self.gpu.profile(|| {
+                    let profile = Backend::profile(&self.gpu, &mut || {
                         record(&self.gpu);
-                        self.gpu.download(&small).expect("a device")
+                        self.gpu.download(&small).expect("a device");
                     });
                     let profile = profile.expect("a GPU");
                     // Without timestamps: with submission and read-back.
@@ -85,17 +90,24 @@ impl Bench<'_> {
 }
 
 fn bench(criterion: &mut Criterion) {
-    let gpu = match std::env::var("CROSSALIGN_DEVICE") {
-        Ok(name) => Device::open(&name, 0),
-        Err(_) => Device::open("cuda", 0).or_else(|_| Device::open("wgpu", 0)).or_else(|_| Device::open("wgpu:0", 0)),
-    };
-    let gpu = gpu.expect("a GPU, or a software adapter");
+    let name = std::env::var("CROSSALIGN_DEVICE").ok();
+    let (kind, number) = name.as_deref().map_or(("cuda", None), |name| match name.split_once(':') {
+        Some((kind, number)) => (kind, Some(number.parse().expect("a device's number"))),
+        None => (name, None),
+    });
+    match Cuda::new(number.unwrap_or(0)) {
+        Ok(cuda) if kind == "cuda" => return run(criterion, cuda, None, false),
+        Err(error) if kind == "cuda" && name.is_some() => panic!("{error}"),
+        _ => (),
+    }
+    let wgpu = Wgpu::new(number).or_else(|_| Wgpu::new(Some(0))).expect("a GPU, or a software adapter");
+    let software = wgpu.adapter().software;
+    let ceiling = Ceiling::measure(&wgpu.adapter().name, if software { 0.01 } else { 1.0 });
+    run(criterion, wgpu, Some(ceiling), software);
+}
+
+fn run<B: Backend>(criterion: &mut Criterion, gpu: B, ceiling: Option<Ceiling>, software: bool) {
     println!("{}", gpu.describe());
-    let software = matches!(&gpu, Device::Wgpu(wgpu) if wgpu.adapter().software);
-    let ceiling = match &gpu {
-        Device::Wgpu(wgpu) => Some(Ceiling::measure(&wgpu.adapter().name, if software { 0.01 } else { 1.0 })),
-        _ => None,
-    };
     let views = if software { 1 } else { 61 };
     let mut bench = Bench { criterion, gpu, ceiling };
     crop_resize(&mut bench, views);
@@ -117,7 +129,7 @@ fn bench(criterion: &mut Criterion) {
     weighted_similarity(&mut bench, views, if software { 50 } else { 1000 });
 }
 
-fn crop_resize(bench: &mut Bench<'_>, views: usize) {
+fn crop_resize<B: Backend>(bench: &mut Bench<'_, B>, views: usize) {
     let picture = input::picture(1024, 768);
     let boxes = ViewSampling { count: views, ..Default::default() }.boxes(picture.as_rgb()).expect("default ranges");
     let plan = plan_views((1024, 768), &boxes, 224, Resize::ShortestEdge).expect("boxes of this picture");
@@ -126,11 +138,19 @@ fn crop_resize(bench: &mut Bench<'_>, views: usize) {
     let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");
     bench.run(&format!("crop_resize {views} views 1024x768"), |gpu| {
         let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-        gpu.crop_resize(picture.as_rgb(), &plan, 0..views, output).expect("a valid call");
+        gpu.crop_resize(CropResizeArgs { picture: picture.as_rgb(), plan: &plan, views: 0..views, output })
+            .expect("a valid call");
     });
 }
 
-fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue: Epilogue, precision: Precision) {
+fn linear<B: Backend>(
+    bench: &mut Bench<'_, B>,
+    name: &str,
+    rows: usize,
+    shape: Shape,
+    epilogue: Epilogue,
+    precision: Precision,
+) {
     let weight = input::random(shape.len(), 1.0 / shape.cols as f32, 1);
     let layer = bench.gpu.pack(shape, &weight, None, precision).expect("memory");
     let x = bench.activation(rows, shape.cols, precision);
@@ -140,29 +160,39 @@ fn linear(bench: &mut Bench<'_>, name: &str, rows: usize, shape: Shape, epilogue
         _ => bench.activation(rows, shape.rows, precision),
     };
     bench.run(&format!("linear {name} {rows}x{}x{} {precision}", shape.rows, shape.cols), |gpu| {
-        gpu.linear(&x, &layer, epilogue, &mut out).expect("a valid call");
+        gpu.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut out }).expect("a valid call");
     });
 }
 
-fn layer_norm(bench: &mut Bench<'_>, rows: usize) {
+fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize) {
     let (x, gamma, beta) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
     let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
     bench.run(&format!("layer_norm {rows}x{WIDTH}"), |gpu| {
-        gpu.layer_norm(&x, &gamma, &beta, 1e-5, &mut out).expect("a valid call");
+        gpu.layer_norm(LayerNormArgs { input: &x, gamma: &gamma, beta: &beta, eps: 1e-5, out: &mut out })
+            .expect("a valid call");
     });
 }
 
-fn attention(bench: &mut Bench<'_>, views: usize, precision: Precision) {
+fn attention<B: Backend>(bench: &mut Bench<'_, B>, views: usize, precision: Precision) {
     let offsets: Vec<u32> = (0..=views).map(|view| (view * TOKENS) as u32).collect();
     let rows = views * TOKENS;
     let activation = |width| bench.activation(rows, width, precision);
     let (queries, keys_values, mut out) = (activation(WIDTH), activation(2 * WIDTH), activation(WIDTH));
     bench.run(&format!("attention {views} views of {TOKENS} tokens {precision}"), |gpu| {
-        gpu.attention(&queries, &keys_values, &offsets, &offsets, HEADS, false, &mut out).expect("a valid call");
+        gpu.attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: &offsets,
+            key_offsets: &offsets,
+            heads: HEADS,
+            causal: false,
+            out: &mut out,
+        })
+        .expect("a valid call");
     });
 }
 
-fn weighted_similarity(bench: &mut Bench<'_>, views: usize, classes: usize) {
+fn weighted_similarity<B: Backend>(bench: &mut Bench<'_, B>, views: usize, classes: usize) {
     let offsets = input::ragged(classes, 40, 60, 1);
     let texts = offsets[classes] as usize;
     let shape = Shape::new(texts, 512);
@@ -174,7 +204,16 @@ fn weighted_similarity(bench: &mut Bench<'_>, views: usize, classes: usize) {
     for (precision, packed) in &packed {
         for (name, reduction) in [("weighted mean", Reduction::WeightedMean), ("best 5", Reduction::BestMean(5))] {
             bench.run(&format!("weighted_similarity {views} views {texts} texts {name} {precision}"), |gpu| {
-                gpu.weighted_similarity(&f, &w, packed, &v, &offsets, reduction, &mut out).expect("a valid call");
+                gpu.weighted_similarity(WeightedSimilarityArgs {
+                    views: &f,
+                    view_weights: &w,
+                    texts: packed,
+                    text_weights: &v,
+                    classes: &offsets,
+                    reduction,
+                    out: &mut out,
+                })
+                .expect("a valid call");
             });
         }
     }

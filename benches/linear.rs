@@ -15,6 +15,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::backend::args::LinearArgs;
 use crossalign::backend::{Activation, Backend, Cpu, Epilogue, Precision, Reference, Shape, SimdLevel};
 use half::bf16;
 
@@ -76,12 +77,12 @@ fn bench_layer(group: &mut Group<'_>, cpu: &Cpu, rows: usize, layer: &Layer, pre
     let mut out = cpu.allocate(Shape::new(rows, outputs)).expect("memory");
 
     // The first rows against the reference: a row does not depend on the others.
-    cpu.linear(&x, &packed, epilogue, &mut out).expect("a valid call");
+    cpu.linear(LinearArgs { input: &x, layer: &packed, epilogue, out: &mut out }).expect("a valid call");
     let first = |rows: usize| Shape::new(rows, inputs);
     let few = Reference.upload(first(3), &x.data()[..first(3).len()]).expect("data of that shape");
     let same = Reference.pack(shape, &weight, Some(&bias), precision).expect("weights of that shape");
     let mut expected = Reference.allocate(Shape::new(3, outputs)).expect("memory");
-    Reference.linear(&few, &same, epilogue, &mut expected).expect("a valid call");
+    Reference.linear(LinearArgs { input: &few, layer: &same, epilogue, out: &mut expected }).expect("a valid call");
     input::assert_close(&out.data()[..3 * outputs], expected.data());
 
     let flops = 2 * rows * outputs * inputs;
@@ -92,7 +93,7 @@ fn bench_layer(group: &mut Group<'_>, cpu: &Cpu, rows: usize, layer: &Layer, pre
         _ => Work::Flops(flops as f64),
     };
     group.bench(&name, cpu.threads(), flops as u64, work, || {
-        cpu.linear(&x, &packed, epilogue, &mut out).expect("a valid call");
+        cpu.linear(LinearArgs { input: &x, layer: &packed, epilogue, out: &mut out }).expect("a valid call");
     });
 }
 

@@ -8,6 +8,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::backend::args::{AlignmentWeightsArgs, WeightedSimilarityArgs};
 use crossalign::backend::{Backend, Cpu, HostTensor, Precision, Reduction, Reference, Shape, SimdLevel};
 
 const VIEWS: usize = 61;
@@ -65,8 +66,16 @@ fn bench_scores(group: &mut Group<'_>, cpu: &Cpu, embeddings: &Embeddings) {
     ] {
         let mut scores = cpu.allocate(Shape::new(1, CLASSES)).expect("memory");
         let run = |scores: &mut HostTensor| {
-            cpu.weighted_similarity(views, view_weights, &packed, text_weights, classes, reduction, scores)
-                .expect("a valid call");
+            cpu.weighted_similarity(WeightedSimilarityArgs {
+                views,
+                view_weights,
+                texts: &packed,
+                text_weights,
+                classes,
+                reduction,
+                out: scores,
+            })
+            .expect("a valid call");
         };
         run(&mut scores);
         input::assert_close(&scores.data()[..CHECKED], &first_scores(embeddings, reduction));
@@ -80,7 +89,14 @@ fn bench_weights(group: &mut Group<'_>, cpu: &Cpu, embeddings: &Embeddings) {
     let count = classes[CLASSES] as usize;
     let mut weights = cpu.allocate(Shape::new(1, count)).expect("memory");
     let run = |weights: &mut HostTensor| {
-        cpu.alignment_weights(texts, labels, classes, 2f32.exp(), weights).expect("a valid call");
+        cpu.alignment_weights(AlignmentWeightsArgs {
+            rows: texts,
+            anchors: labels,
+            offsets: classes,
+            scale: 2f32.exp(),
+            out: weights,
+        })
+        .expect("a valid call");
     };
     run(&mut weights);
     for bounds in classes.windows(2) {
@@ -102,7 +118,15 @@ fn first_scores(embeddings: &Embeddings, reduction: Reduction) -> Vec<f32> {
     let text_weights = Reference.upload(Shape::new(1, count), &text_weights.data()[..count]).expect("memory");
     let mut scores = Reference.allocate(Shape::new(1, CHECKED)).expect("memory");
     Reference
-        .weighted_similarity(views, view_weights, &packed, &text_weights, classes, reduction, &mut scores)
+        .weighted_similarity(WeightedSimilarityArgs {
+            views,
+            view_weights,
+            texts: &packed,
+            text_weights: &text_weights,
+            classes,
+            reduction,
+            out: &mut scores,
+        })
         .expect("a valid call");
     scores.data().to_vec()
 }

@@ -25,15 +25,17 @@
 //! | --- | --- |
 //! | [`image`] | decoding, crop sampling, Pillow's resampling tables |
 //! | [`backend`] | the kernels: one trait; reference, SIMD and WebGPU implementations |
-//! | [`model`] | CLIP: weights, tokenizer, forward passes |
+//! | [`engine`] | a CLIP model on its devices |
+//! | [`model`] | CLIP: configs, weights, tokenizer, forward passes |
 //! | [`align`] | prompts, weights, scores, the compiled classifier |
 //!
-//! Arrows go one way: `align` → `model` → `backend`, `image` → `backend`.
+//! Arrows go one way: `align` → `engine` → `model` → `backend`, `image` → `backend`.
 //!
 //! [arXiv 2406.02915]: https://arxiv.org/abs/2406.02915
 
 pub mod align;
 pub mod backend;
+pub mod engine;
 pub mod image;
 pub mod model;
 
@@ -47,6 +49,6 @@ mod output;
 mod text_file;
 
 pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, Views};
+pub use engine::{Model, ModelOptions};
 pub use error::{Error, PictureErrorKind, Result};
 pub use image::{DecodeOptions, Picture};
-pub use model::{Model, ModelOptions};

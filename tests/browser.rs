@@ -5,6 +5,10 @@
 
 mod common;
 
+use crossalign::backend::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
 use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, HostTensor, PatchLayout, Precision, Reduction, Reference, Rgb, Shape,
 };
@@ -194,7 +198,7 @@ fn crop_resize() -> Case {
     let mut out = tensor(views * (size / patch).pow(2), 3 * patch.pow(2), 1);
     let before = read_write(out.data());
     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-    Reference.crop_resize(picture, &plan, 0..views, output).unwrap();
+    Reference.crop_resize(CropResizeArgs { picture, plan: &plan, views: 0..views, output }).unwrap();
 
     let corners: Vec<[u32; 4]> =
         plan.views().iter().map(|view| [view.x, view.y, view.horizontal as u32, view.vertical as u32]).collect();
@@ -234,7 +238,7 @@ fn linear(
     let (weight, bias) = (wave(outputs * inputs, 3), wave(outputs, 4));
     let before = read_write(out.data());
     let layer = Reference.pack(Shape::new(outputs, inputs), &weight, Some(&bias), precision).unwrap();
-    Reference.linear(&input, &layer, epilogue, &mut out).unwrap();
+    Reference.linear(LinearArgs { input: &input, layer: &layer, epilogue, out: &mut out }).unwrap();
 
     let (stride, packed) = packed(&weight, inputs, precision);
     let tile = constant("linear", "TILE");
@@ -259,7 +263,7 @@ fn layer_norm() -> Case {
     let (input, gamma, beta) = (tensor(rows, width, 1), tensor(1, width, 2), tensor(1, width, 3));
     let mut out = tensor(rows, width, 4);
     let before = read_write(out.data());
-    Reference.layer_norm(&input, &gamma, &beta, eps, &mut out).unwrap();
+    Reference.layer_norm(LayerNormArgs { input: &input, gamma: &gamma, beta: &beta, eps, out: &mut out }).unwrap();
     Case {
         kernel: "layer_norm",
         constants: vec![],
@@ -285,7 +289,17 @@ fn attention(causal: bool) -> Case {
     let (queries, keys_values) = (tensor(13, width, 1), tensor(170, 2 * width, 2));
     let mut out = tensor(13, width, 3);
     let before = read_write(out.data());
-    Reference.attention(&queries, &keys_values, &query_offsets, &key_offsets, heads, causal, &mut out).unwrap();
+    Reference
+        .attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: &query_offsets,
+            key_offsets: &key_offsets,
+            heads,
+            causal,
+            out: &mut out,
+        })
+        .unwrap();
 
     let at_once = constant("attention", "QUERIES");
     let mut items = Vec::new();
@@ -319,7 +333,15 @@ fn embed_tokens() -> Case {
     let (table, positions) = (tensor(vocabulary, width, 1), tensor(3, width, 2));
     let mut out = tensor(tokens.len(), width, 3);
     let before = read_write(out.data());
-    Reference.embed_tokens(&tokens, &offsets, &table, &positions, &mut out).unwrap();
+    Reference
+        .embed_tokens(EmbedTokensArgs {
+            tokens: &tokens,
+            offsets: &offsets,
+            table: &table,
+            positions: &positions,
+            out: &mut out,
+        })
+        .unwrap();
 
     let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
     let placed: Vec<[u32; 2]> = tokens.into_iter().zip(places).map(|(token, place)| [token, place]).collect();
@@ -344,7 +366,9 @@ fn add_positions() -> Case {
     let (patches, class) = (tensor(views * (tokens - 1), width, 1), tensor(1, width, 2));
     let (positions, mut out) = (tensor(tokens, width, 3), tensor(views * tokens, width, 4));
     let before = read_write(out.data());
-    Reference.add_positions(&patches, &class, &positions, &mut out).unwrap();
+    Reference
+        .add_positions(AddPositionsArgs { patches: &patches, class: &class, positions: &positions, out: &mut out })
+        .unwrap();
     Case {
         kernel: "add_positions",
         constants: vec![],
@@ -365,7 +389,7 @@ fn gather_rows() -> Case {
     let (rows, height, width) = ([4, 0, 4, 6], 7, 70);
     let (input, mut out) = (tensor(height, width, 1), tensor(rows.len(), width, 2));
     let before = read_write(out.data());
-    Reference.gather_rows(&input, &rows, &mut out).unwrap();
+    Reference.gather_rows(GatherRowsArgs { input: &input, rows: &rows, out: &mut out }).unwrap();
     Case {
         kernel: "gather_rows",
         constants: vec![],
@@ -380,7 +404,7 @@ fn l2_normalize() -> Case {
     let (rows, width) = (5, 70);
     let mut out = tensor(rows, width, 1);
     let before = read_write(out.data());
-    Reference.l2_normalize(&mut out).unwrap();
+    Reference.l2_normalize(L2NormalizeArgs { tensor: &mut out }).unwrap();
     Case {
         kernel: "l2_normalize",
         constants: vec![],
@@ -395,10 +419,18 @@ fn l2_normalize() -> Case {
 fn alignment_weights() -> Case {
     let (width, scale, offsets) = (40, 20.0, [0, 70, 70, 75]);
     let (mut rows, mut anchors, mut out) = (tensor(75, width, 1), tensor(3, width, 2), tensor(1, 75, 3));
-    Reference.l2_normalize(&mut rows).unwrap();
-    Reference.l2_normalize(&mut anchors).unwrap();
+    Reference.l2_normalize(L2NormalizeArgs { tensor: &mut rows }).unwrap();
+    Reference.l2_normalize(L2NormalizeArgs { tensor: &mut anchors }).unwrap();
     let before = read_write(out.data());
-    Reference.alignment_weights(&rows, &anchors, &offsets, scale, &mut out).unwrap();
+    Reference
+        .alignment_weights(AlignmentWeightsArgs {
+            rows: &rows,
+            anchors: &anchors,
+            offsets: &offsets,
+            scale,
+            out: &mut out,
+        })
+        .unwrap();
     Case {
         kernel: "alignment_weights",
         constants: vec![],
@@ -429,7 +461,17 @@ fn weighted_similarity((storage, precision): (&'static str, Precision), reductio
             (upload(views, width, view_rows), upload(1, views, &view_weights), upload(1, texts, &text_weights));
         let layer = Reference.pack(Shape::new(texts, width), text_rows, None, precision).unwrap();
         let mut out = tensor(1, 3, 5);
-        Reference.weighted_similarity(&v, &w, &layer, &t, &classes, reduction, &mut out).unwrap();
+        Reference
+            .weighted_similarity(WeightedSimilarityArgs {
+                views: &v,
+                view_weights: &w,
+                texts: &layer,
+                text_weights: &t,
+                classes: &classes,
+                reduction,
+                out: &mut out,
+            })
+            .unwrap();
         out.data().to_vec()
     };
     let magnitudes = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();

@@ -8,6 +8,7 @@
 mod common;
 mod properties;
 
+use crossalign::backend::args::{GatherRowsArgs, L2NormalizeArgs, LinearArgs};
 use crossalign::backend::cuda::CudaRecording;
 use crossalign::backend::{Activation, Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
 use properties::activations::{activation, empty};
@@ -38,6 +39,13 @@ kernels! {
     linear_of_activations,
     attention_of_activations,
     rows_of_activations,
+    deep_linear,
+    linear_in_f16,
+    weights_round_to_even,
+    l2_normalize_of_any_length,
+    alignment_weights_at_any_scale,
+    attention_of_large_scores,
+    attention_of_large_scores_of_activations,
 }
 
 fn device() -> Cuda {
@@ -60,11 +68,13 @@ fn a_recorded_sequence_gives_the_same_bits() {
         let data: Vec<f32> = (0..shape.len()).map(|i| (i as f32 + round as f32).cos()).collect();
         let all: Vec<u32> = (0..rows as u32).collect();
         device.reshape(&mut input, shape).unwrap();
-        device.gather_rows(&device.upload(shape, &data).unwrap(), &all, &mut input).unwrap();
+        device
+            .gather_rows(GatherRowsArgs { input: &device.upload(shape, &data).unwrap(), rows: &all, out: &mut input })
+            .unwrap();
         let run = |out: &mut CudaTensor| {
             device.reshape(out, Shape::new(rows, 40))?;
-            device.linear(&input, &layer, Epilogue::Store, out)?;
-            device.l2_normalize(out)
+            device.linear(LinearArgs { input: &input, layer: &layer, epilogue: Epilogue::Store, out })?;
+            device.l2_normalize(L2NormalizeArgs { tensor: out })
         };
         let mut expected = empty();
         run(&mut expected).unwrap();
@@ -102,7 +112,7 @@ fn every_tile_gives_the_same_bits() {
                     true => empty(&device, out_shape),
                     false => device.upload(out_shape, &before[of(outputs)]).unwrap(),
                 };
-                device.linear(&x, &layer, epilogue, &mut out).unwrap();
+                device.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut out }).unwrap();
                 device.download(&out).unwrap()
             };
             let all = product(0..rows);

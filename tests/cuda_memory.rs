@@ -4,8 +4,9 @@
 mod common;
 
 use crossalign::backend::{Backend, Cuda, Precision, Rgb, Shape};
+use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::ViewSampling;
-use crossalign::model::{Model, ModelOptions, ViewJob};
+use crossalign::model::ViewJob;
 
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
@@ -19,7 +20,7 @@ fn a_batch_that_does_not_fit_is_halved() {
     let plan = model().config().plan_views((200, 150), &boxes).unwrap();
     let job = ViewJob { picture, plan: &plan };
     let batches = |model: &Model| {
-        let (embeddings, profile) = model.device().profile(|| model.encode_views(&[job], true));
+        let (embeddings, profile) = model.profile(|| model.encode_views(&[job], true));
         let launches = profile.unwrap().dispatches;
         (launches.iter().filter(|launch| launch.kernel.starts_with("crop_resize")).count(), embeddings)
     };

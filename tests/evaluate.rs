@@ -363,22 +363,12 @@ enum Journal {
     GoesOn,
 }
 
-/// A picture that lies on its side: a JPEG with the EXIF orientation 6, with noise in it.
-fn turned_jpeg() -> Vec<u8> {
-    let picture = image::RgbImage::from_raw(48, 32, common::noise(48, 32, 3)).unwrap();
-    let mut file = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut file).encode_image(&picture).unwrap();
-    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    file.splice(2..2, exif.iter().copied());
-    file
-}
-
 /// Every option of `evaluate`: what the results in a journal depend on refuses it, the rest does not.
 #[test]
 fn a_journal_knows_all_that_its_results_depend_on() {
     use Journal::{GoesOn, Refuses};
     let fixture = Fixture::new();
-    fixture.write("data/circle/turned.jpg", turned_jpeg());
+    fixture.write("data/circle/turned.jpg", common::turned_jpeg());
     // One description has an entity, so that the cleaning of texts matters.
     let described =
         r#"{"circle": ["a ring &amp; a disc", "a round one"], "striped flag": ["stripes"], "gradient": ["shades"]}"#;

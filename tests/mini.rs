@@ -3,8 +3,9 @@
 
 use crossalign::align::{CompileOptions, Method, Views};
 use crossalign::backend::Precision;
+use crossalign::engine::ModelOptions;
 use crossalign::image::ViewSampling;
-use crossalign::model::{MINI_PROMPTS, ModelOptions, ViewJob};
+use crossalign::model::{MINI_PROMPTS, ViewJob};
 use crossalign::{Classifier, DecodeOptions, Model, Picture, Prompts};
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,9 @@ mod common;
 use common::{Reference, assert_close, floats, json, levels, load, names, tensor};
 use crossalign::align::{CompileOptions, Method, Score, Views};
 use crossalign::backend::{Backend, Cpu, Precision, Reference as Scalar};
+use crossalign::engine::ModelOptions;
 use crossalign::image::{Resize, plan_views, resampled};
-use crossalign::model::{ModelOptions, TextCleaning, ViewJob};
+use crossalign::model::{TextCleaning, ViewJob};
 use serde_json::Value;
 
 macro_rules! suite {

@@ -6,37 +6,45 @@
 #![cfg(feature = "wgpu")]
 
 mod common;
+mod cooperative;
 mod properties;
 
 use crossalign::Model;
-use crossalign::backend::{Backend, Dispatch, Profile, Reference, Rgb, Wgpu};
+use crossalign::backend::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, EmbedTokensArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs,
+    WeightedSimilarityArgs,
+};
+use crossalign::backend::{Backend, Dispatch, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor};
+use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
-use crossalign::model::{Config, ModelOptions, ViewJob};
+use crossalign::model::{Config, ViewJob};
 
-/// Each kernel with the bindings that the adapter gives, and with ones so small (in KiB) that it must split its work.
+/// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count; and
+/// with bindings so small (in KiB) that it must split its work, where rows seldom begin at a binding's start.
 macro_rules! kernels {
-    ($($kernel:ident: $binding:literal),+ $(,)?) => {
+    ($device:ident: $($kernel:ident: $binding:literal),+ $(,)?) => {
         mod whole {
             $(#[test]
             #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
             fn $kernel() {
-                crate::properties::$kernel(&super::first());
+                crate::properties::$kernel(&super::$device().with_max_groups(2).unwrap());
             })+
         }
         mod split {
             $(#[test]
             #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
             fn $kernel() {
-                crate::properties::$kernel(&super::first().with_max_binding($binding << 10).unwrap());
+                let device = super::$device().with_max_binding($binding << 10).unwrap();
+                crate::properties::$kernel(&device.with_alignment(256).unwrap().with_max_groups(3).unwrap());
             })+
         }
     };
 }
 
-kernels! {
-    linear: 16,
+kernels! { first:
+    linear: 32,
     layer_norm: 8,
-    attention: 128,
+    attention: 96,
     embed: 4,
     gather_rows: 4,
     l2_normalize: 4,
@@ -44,13 +52,141 @@ kernels! {
     weighted_similarity: 32,
     crop_resize: 32,
     contract: 4,
-    linear_of_activations: 16,
+    linear_of_activations: 32,
     attention_of_activations: 256,
     rows_of_activations: 16,
+    deep_linear: 160,
+    linear_in_f16: 16,
+    weights_round_to_even: 4,
+    l2_normalize_of_any_length: 4,
+    alignment_weights_at_any_scale: 64,
+    attention_of_large_scores: 160,
+    attention_of_large_scores_of_activations: 160,
+}
+
+/// The kernels on cooperative matrices, emulated in plain WGSL.
+mod matrices_of_8 {
+    fn emulated() -> crossalign::backend::Wgpu {
+        super::first().with_cooperative_source(8, 16, crate::cooperative::source(8, 16)).unwrap()
+    }
+    kernels! { emulated: linear_in_f16: 24 }
+}
+
+mod matrices_of_16 {
+    fn emulated() -> crossalign::backend::Wgpu {
+        super::first().with_cooperative_source(16, 32, crate::cooperative::source(16, 32)).unwrap()
+    }
+    kernels! { emulated: linear_in_f16: 24 }
 }
 
 fn first() -> Wgpu {
     Wgpu::new(Some(0)).unwrap()
+}
+
+/// More rows than a dispatch may have workgroups side by side. A software driver would be long over so many of `attention`
+/// and `linear`: their further dimensions are reached by `with_max_groups` alone.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn more_rows_than_a_dimension_has_workgroups() {
+    const MOST: usize = 65_535;
+    let (device, rows) = (first(), MOST + 3);
+    // Distinct small whole numbers, for some thousands of neighbours.
+    let numbers = |count: usize| (0..count).map(|i| (i % 4093) as f32 - 2000.5).collect::<Vec<_>>();
+    let data = numbers(rows);
+    let upload = |rows: usize, cols, data: &[f32]| device.upload(Shape::new(rows, cols), data).unwrap();
+    let column = || upload(rows, 1, &data);
+    let (one, indices): (_, Vec<u32>) = (upload(1, 1, &[1.0]), (0..rows as u32).rev().collect());
+    let offsets: Vec<u32> = (0..=rows as u32).collect();
+    let pairs: Vec<f32> = data.iter().flat_map(|&x| [x, x + 1.0]).collect();
+    let same = |kernel: &str, found: &WgpuTensor, expected: &[f32]| {
+        assert!(device.download(found).unwrap() == expected, "{kernel}");
+    };
+    let empty = || upload(rows, 1, &vec![7.0; rows]);
+
+    let mut out = empty();
+    device.gather_rows(GatherRowsArgs { input: &column(), rows: &indices, out: &mut out }).unwrap();
+    same("gather_rows", &out, &data.iter().rev().copied().collect::<Vec<_>>());
+    let mut out = empty();
+    let one_row = upload(1, 1, &[0.25]);
+    device
+        .embed_tokens(EmbedTokensArgs {
+            tokens: &indices,
+            offsets: &offsets,
+            table: &column(),
+            positions: &one_row,
+            out: &mut out,
+        })
+        .unwrap();
+    same("embed_tokens", &out, &data.iter().rev().map(|x| x + 0.25).collect::<Vec<_>>());
+    let mut out = upload(rows / 2 * 2, 1, &vec![7.0; rows / 2 * 2]);
+    let patches = upload(rows / 2, 1, &data[..rows / 2]);
+    device
+        .add_positions(AddPositionsArgs {
+            patches: &patches,
+            class: &one,
+            positions: &upload(2, 1, &[0.0, 0.25]),
+            out: &mut out,
+        })
+        .unwrap();
+    same("add_positions", &out, &data[..rows / 2].iter().flat_map(|&x| [1.0, x + 0.25]).collect::<Vec<_>>());
+    let mut out = column();
+    device.l2_normalize(L2NormalizeArgs { tensor: &mut out }).unwrap();
+    same("l2_normalize", &out, &data.iter().map(|x| x.signum()).collect::<Vec<_>>());
+    // The larger of two is a spread above their mean.
+    let mut out = upload(rows, 2, &vec![7.0; 2 * rows]);
+    let (scale, shift) = (upload(1, 2, &[0.0; 2]), upload(1, 2, &[0.5, 0.25]));
+    device
+        .layer_norm(LayerNormArgs {
+            input: &upload(rows, 2, &pairs),
+            gamma: &scale,
+            beta: &shift,
+            eps: 1e-5,
+            out: &mut out,
+        })
+        .unwrap();
+    same("layer_norm", &out, &[0.5, 0.25].repeat(rows));
+    let mut out = upload(1, rows, &vec![7.0; rows]);
+    device
+        .alignment_weights(AlignmentWeightsArgs {
+            rows: &column(),
+            anchors: &column(),
+            offsets: &offsets,
+            scale: 1.0,
+            out: &mut out,
+        })
+        .unwrap();
+    same("alignment_weights", &out, &vec![1.0; rows]);
+    let mut out = upload(1, rows, &vec![7.0; rows]);
+    let texts = device.pack(Shape::new(rows, 1), &data, None, Precision::F32).unwrap();
+    let weights = upload(1, rows, &vec![2.0; rows]);
+    device
+        .weighted_similarity(WeightedSimilarityArgs {
+            views: &one,
+            view_weights: &one,
+            texts: &texts,
+            text_weights: &weights,
+            classes: &offsets,
+            reduction: Reduction::WeightedMean,
+            out: &mut out,
+        })
+        .unwrap();
+    same("weighted_similarity", &out, &data.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+}
+
+/// Limits that the adapter does not have are refused.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn wrong_limits_are_errors() {
+    for groups in [0, 65_536] {
+        assert!(first().with_max_groups(groups).unwrap_err().to_string().contains("workgroups"), "{groups}");
+    }
+    for alignment in [0, 1, 8192] {
+        assert!(first().with_alignment(alignment).unwrap_err().to_string().contains("alignment"), "{alignment}");
+    }
+    for binding in [4095, u64::MAX] {
+        assert!(first().with_max_binding(binding).unwrap_err().to_string().contains("binding"), "{binding}");
+    }
+    assert!(first().with_cooperative_source(4, 32, String::new()).is_err());
 }
 
 /// A picture of many bindings, for one view after the other.
@@ -84,7 +220,7 @@ fn vit_b_32_agrees_with_the_cpu() {
     let encode = |device: &str| {
         let options = ModelOptions { device: device.into(), ..Default::default() };
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
-        let (found, profile) = model.device().profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
+        let (found, profile) = model.profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
         (found.unwrap(), profile)
     };
     let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));

@@ -1,6 +1,6 @@
 //! Writes `seeds/`: `cargo run --example seeds`. The same files every time.
 
-use crossalign::model::{ModelOptions, Towers};
+use crossalign::engine::{ModelOptions, Towers};
 use crossalign::{CompileOptions, Model, Prompts};
 use image::{DynamicImage, ExtendedColorType, ImageFormat};
 use safetensors::tensor::{Dtype, TensorView};
@@ -237,4 +237,27 @@ fn picture() {
     let jpeg = std::fs::read(root().join("seeds/picture/rgb.jpg")).unwrap();
     let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     write("picture", "turned.jpg", &[&jpeg[..2], exif, &jpeg[2..]]);
+    // Kinds that the encoders above do not write.
+    for name in [
+        "bilevel.tif",
+        "big_palette.tif",
+        "cmyk.jpg",
+        "dnl.jpg",
+        "frame_transparent.gif",
+        "lossy.webp",
+        "noeoi_trailer.jpg",
+        "noiend_adam7.png",
+        "orientation_exif.webp",
+        "orientation_xmp.png",
+        "palette4.tif",
+        "planar.tif",
+        "progressive.jpg",
+        "progressive_restart.jpg",
+        "scans.jpg",
+        "thumbnail.jpg",
+        "white_is_zero_alpha.tif",
+        "ycbcr_jpeg.tif",
+    ] {
+        write("picture", name, &[&std::fs::read(root().join("../tests/pictures").join(name)).unwrap()]);
+    }
 }

@@ -3,8 +3,8 @@
 use super::accepted;
 use super::folder::{golden, small_picture};
 use crossalign::align::Views;
+use crossalign::engine::{ModelOptions, Towers};
 use crossalign::image::CropBox;
-use crossalign::model::{ModelOptions, Towers};
 use crossalign::{Classifier, Compiled, Model, Result};
 use std::sync::LazyLock;
 

@@ -2,7 +2,8 @@
 
 use super::accepted;
 
-use crossalign::model::{Activation, Model, ModelOptions, ViewJob};
+use crossalign::engine::{Model, ModelOptions};
+use crossalign::model::{Activation, ViewJob};
 use crossalign::{Picture, Result};
 use std::path::Path;
 use tempfile::TempDir;

@@ -2,7 +2,8 @@
 
 use super::folder::{Folder, TRANSFORMERS, TRANSFORMERS_CONFIG, golden};
 use crossalign::Model;
-use crossalign::model::{ModelOptions, TextCleaning, Towers};
+use crossalign::engine::{ModelOptions, Towers};
+use crossalign::model::TextCleaning;
 use std::sync::{LazyLock, Once};
 
 /// The golden tokenizer's special tokens.

@@ -20,10 +20,11 @@ var<workgroup> b_slab: array<vec4<f32>, DEPTH * TILE / 4>;
 @compute @workgroup_size(TILE / ACROSS, TILE / DOWN)
 fn linear(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row0 = (group.y + group.z * 65535) * TILE;
+    let row0 = (group.y + group.z * groups.y) * TILE;
     let output0 = group.x * TILE;
     var sums = array<vec4<f32>, DOWN>();
 

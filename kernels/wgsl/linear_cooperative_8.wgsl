@@ -18,9 +18,10 @@ alias FragmentC = coop_mat8x8<f32, C>;
 @compute @workgroup_size(SUBGROUPS * SUBGROUP)
 fn linear_cooperative_8(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) member: u32,
 ) {
-    tile(group, lane, subgroup, member);
+    tile(group, groups, lane, subgroup, member);
 }

@@ -2,10 +2,11 @@
 
 use super::compile::{CompileOptions, Compiled, Method, Score, length, weighted_sum};
 use super::prompts::Prompts;
-use crate::backend::{Backend, CropPlan, DeviceLinear, DeviceTensor, Precision, Reduction, Shape};
+use crate::backend::CropPlan;
+use crate::engine::{Embeddings, Model, Scorer, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
-use crate::model::{Embeddings, Model, ViewJob};
+use crate::model::ViewJob;
 
 /// The local views of a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,10 +91,7 @@ impl<'a> Classification<'a> {
 pub struct Classifier {
     model: Model,
     compiled: Compiled,
-    vectors: DeviceLinear,
-    /// 1 for each class: its vector is its only text.
-    ones: DeviceTensor,
-    offsets: Vec<u32>,
+    scorer: Box<dyn Scorer>,
 }
 
 impl Model {
@@ -118,11 +116,8 @@ impl Model {
         if width != embed {
             return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
         }
-        let classes = compiled.classes.len();
-        let shape = Shape::new(classes, width);
-        let vectors = self.device().pack(shape, &compiled.vectors.data, None, Precision::F32)?;
-        let ones = self.device().upload(Shape::new(1, classes), &vec![1.0; classes])?;
-        Ok(Classifier { model: self, vectors, ones, offsets: (0..=classes as u32).collect(), compiled })
+        let scorer = self.engine().clone().scorer(&Scoring { vectors: &compiled.vectors })?;
+        Ok(Classifier { model: self, scorer, compiled })
     }
 }
 
@@ -196,31 +191,25 @@ impl Classifier {
         let rows = |data: &[f32]| Embeddings { width, data: data.to_vec() };
         let classification = |scores, views| Classification { classes: &self.compiled.classes, scores, views };
         if options.method != Method::Wca {
-            return Ok(classification(self.similarities(&rows(global), &[1.0])?, Vec::new()));
+            return Ok(classification(self.scorer.similarities(&rows(global), &[1.0])?, Vec::new()));
         }
         if boxes.is_empty() {
             return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
         }
         let views = rows(views);
-        let weights = self.model.weights(&views, &rows(global), &[0, local as u32], options.image_softmax())?;
-        let mut scores = self.similarities(&views, &weights)?;
+        let weights = self.model.engine().alignment_weights(
+            &views,
+            &rows(global),
+            &[0, local as u32],
+            options.image_softmax(),
+        )?;
+        let mut scores = self.scorer.similarities(&views, &weights)?;
         if options.score == Score::Official {
             let length = length(&weighted_sum(&views, 0..local, &weights)).max(1e-12);
             scores.iter_mut().for_each(|score| *score /= length);
         }
         let weighted = boxes.iter().zip(weights).map(|(&crop, weight)| WeightedView { crop, weight });
         Ok(classification(scores, weighted.collect()))
-    }
-
-    /// `Σ wᵢ fᵢ·vector` for each class.
-    fn similarities(&self, views: &Embeddings, weights: &[f32]) -> Result<Vec<f32>> {
-        let device = self.model.device();
-        let rows = device.upload(Shape::new(views.len(), views.width), &views.data)?;
-        let weights = device.upload(Shape::new(1, weights.len()), weights)?;
-        let mut scores = device.allocate(Shape::new(1, self.compiled.classes.len()))?;
-        let (texts, ones, classes) = (&self.vectors, &self.ones, &self.offsets);
-        device.weighted_similarity(&rows, &weights, texts, ones, classes, Reduction::WeightedMean, &mut scores)?;
-        device.download(&scores)
     }
 }
 

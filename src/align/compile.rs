@@ -1,9 +1,8 @@
 //! From prompts to one vector a class.
 
 use super::prompts::Prompts;
-use crate::backend::{Backend, Shape};
+use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
-use crate::model::{Embeddings, Model};
 use serde::{Deserialize, Serialize};
 
 /// How views and texts make a score; the formulas are in [`align`](crate::align).
@@ -145,7 +144,12 @@ impl Model {
         let weights = if options.method == Method::Wca {
             let labels = self.encode_texts(&label_prompts(prompts, options), true)?;
             truncated += labels.truncated;
-            self.weights(&described.embeddings, &labels.embeddings, &offsets, options.text_scale.exp())?
+            self.engine().alignment_weights(
+                &described.embeddings,
+                &labels.embeddings,
+                &offsets,
+                options.text_scale.exp(),
+            )?
         } else {
             let uniform = |class: &super::Class| vec![1.0 / class.descriptions.len() as f32; class.descriptions.len()];
             classes.iter().flat_map(uniform).collect()
@@ -160,21 +164,6 @@ impl Model {
             vectors.data.chunks_exact_mut(vectors.width).for_each(make_unit);
         }
         Ok((vectors, truncated))
-    }
-
-    /// `softmax(scale · row·anchor)` over each segment of rows.
-    pub(super) fn weights(
-        &self,
-        rows: &Embeddings,
-        anchors: &Embeddings,
-        offsets: &[u32],
-        scale: f32,
-    ) -> Result<Vec<f32>> {
-        let device = self.device();
-        let upload = |rows: &Embeddings| device.upload(Shape::new(rows.len(), rows.width), &rows.data);
-        let mut weights = device.allocate(Shape::new(1, rows.len()))?;
-        device.alignment_weights(&upload(rows)?, &upload(anchors)?, offsets, scale, &mut weights)?;
-        device.download(&weights)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Methods compared on labelled pictures.
 
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
+use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, MAX_BOXES, Picture, ViewSampling};
-use crate::model::{Embeddings, Model, ViewJob};
+use crate::model::ViewJob;
 use serde::{Deserialize, Serialize};
 
 /// The place of a picture's true class among all, 1 for the best.

@@ -3,10 +3,10 @@
 use super::classifier::{Views, WeightedView};
 use super::compile::CompileOptions;
 use super::prompts::Class;
-use crate::backend::{Backend, Epilogue, Precision, Shape};
+use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::{Embeddings, Model, ViewJob};
+use crate::model::ViewJob;
 
 /// A description and its share in the score.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,25 +82,15 @@ impl Model {
             std::iter::once(label.as_str()).chain(class.descriptions.iter().map(String::as_str)).collect();
         let encoded = self.encode_texts(&texts, true)?;
         let (g0, g) = split_first(encoded.embeddings);
-        let image_weights = self.weights(&f, &f0, &[0, f.len() as u32], options.image_softmax())?;
-        let text_weights = self.weights(&g, &g0, &[0, g.len() as u32], options.text_scale.exp())?;
+        let image_weights = self.engine().alignment_weights(&f, &f0, &[0, f.len() as u32], options.image_softmax())?;
+        let text_weights = self.engine().alignment_weights(&g, &g0, &[0, g.len() as u32], options.text_scale.exp())?;
         let text = |(text, weight): (&String, f32)| WeightedText { text: text.clone(), weight, count: 1 };
         Ok(Explanation {
-            similarities: self.cosines(&f, &g)?,
+            similarities: self.engine().cosines(&f, &g)?,
             views: boxes.into_iter().zip(image_weights).map(|(crop, weight)| WeightedView { crop, weight }).collect(),
             texts: class.descriptions.iter().zip(text_weights).map(text).collect(),
             truncated: encoded.truncated,
         })
-    }
-
-    /// `F·Gᵀ` of unit rows, `[views, texts]`.
-    fn cosines(&self, views: &Embeddings, texts: &Embeddings) -> Result<Vec<f32>> {
-        let device = self.device();
-        let texts_packed = device.pack(Shape::new(texts.len(), texts.width), &texts.data, None, Precision::F32)?;
-        let views_uploaded = device.upload(Shape::new(views.len(), views.width), &views.data)?;
-        let mut cosines = device.allocate(Shape::new(views.len(), texts.len()))?;
-        device.linear(&views_uploaded, &texts_packed, Epilogue::Store, &mut cosines)?;
-        device.download(&cosines)
     }
 }
 

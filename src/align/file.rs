@@ -1,8 +1,8 @@
 //! Classifier files: safetensors with the class vectors, and metadata that says what they are.
 
 use super::compile::{CompileOptions, Compiled};
+use crate::engine::Embeddings;
 use crate::error::{Error, Result};
-use crate::model::Embeddings;
 use crate::output::write_whole;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};

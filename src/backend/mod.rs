@@ -7,6 +7,7 @@
 //! All matrices are row-major f32. Every output element is reduced in one fixed order, whatever else is in the
 //! batch and however many threads run: the same row gives the same bits alone and in company.
 
+pub mod args;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -14,9 +15,7 @@ pub mod reference;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 
-mod contract;
 mod crop;
-mod device;
 mod host;
 mod pages;
 mod profile;
@@ -25,13 +24,13 @@ mod quantize;
 mod tables;
 
 use crate::error::Result;
+use args::{Checked, KernelArgs};
 
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
 pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaTensor};
-pub use device::{Device, DeviceLinear, DeviceRecording, DeviceTensor};
 pub use host::HostTensor;
 pub use profile::{Dispatch, Profile, Work};
 pub use reference::Reference;
@@ -175,9 +174,9 @@ pub enum Reduction {
 
 /// One device's kernels, tensors and packed weights.
 ///
-/// Kernels write to tensors that the caller owns and reuses. A wrong shape is an [`Error::Argument`](crate::Error)
-/// that names the kernel and the argument; nothing has been written then.
-pub trait Backend: Send + Sync {
+/// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments, then runs them; a wrong
+/// shape is an [`Error::Argument`](crate::Error) that names the kernel and the argument, and nothing has been written then.
+pub trait Backend: Sized + Send + Sync {
     /// A row-major f32 matrix in the device's memory.
     type Tensor: Shaped + Send + Sync;
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
@@ -188,6 +187,18 @@ pub trait Backend: Send + Sync {
 
     /// The device in a few words: kind, instruction set, threads.
     fn describe(&self) -> String;
+
+    /// Threads that compute on the host; 1 where a GPU computes.
+    fn threads(&self) -> usize {
+        1
+    }
+
+    /// Runs `work` and tells what it submitted to a GPU; `None` where this is none. Profiles do not nest, and what other
+    /// threads submit meanwhile counts.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        work();
+        None
+    }
 
     /// Bytes that the activations of one batch may take; the model cuts its batches by it.
     fn activation_budget(&self) -> usize;
@@ -236,34 +247,30 @@ pub trait Backend: Send + Sync {
     /// With [`CropOutput::Bytes`] the views are stored as `[views, S, S, 3]`. With [`CropOutput::Patches`] they are
     /// normalised by a table and stored as rows of `[views · (S/P)², 3·P·P]` from `first_row` on: patches in
     /// reading order, columns ordered channel, row, column, as CLIP's patch embedding multiplies them.
-    fn crop_resize(
-        &self,
-        picture: Rgb<'_>,
-        plan: &CropPlan,
-        views: std::ops::Range<usize>,
-        output: CropOutput<'_, Self::Tensor>,
-    ) -> Result<()>;
+    fn crop_resize(&self, args: args::CropResizeArgs<'_, Self>) -> Result<()> {
+        self.run_crop_resize(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_crop_resize(&self, args: Checked<args::CropResizeArgs<'_, Self>>) -> Result<()>;
 
     /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32; a
     /// device may round the input to the precision that the weights are stored in.
-    fn linear(
-        &self,
-        input: &Self::Tensor,
-        layer: &Self::Linear,
-        epilogue: Epilogue,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn linear(&self, args: args::LinearArgs<'_, Self>) -> Result<()> {
+        self.run_linear(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_linear(&self, args: Checked<args::LinearArgs<'_, Self>>) -> Result<()>;
 
     /// `out = (input − mean) / √(variance + eps) · γ + β` row by row, with the biased variance, in two passes.
     /// `input` and `out` are `[rows, D]`, `gamma` and `beta` `[1, D]`.
-    fn layer_norm(
-        &self,
-        input: &Self::Tensor,
-        gamma: &Self::Tensor,
-        beta: &Self::Tensor,
-        eps: f32,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn layer_norm(&self, args: args::LayerNormArgs<'_, Self>) -> Result<()> {
+        self.run_layer_norm(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_layer_norm(&self, args: Checked<args::LayerNormArgs<'_, Self>>) -> Result<()>;
 
     /// Multi-head attention: `softmax(q kᵀ / √d) v` for each sequence and each head.
     ///
@@ -272,57 +279,57 @@ pub trait Backend: Send + Sync {
     /// `query_offsets[s] .. query_offsets[s+1]` and the key rows `key_offsets[s] .. key_offsets[s+1]`.
     /// A sequence's queries are its last positions: with `causal`, query `i` of `n` sees the first
     /// `keys − n + i + 1` keys. `out` is `[Q, D]`.
-    #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
-    fn attention(
-        &self,
-        queries: &Self::Tensor,
-        keys_values: &Self::Tensor,
-        query_offsets: &[u32],
-        key_offsets: &[u32],
-        heads: usize,
-        causal: bool,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn attention(&self, args: args::AttentionArgs<'_, Self>) -> Result<()> {
+        self.run_attention(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_attention(&self, args: Checked<args::AttentionArgs<'_, Self>>) -> Result<()>;
 
     /// `out[r] = table[tokens[r]] + positions[r − start of r's sequence]`; sequence `s` owns the rows
     /// `offsets[s] .. offsets[s+1]`. `table` is `[vocabulary, D]`, `positions` `[context, D]`, `out` `[tokens, D]`.
-    fn embed_tokens(
-        &self,
-        tokens: &[u32],
-        offsets: &[u32],
-        table: &Self::Tensor,
-        positions: &Self::Tensor,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn embed_tokens(&self, args: args::EmbedTokensArgs<'_, Self>) -> Result<()> {
+        self.run_embed_tokens(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_embed_tokens(&self, args: Checked<args::EmbedTokensArgs<'_, Self>>) -> Result<()>;
 
     /// Puts the class token in front of each view's patches and adds the positions: with `n` patches a view,
     /// `out[v·(n+1)] = class + positions[0]` and `out[v·(n+1) + 1 + p] = patches[v·n + p] + positions[1 + p]`.
     /// `patches` is `[views·n, D]`, `class` `[1, D]`, `positions` `[n+1, D]`, `out` `[views·(n+1), D]`.
-    fn add_positions(
-        &self,
-        patches: &Self::Tensor,
-        class: &Self::Tensor,
-        positions: &Self::Tensor,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn add_positions(&self, args: args::AddPositionsArgs<'_, Self>) -> Result<()> {
+        self.run_add_positions(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_add_positions(&self, args: Checked<args::AddPositionsArgs<'_, Self>>) -> Result<()>;
 
     /// `out[i] = input[rows[i]]`.
-    fn gather_rows(&self, input: &Self::Tensor, rows: &[u32], out: &mut Self::Tensor) -> Result<()>;
+    fn gather_rows(&self, args: args::GatherRowsArgs<'_, Self>) -> Result<()> {
+        self.run_gather_rows(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_gather_rows(&self, args: Checked<args::GatherRowsArgs<'_, Self>>) -> Result<()>;
 
     /// Divides each row by its Euclidean length, or by 1e-12 where that is longer (as PyTorch's `F.normalize`).
-    fn l2_normalize(&self, tensor: &mut Self::Tensor) -> Result<()>;
+    fn l2_normalize(&self, args: args::L2NormalizeArgs<'_, Self>) -> Result<()> {
+        self.run_l2_normalize(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_l2_normalize(&self, args: Checked<args::L2NormalizeArgs<'_, Self>>) -> Result<()>;
 
     /// `out[0, r] = softmax over r's segment of scale · rows[r]·anchors[s]`; segment `s` owns the rows
     /// `offsets[s] .. offsets[s+1]` and has the anchor row `s`. WCA's weights of views (the anchor is the global
     /// view) and of descriptions (the anchor is the label prompt). `out` is `[1, R]`.
-    fn alignment_weights(
-        &self,
-        rows: &Self::Tensor,
-        anchors: &Self::Tensor,
-        offsets: &[u32],
-        scale: f32,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn alignment_weights(&self, args: args::AlignmentWeightsArgs<'_, Self>) -> Result<()> {
+        self.run_alignment_weights(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_alignment_weights(&self, args: Checked<args::AlignmentWeightsArgs<'_, Self>>) -> Result<()>;
 
     /// `out[0, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` with `sᵢⱼ = views[i]·texts[j]`.
     ///
@@ -330,15 +337,10 @@ pub trait Backend: Send + Sync {
     /// class `c` owns the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
     /// that the texts are stored in. The similarities are streamed by tiles: the matrix
     /// `[V, T]` is never in memory. `out` is `[1, C]`.
-    #[expect(clippy::too_many_arguments, reason = "the same parameters in the same order as the GPU twins")]
-    fn weighted_similarity(
-        &self,
-        views: &Self::Tensor,
-        view_weights: &Self::Tensor,
-        texts: &Self::Linear,
-        text_weights: &Self::Tensor,
-        classes: &[u32],
-        reduction: Reduction,
-        out: &mut Self::Tensor,
-    ) -> Result<()>;
+    fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()> {
+        self.run_weighted_similarity(args.checked()?)
+    }
+
+    #[doc(hidden)]
+    fn run_weighted_similarity(&self, args: Checked<args::WeightedSimilarityArgs<'_, Self>>) -> Result<()>;
 }

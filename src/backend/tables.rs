@@ -1,6 +1,7 @@
 //! What the GPU backends lay out on the host for their kernels to read.
 
-use super::{CropOutput, CropPlan, CropView, Precision, Reduction, Shape, Taps, Work, contract};
+use super::args::check_layer;
+use super::{CropOutput, CropPlan, CropView, Precision, Reduction, Shape, Taps, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use half::{bf16, f16};
@@ -131,7 +132,7 @@ pub(super) fn layer(
     precision: Precision,
     stride: usize,
 ) -> Result<(Vec<u8>, Vec<f32>)> {
-    contract::pack(shape, weight, bias)?;
+    check_layer(shape, weight, bias)?;
     let rows = weight.chunks_exact(shape.cols);
     let padding = || std::iter::repeat_n(0.0, stride - shape.cols);
     let padded = rows.flat_map(|row| row.iter().copied().chain(padding()));

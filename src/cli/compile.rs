@@ -3,8 +3,8 @@
 use super::destination::Destination;
 use super::options::{ModelArgs, PromptArgs};
 use super::{input, warn_truncated};
+use crate::engine::Towers;
 use crate::error::Result;
-use crate::model::Towers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

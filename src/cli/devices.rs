@@ -1,7 +1,8 @@
 //! `crossalign devices`
 
 use super::print;
-use crate::backend::{Backend, Device, SimdLevel};
+use crate::backend::SimdLevel;
+use crate::engine;
 use crate::error::Result;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let mut lines = String::new();
         for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {
-            let line = match Device::open(name, 0) {
+            let line = match engine::open(name, 0, None) {
                 Ok(device) => device.describe(),
                 Err(error) => format!("not available ({error})"),
             };
@@ -22,7 +23,7 @@ impl Args {
         #[cfg(feature = "cuda")]
         for index in 1..crate::backend::Cuda::count().unwrap_or(0) {
             let name = format!("cuda:{index}");
-            let line = crate::backend::Cuda::new(index).map_or_else(|error| error.to_string(), |cuda| cuda.describe());
+            let line = engine::open(&name, 0, None).map_or_else(|error| error.to_string(), |cuda| cuda.describe());
             lines += &format!("{name:10} {line}\n");
         }
         #[cfg(feature = "wgpu")]

@@ -3,9 +3,10 @@
 use super::destination::Destination;
 use super::options::{DecodeArgs, ModelArgs, read_boxes};
 use super::{input, name_picture, pictures, warn_truncated};
+use crate::engine::{Embeddings, Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture};
-use crate::model::{Embeddings, Model, Towers, ViewJob};
+use crate::model::ViewJob;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -7,9 +7,10 @@ use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_p
 use super::pictures::{self, Strays};
 use super::{about, input, print, report, warn_truncated};
 use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
+use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
-use crate::model::{Model, Towers, ViewJob};
+use crate::model::ViewJob;
 use dataset::Sample;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Journal, Record};

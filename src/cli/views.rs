@@ -4,10 +4,12 @@ use super::destination::Destination;
 use super::options::{DecodeArgs, MINI, ViewArgs, load_mini};
 use super::{input, memory, name_picture, pictures};
 use crate::align::Views;
-use crate::backend::{Activation, Device};
+use crate::backend::Activation;
+use crate::engine;
+use crate::engine::ModelOptions;
 use crate::error::{Error, Result};
-use crate::image::{Resize, plan_views, resampled};
-use crate::model::{Config, ModelOptions};
+use crate::image::{Resize, plan_views};
+use crate::model::Config;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,8 +69,8 @@ impl Args {
         };
         let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| name_picture(error, &self.image))?;
-        let device = Device::open(&self.device, self.threads)?;
-        let views = resampled(&device, picture.as_rgb(), &plan)?;
+        let device = engine::open(&self.device, self.threads, None)?;
+        let views = device.resample(picture.as_rgb(), &plan)?;
         let file = if sheet { contact_sheet(&views, side) } else { tensors(&views, side) };
         output.write(&file.map_err(|error| Error::argument("views", error, "views that make a file"))?)?;
         Ok(ExitCode::SUCCESS)

@@ -1,15 +1,23 @@
 //! From a file's bytes to RGB.
 
+use super::fault::{check_size, decoder_fault, fault};
+use super::format::recognise;
+use super::orientation::orientation;
+use super::rgb::{into_rgb8, whiten};
+use super::{jpeg, png, tiff};
 use crate::backend::Rgb;
 use crate::error::{Error, PictureErrorKind, Result};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageResult, Limits};
 use std::io::Cursor;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 /// How pictures are decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeOptions {
-    /// Turn the picture as its EXIF orientation says.
+    /// Turn the picture as its EXIF or XMP orientation says.
     pub exif_rotation: bool,
     /// Refuse, before decoding, a picture of more pixels.
     pub max_pixels: u64,
@@ -40,10 +48,10 @@ impl Picture {
         Ok(Self { width, height, pixels })
     }
 
-    /// Reads and decodes a file: PNG, JPEG, WebP, BMP, GIF (first frame) or TIFF.
+    /// Reads and decodes a file: PNG, JPEG, WebP, BMP, GIF or TIFF, as [`Picture::decode`] says.
     ///
     /// # Errors
-    /// When the file cannot be read, is no such picture, is damaged, or is larger than the options allow.
+    /// When the file cannot be read, and as [`Picture::decode`].
     pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
@@ -52,43 +60,33 @@ impl Picture {
 
     /// Decodes a file's bytes.
     ///
-    /// Grey and palettes become RGB, alpha is dropped (as Pillow's `convert("RGB")`), 16-bit channels keep their
-    /// upper byte.
+    /// * The format is told by the content alone. Formats that are not decoded (HEIC, AVIF, PDF …) are named.
+    /// * Of several pictures in a file, the first is decoded.
+    /// * Grey and palettes become RGB; CMYK and YCbCr are converted without colour profiles.
+    /// * Alpha is dropped as by Pillow's `convert("RGB")`. In a GIF, transparent pixels, and what the first frame leaves
+    ///   free, are white.
+    /// * 16-bit channels keep their upper byte; 16-bit grey that nowhere exceeds 255 is kept as it is. Float samples are
+    ///   refused.
+    /// * The picture is turned by the orientation, 1 to 8, of its EXIF data (of several EXIF segments in a JPEG, the last
+    ///   counts; in a TIFF, of the tag itself), or of its XMP data where EXIF has none.
+    /// * A picture of which data are missing is refused. A missing end marker alone is no fault: a JPEG may end behind its
+    ///   last coefficient, a PNG behind its last row, a GIF behind its first frame. What comes after the end does not
+    ///   count.
     ///
     /// # Errors
-    /// As [`Picture::open`].
+    /// [`Error::Picture`](crate::Error::Picture), whose kind says whether the file is no such picture, is cut, is damaged
+    /// or of a variant that is not decoded, or has no pixels or more than the options allow.
     pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
-        let expected = "a whole PNG, JPEG, WebP, BMP, GIF or TIFF picture";
-        if bytes.is_empty() {
-            return Err(Error::argument("picture", "an empty file", expected));
-        }
-        let damaged = |error: image::ImageError| Error::argument("picture", error.to_string(), expected);
-        if bytes.starts_with(&JPEG_START) && !jpeg_has_end(bytes) {
-            return Err(Error::argument("picture", "a JPEG without its end", expected));
-        }
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-        let reader = reader.map_err(image::ImageError::IoError).map_err(damaged)?;
-        if reader.format().is_none() {
-            let (kind, found) = (PictureErrorKind::Format, "a file of another format".into());
-            return Err(Error::Picture { path: None, kind, found, expected: expected.into(), source: None });
-        }
-        let mut decoder = reader.into_decoder().map_err(damaged)?;
-        let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels == 0 || pixels > options.max_pixels {
-            let expected = format!("1 to {} pixels", options.max_pixels);
-            return Err(Error::argument("picture", format!("{width}×{height} pixels"), expected));
-        }
-        // 16 bytes a pixel hold any format; the decoder's own buffers come on top.
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(pixels.saturating_mul(32).max(1 << 28));
-        decoder.set_limits(limits).map_err(damaged)?;
-        let orientation = decoder.orientation().map_err(damaged)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-        if options.exif_rotation {
-            image.apply_orientation(orientation);
-        }
-        Self::new(image.width(), image.height(), into_rgb8(image))
+        // The decoders index slices by what they read, and some check with `assert!` (tiff's `expand_chunk`): a panic of
+        // theirs is one damaged picture, not the end of a run over thousands.
+        let decoded = catch_unwind(|| {
+            let (mut image, orientation) = decode_as(recognise(bytes)?, bytes, options.max_pixels)?;
+            if options.exif_rotation {
+                image.apply_orientation(orientation);
+            }
+            Self::new(image.width(), image.height(), into_rgb8(image))
+        });
+        decoded.unwrap_or_else(|_| Err(fault(PictureErrorKind::Damaged, "a picture that makes its decoder panic")))
     }
 
     /// Width in pixels.
@@ -107,32 +105,53 @@ impl Picture {
     }
 }
 
-/// JPEG's start-of-image marker and the first byte of the next one.
-const JPEG_START: [u8; 3] = [0xff, 0xd8, 0xff];
-
-/// Whether an end-of-image marker follows the last start of a scan: the decoder would fill the missing part with grey.
-/// Inside a scan the bytes of a marker cannot occur (ITU-T T.81, B.1.1.5), and a thumbnail's end comes before the scan.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
+/// The picture as its decoder gives it, and how it is to be turned.
+fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
+    match format {
+        ImageFormat::Tiff => tiff::decode(bytes, max_pixels),
+        ImageFormat::Jpeg => {
+            let (picture, turn) = jpeg::whole(bytes, max_pixels)?;
+            let decoder = JpegDecoder::new(Cursor::new(picture)).map_err(decoder_fault)?;
+            Ok((pixels(decoder, max_pixels)?, turn))
+        }
+        ImageFormat::Png => png::decode(bytes, max_pixels),
+        // The decoder takes zeros for what is missing at the end of the data.
+        ImageFormat::WebP if webp_length(bytes) > bytes.len() as u64 => {
+            Err(fault(PictureErrorKind::Truncated, "a WebP shorter than its header says"))
+        }
+        ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)), max_pixels),
+        ImageFormat::Bmp => read(BmpDecoder::new(Cursor::new(bytes)), max_pixels),
+        _ => {
+            let (mut image, orientation) = read(GifDecoder::new(Cursor::new(bytes)), max_pixels)?;
+            whiten(&mut image);
+            Ok((image, orientation))
+        }
+    }
 }
 
-/// Drops alpha, spreads grey, keeps the upper byte of 16-bit channels.
-fn into_rgb8(image: DynamicImage) -> Vec<u8> {
-    fn convert<T: Copy>(samples: &[T], channels: usize, byte: impl Fn(T) -> u8) -> Vec<u8> {
-        let colour = if channels >= 3 { [0, 1, 2] } else { [0; 3] };
-        samples.chunks_exact(channels).flat_map(|pixel| colour.map(|c| byte(pixel[c]))).collect()
-    }
-    let upper = |sample: u16| (sample >> 8) as u8;
-    match image {
-        DynamicImage::ImageRgb8(image) => image.into_raw(),
-        DynamicImage::ImageLuma8(image) => convert(&image, 1, |v| v),
-        DynamicImage::ImageLumaA8(image) => convert(&image, 2, |v| v),
-        DynamicImage::ImageRgba8(image) => convert(&image, 4, |v| v),
-        DynamicImage::ImageLuma16(image) => convert(&image, 1, upper),
-        DynamicImage::ImageLumaA16(image) => convert(&image, 2, upper),
-        DynamicImage::ImageRgb16(image) => convert(&image, 3, upper),
-        DynamicImage::ImageRgba16(image) => convert(&image, 4, upper),
-        other => other.into_rgb8().into_raw(),
-    }
+/// What a RIFF header says of the file's length.
+fn webp_length(bytes: &[u8]) -> u64 {
+    8 + bytes[4..8].iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte))
+}
+
+/// Reads metadata and pixels.
+fn read(decoder: ImageResult<impl ImageDecoder>, max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
+    let mut decoder = decoder.map_err(decoder_fault)?;
+    let (exif, xmp) = (decoder.exif_metadata().ok().flatten(), decoder.xmp_metadata().ok().flatten());
+    Ok((pixels(decoder, max_pixels)?, orientation(exif.as_deref(), xmp.as_deref())))
+}
+
+/// Reads the pixels, if they are no more than `max_pixels`.
+fn pixels(mut decoder: impl ImageDecoder, max_pixels: u64) -> Result<DynamicImage> {
+    let (width, height) = decoder.dimensions();
+    check_size((width, height), max_pixels)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(memory_limit(u64::from(width) * u64::from(height)) as u64);
+    decoder.set_limits(limits).map_err(decoder_fault)?;
+    DynamicImage::from_decoder(decoder).map_err(decoder_fault)
+}
+
+/// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
+pub(super) fn memory_limit(pixels: u64) -> usize {
+    usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)
 }

@@ -1,9 +1,17 @@
 //! Pictures and views: decoding, crop sampling, resampling tables, and the crop-resize kernel for direct use.
 
 mod decode;
+mod fault;
+mod format;
+mod jpeg;
+mod orientation;
+mod png;
 mod resample;
+mod rgb;
+mod tiff;
 mod views;
 
+use crate::backend::args::CropResizeArgs;
 use crate::backend::{Backend, CropOutput, CropPlan, Rgb};
 use crate::error::{Error, Result};
 
@@ -44,6 +52,11 @@ pub fn resampled(backend: &impl Backend, picture: Rgb<'_>, plan: &CropPlan) -> R
     out.try_reserve_exact(bytes)
         .map_err(|_| Error::argument("views", format!("{bytes} bytes"), "no more than fit in memory"))?;
     out.resize(bytes, 0);
-    backend.crop_resize(picture, plan, 0..plan.views().len(), CropOutput::Bytes(&mut out))?;
+    backend.crop_resize(CropResizeArgs {
+        picture,
+        plan,
+        views: 0..plan.views().len(),
+        output: CropOutput::Bytes(&mut out),
+    })?;
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Which parts of a picture become views.
 
 use super::bicubic_taps;
+use super::fault::size_fault;
 use crate::backend::{CropPlan, CropView, Rgb, Taps};
 use crate::error::{Error, Result};
 use rand_chacha::ChaCha8Rng;
@@ -193,8 +194,7 @@ impl Planner {
             return Err(Error::argument("view size", size.to_string(), format!("1 to {MAX_SIZE}")));
         }
         if !(1..=MAX_SIDE).contains(&picture.0) || !(1..=MAX_SIDE).contains(&picture.1) {
-            let found = format!("{}×{} pixels", picture.0, picture.1);
-            return Err(Error::argument("picture", found, format!("sides of 1 to {MAX_SIDE}")));
+            return Err(size_fault(picture, format!("sides of 1 to {MAX_SIDE}")));
         }
         Ok(Self { picture, size, taps: Vec::new(), by_side: HashMap::new(), views: Vec::new() })
     }

@@ -1,6 +1,7 @@
 //! The mean of each view's patch tokens, by kernels that every backend has.
 
 use super::transformer::linear;
+use crate::backend::args::{AttentionArgs, GatherRowsArgs};
 use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
 use crate::error::Result;
 use crate::lock::lock;
@@ -47,7 +48,7 @@ impl<B: Backend> Average<B> {
         let Space { rows, queries, keys_values } = &mut *space;
         let gather = |indices: &[u32], rows: &mut B::Tensor| {
             device.reshape(rows, Shape::new(indices.len(), width))?;
-            device.gather_rows(input, indices, rows)
+            device.gather_rows(GatherRowsArgs { input, rows: indices, out: rows })
         };
         let (classes, patches): (Vec<u32>, Vec<u32>) =
             (0..count as u32).partition(|row| (*row as usize).is_multiple_of(tokens));
@@ -57,6 +58,14 @@ impl<B: Backend> Average<B> {
         linear(device, rows, &self.copy, Epilogue::Store, keys_values)?;
         let offsets = |step: usize| (0..=views).map(|view| (view * step) as u32).collect::<Vec<_>>();
         device.reshape(out, Shape::new(views, width))?;
-        device.attention(queries, keys_values, &offsets(1), &offsets(tokens - 1), self.heads, false, out)
+        device.attention(AttentionArgs {
+            queries,
+            keys_values,
+            query_offsets: &offsets(1),
+            key_offsets: &offsets(tokens - 1),
+            heads: self.heads,
+            causal: false,
+            out,
+        })
     }
 }

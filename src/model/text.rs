@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::layout::{Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, halved, project};
+use crate::backend::args::EmbedTokensArgs;
 use crate::backend::{Backend, Shape};
 use crate::error::Result;
 use crate::lock::lock;
@@ -82,7 +83,13 @@ impl<B: Backend> TextTower<B> {
             offsets.push(tokens.len() as u32);
         }
         device.reshape(&mut space.stream, Shape::new(tokens.len(), self.width))?;
-        device.embed_tokens(&tokens, &offsets, &self.table, &self.positions, &mut space.stream)?;
+        device.embed_tokens(EmbedTokensArgs {
+            tokens: &tokens,
+            offsets: &offsets,
+            table: &self.table,
+            positions: &self.positions,
+            out: &mut space.stream,
+        })?;
         self.transformer.forward(device, &mut space, &offsets, Some(&pooled))?;
         let Workspace { pooled, normed, .. } = &mut *space;
         self.final_norm.apply(device, pooled, normed)?;

@@ -3,6 +3,7 @@
 use super::config::TowerConfig;
 use super::layout::{BlockPart, Layout, LinearWeights, Tower, read_linear};
 use super::weights::Weights;
+use crate::backend::args::{AttentionArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs, LinearArgs};
 use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
 use crate::error::{Error, Result};
 
@@ -50,7 +51,7 @@ pub(crate) struct Norm<B: Backend> {
 impl<B: Backend> Norm<B> {
     pub(crate) fn apply(&self, device: &B, input: &B::Tensor, out: &mut B::Tensor) -> Result<()> {
         device.reshape(out, input.shape())?;
-        device.layer_norm(input, &self.gamma, &self.beta, self.eps, out)
+        device.layer_norm(LayerNormArgs { input, gamma: &self.gamma, beta: &self.beta, eps: self.eps, out })
     }
 }
 
@@ -166,10 +167,10 @@ impl<B: Backend> Transformer<B> {
             linear(device, normed, &block.key_value, Epilogue::Store, keys_values)?;
             let (stream, query_offsets) = if let Some(pooled) = pooled {
                 device.reshape(attended, Shape::new(pooled.len(), self.config.width))?;
-                device.gather_rows(normed, pooled, attended)?;
+                device.gather_rows(GatherRowsArgs { input: normed, rows: pooled, out: attended })?;
                 linear(device, attended, &block.query, Epilogue::Store, queries)?;
                 device.reshape(pooled_stream, attended.shape())?;
-                device.gather_rows(stream, pooled, pooled_stream)?;
+                device.gather_rows(GatherRowsArgs { input: stream, rows: pooled, out: pooled_stream })?;
                 (&mut *pooled_stream, one_each.as_slice())
             } else {
                 linear(device, normed, &block.query, Epilogue::Store, queries)?;
@@ -177,7 +178,15 @@ impl<B: Backend> Transformer<B> {
             };
             device.reshape(attended, queries.shape())?;
             let heads = self.config.heads;
-            device.attention(queries, keys_values, query_offsets, offsets, heads, self.causal, attended)?;
+            device.attention(AttentionArgs {
+                queries,
+                keys_values,
+                query_offsets,
+                key_offsets: offsets,
+                heads,
+                causal: self.causal,
+                out: attended,
+            })?;
             linear(device, attended, &block.output, Epilogue::Accumulate, stream)?;
             block.norm2.apply(device, stream, normed)?;
             linear(device, normed, &block.up, activate, hidden)?;
@@ -198,7 +207,7 @@ pub(crate) fn linear<B: Backend>(
     if epilogue != Epilogue::Accumulate {
         device.reshape(out, Shape::new(input.shape().rows, layer.shape().rows))?;
     }
-    device.linear(input, layer, epilogue, out)
+    device.linear(LinearArgs { input, layer, epilogue, out })
 }
 
 /// A batch's embeddings; none where its `rows` do not fit the device's memory: then the `limit` of rows is halved, for
@@ -223,7 +232,7 @@ pub(crate) fn project<B: Backend>(
 ) -> Result<()> {
     linear(device, &space.normed, projection, Epilogue::Store, &mut space.pooled)?;
     if normalize {
-        device.l2_normalize(&mut space.pooled)?;
+        device.l2_normalize(L2NormalizeArgs { tensor: &mut space.pooled })?;
     }
     Ok(())
 }

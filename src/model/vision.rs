@@ -4,6 +4,7 @@ use super::average::Average;
 use super::config::{Config, Pooling};
 use super::layout::{LinearWeights, Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, halved, linear, project};
+use crate::backend::args::{AddPositionsArgs, CropResizeArgs, GatherRowsArgs};
 use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
 use crate::error::Result;
 use crate::lock::lock;
@@ -96,7 +97,12 @@ impl<B: Backend> VisionTower<B> {
             if from < to {
                 let first_row = (from - batch.start) * self.patches;
                 let output = CropOutput::Patches { layout: &self.layout, first_row, out: &mut space.input };
-                device.crop_resize(job.picture, job.plan, from - start..to - start, output)?;
+                device.crop_resize(CropResizeArgs {
+                    picture: job.picture,
+                    plan: job.plan,
+                    views: from - start..to - start,
+                    output,
+                })?;
             }
             start = end;
         }
@@ -114,7 +120,12 @@ impl<B: Backend> VisionTower<B> {
         linear(device, input, &self.patch_embedding, Epilogue::Store, hidden)?;
         let summed = if self.pre_norm.is_some() { &mut *pooled } else { &mut *stream };
         device.reshape(summed, Shape::new(views * tokens, self.width))?;
-        device.add_positions(hidden, &self.class, &self.positions, summed)?;
+        device.add_positions(AddPositionsArgs {
+            patches: hidden,
+            class: &self.class,
+            positions: &self.positions,
+            out: summed,
+        })?;
         if let Some(norm) = &self.pre_norm {
             norm.apply(device, pooled, stream)?;
         }
@@ -134,7 +145,7 @@ impl<B: Backend> VisionTower<B> {
                 average.apply(device, pooled, tokens, stream)?;
                 let rows: Vec<u32> = (0..views as u32).collect();
                 device.reshape(normed, stream.shape())?;
-                device.gather_rows(stream, &rows, normed)?;
+                device.gather_rows(GatherRowsArgs { input: stream, rows: &rows, out: normed })?;
             }
         }
         project(device, space, &self.projection, normalize)

@@ -2,8 +2,8 @@
 
 use super::common::{Reference, assert_close};
 use super::{golden, prompts};
+use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::model::Embeddings;
 use crossalign::{CompileOptions, Compiled, Method, Score};
 
 /// Two local views and the global one before them, of the golden model's width: any unit rows do.

@@ -9,8 +9,7 @@ mod prompts_hash;
 mod texts;
 
 use common::Reference;
-use crossalign::model::{Model, ModelOptions};
-use crossalign::{CompileOptions, Method, Prompts};
+use crossalign::{CompileOptions, Method, Model, ModelOptions, Prompts};
 
 fn golden(name: &str) -> Model {
     let options = ModelOptions { device: "cpu".into(), threads: 1, ..Default::default() };

@@ -2,10 +2,11 @@
 
 use super::common::noise;
 use super::{golden, method, prompts};
-use crossalign::backend::{Backend, CropPlan, Rgb};
+use crossalign::backend::{Backend, Cpu, CropPlan, Rgb};
+use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::model::{Embeddings, Model, ModelOptions, ViewJob};
-use crossalign::{CompileOptions, Method};
+use crossalign::model::ViewJob;
+use crossalign::{CompileOptions, Method, Model, ModelOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::path::Path;
@@ -59,7 +60,7 @@ const CONTEXT: usize = 40;
 
 /// A model of one thin block a tower, with an MLP so wide that the device's budget holds a batch of `ROWS` rows.
 fn wide_model(folder: &Path) -> Model {
-    let budget = golden("transformers").device().activation_budget();
+    let budget = Cpu::new(1).unwrap().activation_budget();
     let mlp = budget / (size_of::<f32>() * ROWS) - 6 * WIDTH; // as Transformer::batch_rows counts
     let tower = |more: serde_json::Value| {
         let mut tower =

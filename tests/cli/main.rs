@@ -76,6 +76,9 @@ impl Folder {
         std::fs::create_dir(&to).unwrap();
         for entry in std::fs::read_dir(from).unwrap() {
             let path = entry.unwrap().path();
+            if path.file_stem().unwrap() == "expected" {
+                continue; // results, no part of the model
+            }
             std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
         }
         to

@@ -222,7 +222,7 @@ fn folder() -> Folder {
     folder.write("texts.json", r#"["a cat &amp; a dog", "a dog"]"#);
     folder.write("boxes.json", "[[1, 2, 9, 8]]");
     folder.write("list.csv", "turned.jpg,cat\n");
-    folder.write("turned.jpg", turned_jpeg());
+    folder.write("turned.jpg", super::common::turned_jpeg());
     for path in ["pictures/below", "data/cat", "data/sky"] {
         std::fs::create_dir_all(folder.path(path)).unwrap();
     }
@@ -236,16 +236,6 @@ fn folder() -> Folder {
         std::fs::rename(folder.model(golden), folder.path(name)).unwrap();
     }
     folder
-}
-
-/// A JPEG of 48×32 with the EXIF orientation 6: to be turned clockwise.
-fn turned_jpeg() -> Vec<u8> {
-    let picture = image::RgbImage::from_raw(48, 32, super::common::noise(48, 32, 3)).unwrap();
-    let mut file = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut file).encode_image(&picture).unwrap();
-    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    file.splice(2..2, exif.iter().copied());
-    file
 }
 
 /// Runs a command with its usual arguments changed: what it prints and writes, or what it says of its failure.

@@ -5,8 +5,9 @@
 pub mod cuda;
 
 use crossalign::backend::{Rgb, SimdLevel};
+use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::CropBox;
-use crossalign::model::{Activation, Model, ModelOptions};
+use crossalign::model::Activation;
 use crossalign::{DecodeOptions, Picture, Prompts};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -120,6 +121,16 @@ pub fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str)
         let close = (found - expected).abs() <= tolerance;
         assert!(close, "{what}: element {i}: {found}, expected {expected} within {tolerance}");
     }
+}
+
+/// A JPEG of 48×32 pixels of noise with the EXIF orientation 6: to be turned clockwise.
+pub fn turned_jpeg() -> Vec<u8> {
+    let picture = image::RgbImage::from_raw(48, 32, noise(48, 32, 3)).unwrap();
+    let mut file = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new(&mut file).encode_image(&picture).unwrap();
+    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    file.splice(2..2, exif.iter().copied());
+    file
 }
 
 /// A picture of noise.

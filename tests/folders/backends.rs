@@ -5,8 +5,9 @@ use super::common;
 use super::folder::{Folder, TEXTS};
 use super::forward::{Clip, Pooling};
 use crossalign::backend::{Precision, Reference};
+use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
-use crossalign::model::{Model, ModelOptions, ViewJob};
+use crossalign::model::ViewJob;
 use serde_json::json;
 
 const OPEN_CLIP: &str = "open_clip_config.json";

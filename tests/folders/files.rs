@@ -2,7 +2,8 @@
 
 use super::folder::{Folder, assert_gives, assert_refused, golden, load, write_tensors};
 use super::forward::{self, Tensors};
-use crossalign::model::{Activation, Config, Towers};
+use crossalign::engine::Towers;
+use crossalign::model::{Activation, Config};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use std::io::Write;

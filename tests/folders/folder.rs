@@ -2,8 +2,9 @@
 
 use super::forward::{self, Clip, Pooling, Tensors, Tower};
 use crossalign::backend::Reference;
+use crossalign::engine::{Model, ModelOptions, Towers};
 use crossalign::image::{Resize, plan_views, resampled};
-use crossalign::model::{Activation, Model, ModelOptions, Towers, ViewJob};
+use crossalign::model::{Activation, ViewJob};
 use crossalign::{DecodeOptions, Error, Picture};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;

@@ -1,8 +1,9 @@
 //! The fingerprint of a model: whatever changes an embedding changes it, where the files lie does not.
 
 use super::folder::{Folder, load};
-use crossalign::Model;
-use crossalign::model::{Activation, Config, ModelOptions, TowerConfig, Towers};
+use crossalign::engine::Towers;
+use crossalign::model::{Activation, Config, TowerConfig};
+use crossalign::{Model, ModelOptions};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

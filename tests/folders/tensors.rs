@@ -3,7 +3,8 @@
 use super::folder::{Folder, assert_gives, assert_refused, golden, load};
 use super::forward::{Clip, Tensors};
 use crossalign::Error;
-use crossalign::model::{Activation, Towers};
+use crossalign::engine::Towers;
+use crossalign::model::Activation;
 use serde_json::json;
 
 const GOLDEN: [&str; 3] = ["transformers", "open_clip", "openai"];

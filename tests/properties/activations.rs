@@ -1,7 +1,8 @@
 //! The kernels between activations in f16: what a device rounds, and no more. On devices that keep activations in f32
 //! the same bounds hold by a distance.
 
-use super::{epilogues, numbers, rounding, run};
+use super::{epilogues, layer_norm_bounds, numbers, rounding, run};
+use crossalign::backend::args::{AddPositionsArgs, AttentionArgs, GatherRowsArgs, LayerNormArgs, LinearArgs};
 use crossalign::backend::{Backend, Epilogue, Precision, Reference, Shape};
 use half::f16;
 use proptest::prelude::*;
@@ -22,7 +23,9 @@ fn halves(seed: u64, count: usize) -> Vec<f32> {
 pub fn activation<B: Backend>(device: &B, shape: Shape, data: &[f32]) -> B::Tensor {
     let mut tensor = empty(device, shape);
     let rows: Vec<u32> = (0..shape.rows as u32).collect();
-    device.gather_rows(&device.upload(shape, data).unwrap(), &rows, &mut tensor).unwrap();
+    device
+        .gather_rows(GatherRowsArgs { input: &device.upload(shape, data).unwrap(), rows: &rows, out: &mut tensor })
+        .unwrap();
     tensor
 }
 
@@ -58,10 +61,10 @@ pub fn linear<B: Backend>(device: &B) {
 
         let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
         let x = activation(device, Shape::new(rows, inputs), &input);
-        device.linear(&x, &layer, epilogue, &mut found).unwrap();
+        device.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut found }).unwrap();
         let layer = Reference.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
         let x = Reference.upload(Shape::new(rows, inputs), &input).unwrap();
-        Reference.linear(&x, &layer, epilogue, &mut expected).unwrap();
+        Reference.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut expected }).unwrap();
         let bound = 2.0 * rounding(inputs) * (inputs as f32 + 2.0);
         let found = device.download(&found).unwrap();
         if narrow {
@@ -78,7 +81,7 @@ pub fn linear<B: Backend>(device: &B) {
             let shape_of_one = Shape::new(1, outputs);
             let mut single = if narrow { empty(device, shape_of_one) } else { device.allocate(shape_of_one).unwrap() };
             let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
-            device.linear(&alone, &layer, epilogue, &mut single).unwrap();
+            device.linear(LinearArgs { input: &alone, layer: &layer, epilogue, out: &mut single }).unwrap();
             prop_assert_eq!(device.download(&single).unwrap(), &found[row * outputs..][..outputs]);
         }
         Ok(())
@@ -103,11 +106,31 @@ pub fn attention<B: Backend>(device: &B) {
         let mut expected = Reference.allocate(shape).unwrap();
         let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
         let (a, b) = (upload(shape, &queries), upload(key_shape, &keys_values));
-        Reference.attention(&a, &b, &q, &k, heads, causal, &mut expected).unwrap();
+        Reference
+            .attention(AttentionArgs {
+                queries: &a,
+                keys_values: &b,
+                query_offsets: &q,
+                key_offsets: &k,
+                heads,
+                causal,
+                out: &mut expected,
+            })
+            .unwrap();
 
         let mut found = empty(device, shape);
         let (a, b) = (activation(device, shape, &queries), activation(device, key_shape, &keys_values));
-        device.attention(&a, &b, &q, &k, heads, causal, &mut found).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &a,
+                keys_values: &b,
+                query_offsets: &q,
+                key_offsets: &k,
+                heads,
+                causal,
+                out: &mut found,
+            })
+            .unwrap();
         let found = device.download(&found).unwrap();
         // The weights are rounded to f16 before they meet the values, of magnitude 1.
         let bound = 2.0 * RELATIVE + 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(all);
@@ -123,34 +146,47 @@ pub fn attention<B: Backend>(device: &B) {
         let a = activation(device, of(count, width), &part(&queries, q[s], count, width));
         let b = activation(device, of(seen, 2 * width), &part(&keys_values, k[s], seen, 2 * width));
         let mut alone = empty(device, of(count, width));
-        device.attention(&a, &b, &[0, count], &[0, seen], heads, causal, &mut alone).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &a,
+                keys_values: &b,
+                query_offsets: &[0, count],
+                key_offsets: &[0, seen],
+                heads,
+                causal,
+                out: &mut alone,
+            })
+            .unwrap();
         prop_assert_eq!(device.download(&alone).unwrap(), part(&found, q[s], count, width));
         Ok(())
     });
 }
 
 pub fn rows<B: Backend>(device: &B) {
-    run(60, (1usize..20, 1usize..100, any::<u64>()), |(rows, width, seed)| {
+    let offsets = prop_oneof![Just(0.0), Just(4096.0)];
+    run(60, (1usize..20, 1usize..100, offsets, any::<u64>()), |(rows, width, offset, seed)| {
         let shape = Shape::new(rows, width);
         let data = halves(seed, shape.len());
+        let offset_data: Vec<f32> = data.iter().map(|x| x + offset).collect();
         let gamma = halves(seed ^ 2, width);
         let one = Shape::new(1, width);
 
         let mut found = empty(device, shape);
         let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
-        device.layer_norm(&upload(shape, &data), &upload(one, &gamma), &upload(one, &gamma), 1e-5, &mut found).unwrap();
+        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
+        device.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut found }).unwrap();
         let mut expected = Reference.allocate(shape).unwrap();
         let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
-        let (x, g) = (upload(shape, &data), upload(one, &gamma));
-        Reference.layer_norm(&x, &g, &g, 1e-5, &mut expected).unwrap();
-        // Less than 1/√eps loses all of a spread.
-        close(&device.download(&found).unwrap(), expected.data(), |_| 400.0 * rounding(width))?;
+        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
+        Reference.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut expected }).unwrap();
+        let bounds = layer_norm_bounds(&offset_data, 1e-5, &gamma, &gamma);
+        close(&device.download(&found).unwrap(), expected.data(), |i| bounds[i])?;
 
         // Copies of copies, and sums of one and a half, are exact.
         let chosen: Vec<u32> = (0..7).map(|i| (seed as u32 ^ (i * 5)) % rows as u32).collect();
         let copy = activation(device, shape, &data);
         let mut found = empty(device, Shape::new(7, width));
-        device.gather_rows(&copy, &chosen, &mut found).unwrap();
+        device.gather_rows(GatherRowsArgs { input: &copy, rows: &chosen, out: &mut found }).unwrap();
         let expected: Vec<f32> =
             chosen.iter().flat_map(|&row| &data[row as usize * width..][..width]).copied().collect();
         prop_assert_eq!(device.download(&found).unwrap(), expected);
@@ -159,11 +195,25 @@ pub fn rows<B: Backend>(device: &B) {
         let (places, sum_shape) = (Shape::new(rows + 1, width), Shape::new(rows + 1, width));
         let mut found = device.allocate(sum_shape).unwrap();
         let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
-        device.add_positions(&copy, &upload(one, &gamma), &upload(places, &positions), &mut found).unwrap();
+        device
+            .add_positions(AddPositionsArgs {
+                patches: &copy,
+                class: &upload(one, &gamma),
+                positions: &upload(places, &positions),
+                out: &mut found,
+            })
+            .unwrap();
         let mut expected = Reference.allocate(sum_shape).unwrap();
         let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
         let (x, class) = (upload(shape, &data), upload(one, &gamma));
-        Reference.add_positions(&x, &class, &upload(places, &positions), &mut expected).unwrap();
+        Reference
+            .add_positions(AddPositionsArgs {
+                patches: &x,
+                class: &class,
+                positions: &upload(places, &positions),
+                out: &mut expected,
+            })
+            .unwrap();
         prop_assert_eq!(device.download(&found).unwrap(), expected.data());
         Ok(())
     });

@@ -4,14 +4,25 @@
 //! and everything that batching or threads must not change are compared bit by bit.
 
 pub mod activations;
+pub mod deep;
+pub mod extremes;
 
 pub use activations::{
     attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,
+};
+use crossalign::backend::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
 use crossalign::backend::{
     Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
 };
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
+pub use deep::{deep_linear, linear_in_f16, weights_round_to_even};
+pub use extremes::{
+    alignment_weights_at_any_scale, attention_of_large_scores, attention_of_large_scores_of_activations,
+    l2_normalize_of_any_length,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -126,7 +137,7 @@ fn offsets(count: usize, longest: u32) -> impl Strategy<Value = Vec<u32>> {
 }
 
 pub fn linear<B: Backend>(device: &B) {
-    let rows = prop_oneof![3 => 1usize..40, 1 => 60usize..140];
+    let rows = prop_oneof![3 => 1usize..40, 1 => 60usize..200];
     let sizes = (rows, prop_oneof![1usize..20, 120usize..140], prop_oneof![1usize..70, 760usize..780]);
     let strategy = (sizes, epilogues(), precisions(), any::<bool>(), any::<u64>());
     run(160, strategy, |((rows, outputs, inputs), epilogue, precision, biased, seed)| {
@@ -144,12 +155,21 @@ pub fn linear<B: Backend>(device: &B) {
         let absolute = Reference.pack(shape, &magnitudes(&weight), None, Precision::F32).unwrap();
         let mut scale = Reference.upload(Shape::new(rows, outputs), &magnitudes(&out.data)).unwrap();
         let input_magnitudes = Reference.upload(input.expected.shape(), &magnitudes(&input.data)).unwrap();
-        Reference.linear(&input_magnitudes, &absolute, Epilogue::Accumulate, &mut scale).unwrap();
+        Reference
+            .linear(LinearArgs {
+                input: &input_magnitudes,
+                layer: &absolute,
+                epilogue: Epilogue::Accumulate,
+                out: &mut scale,
+            })
+            .unwrap();
 
         let layer = device.pack(shape, &weight, bias, precision).unwrap();
-        device.linear(&input.found, &layer, epilogue, &mut out.found).unwrap();
+        device.linear(LinearArgs { input: &input.found, layer: &layer, epilogue, out: &mut out.found }).unwrap();
         let layer = Reference.pack(shape, &weight, bias, precision).unwrap();
-        Reference.linear(&input.expected, &layer, epilogue, &mut out.expected).unwrap();
+        Reference
+            .linear(LinearArgs { input: &input.expected, layer: &layer, epilogue, out: &mut out.expected })
+            .unwrap();
         close(device, &out, |i| {
             rounding(inputs) * (scale.data()[i] + bias.map_or(0.0, |bias| bias[i % outputs].abs())) + 1e-9
         })?;
@@ -160,7 +180,7 @@ pub fn linear<B: Backend>(device: &B) {
             let alone = device.upload(Shape::new(1, inputs), &input.data[row * inputs..][..inputs]).unwrap();
             let mut single = device.allocate(Shape::new(1, outputs)).unwrap();
             let layer = device.pack(shape, &weight, bias, precision).unwrap();
-            device.linear(&alone, &layer, epilogue, &mut single).unwrap();
+            device.linear(LinearArgs { input: &alone, layer: &layer, epilogue, out: &mut single }).unwrap();
             let together = device.download(&out.found).unwrap();
             prop_assert_eq!(device.download(&single).unwrap(), &together[row * outputs..][..outputs]);
         }
@@ -168,29 +188,70 @@ pub fn linear<B: Backend>(device: &B) {
     });
 }
 
+/// [`extremes::layer_norm_bound`] of each element.
+fn layer_norm_bounds(data: &[f32], eps: f64, gamma: &[f32], beta: &[f32]) -> Vec<f32> {
+    let rows = data.chunks_exact(gamma.len());
+    rows.flat_map(|row| extremes::layer_norm_bound(row, eps, gamma, beta)).collect()
+}
+
 pub fn layer_norm<B: Backend>(device: &B) {
-    run(100, (1usize..80, 1usize..200, any::<u64>()), |(rows, width, seed)| {
-        let input = pair(device, Shape::new(rows, width), seed);
+    let widths = prop_oneof![3 => 1usize..200, 1 => 700usize..1100];
+    let offsets = prop_oneof![2 => Just(0.0), 1 => Just(4096.0), 1 => Just(-4096.0)];
+    run(100, (1usize..80, widths, offsets, any::<u64>()), |(rows, width, offset, seed)| {
+        let shape = Shape::new(rows, width);
+        let input = with_data(device, shape, extremes::offset_rows(seed, shape, offset));
         let gamma = pair(device, Shape::new(1, width), seed ^ 2 | 4);
         let beta = pair(device, Shape::new(1, width), seed ^ 3 | 4);
         let mut out = pair(device, Shape::new(rows, width), 5);
-        device.layer_norm(&input.found, &gamma.found, &beta.found, 1e-5, &mut out.found).unwrap();
-        Reference.layer_norm(&input.expected, &gamma.expected, &beta.expected, 1e-5, &mut out.expected).unwrap();
-        // Subtracting the mean loses what the values have in common: relative to the spread, or to eps.
-        let bound = |i: usize| {
-            let row = &input.data[i / width * width..][..width];
-            let mean = row.iter().sum::<f32>() / width as f32;
-            let spread = (row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / width as f32 + 1e-5).sqrt();
-            let largest = row.iter().fold(0f32, |max, x| max.max(x.abs()));
-            let amplified = 1.0 + largest / spread;
-            4.0 * rounding(width) * (gamma.data[i % width].abs() * amplified * amplified + beta.data[i % width].abs())
-        };
-        close(device, &out, bound)
+        device
+            .layer_norm(LayerNormArgs {
+                input: &input.found,
+                gamma: &gamma.found,
+                beta: &beta.found,
+                eps: 1e-5,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .layer_norm(LayerNormArgs {
+                input: &input.expected,
+                gamma: &gamma.expected,
+                beta: &beta.expected,
+                eps: 1e-5,
+                out: &mut out.expected,
+            })
+            .unwrap();
+        let bounds = layer_norm_bounds(&input.data, 1e-5, &gamma.data, &beta.data);
+        close(device, &out, |i| bounds[i])?;
+
+        let row = seed as usize % rows;
+        let alone = device.upload(Shape::new(1, width), &input.data[row * width..][..width]).unwrap();
+        let mut single = device.allocate(Shape::new(1, width)).unwrap();
+        device
+            .layer_norm(LayerNormArgs {
+                input: &alone,
+                gamma: &gamma.found,
+                beta: &beta.found,
+                eps: 1e-5,
+                out: &mut single,
+            })
+            .unwrap();
+        let together = device.download(&out.found).unwrap();
+        prop_assert_eq!(device.download(&single).unwrap(), &together[row * width..][..width]);
+        Ok(())
     });
 }
 
 pub fn attention<B: Backend>(device: &B) {
-    let heads = prop_oneof![Just((1usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
+    let heads = prop_oneof![
+        Just((1usize, 64usize)),
+        Just((3, 32)),
+        Just((2, 80)),
+        Just((1, 128)),
+        Just((4, 5)),
+        Just((3, 20)),
+        Just((1, 150))
+    ];
     let lengths = prop::collection::vec((prop_oneof![1 => Just(0), 6 => 1u32..=70], 0u32..=70), 1..5);
     run(60, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
         let width = heads * dim;
@@ -204,8 +265,28 @@ pub fn attention<B: Backend>(device: &B) {
         let keys_values = pair(device, Shape::new(all, 2 * width), seed ^ 2);
         let mut out = pair(device, Shape::new(rows, width), 3);
         let (q, k) = (&query_offsets, &key_offsets);
-        device.attention(&queries.found, &keys_values.found, q, k, heads, causal, &mut out.found).unwrap();
-        Reference.attention(&queries.expected, &keys_values.expected, q, k, heads, causal, &mut out.expected).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &queries.found,
+                keys_values: &keys_values.found,
+                query_offsets: q,
+                key_offsets: k,
+                heads,
+                causal,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .attention(AttentionArgs {
+                queries: &queries.expected,
+                keys_values: &keys_values.expected,
+                query_offsets: q,
+                key_offsets: k,
+                heads,
+                causal,
+                out: &mut out.expected,
+            })
+            .unwrap();
         // A logit's rounding becomes a relative error of the weights.
         let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
         let logit = largest(&queries.data) * largest(&keys_values.data) * (dim as f32).sqrt();
@@ -222,7 +303,17 @@ pub fn attention<B: Backend>(device: &B) {
         let queries = upload(count, width, part(&queries.data, q, width));
         let keys_values = upload(seen, 2 * width, part(&keys_values.data, k, 2 * width));
         let mut alone = device.allocate(Shape::new(count as usize, width)).unwrap();
-        device.attention(&queries, &keys_values, &[0, count], &[0, seen], heads, causal, &mut alone).unwrap();
+        device
+            .attention(AttentionArgs {
+                queries: &queries,
+                keys_values: &keys_values,
+                query_offsets: &[0, count],
+                key_offsets: &[0, seen],
+                heads,
+                causal,
+                out: &mut alone,
+            })
+            .unwrap();
         let together = device.download(&out.found).unwrap();
         prop_assert_eq!(device.download(&alone).unwrap(), part(&together, q, width));
         Ok(())
@@ -236,8 +327,24 @@ pub fn embed<B: Backend>(device: &B) {
         let table = pair(device, Shape::new(vocabulary, width), seed);
         let positions = pair(device, Shape::new(9, width), seed ^ 2);
         let mut out = pair(device, Shape::new(tokens.len(), width), 3);
-        device.embed_tokens(&tokens, &offsets, &table.found, &positions.found, &mut out.found).unwrap();
-        Reference.embed_tokens(&tokens, &offsets, &table.expected, &positions.expected, &mut out.expected).unwrap();
+        device
+            .embed_tokens(EmbedTokensArgs {
+                tokens: &tokens,
+                offsets: &offsets,
+                table: &table.found,
+                positions: &positions.found,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .embed_tokens(EmbedTokensArgs {
+                tokens: &tokens,
+                offsets: &offsets,
+                table: &table.expected,
+                positions: &positions.expected,
+                out: &mut out.expected,
+            })
+            .unwrap();
         close(device, &out, |_| 0.0)
     });
     run(60, (1usize..5, 1usize..20, 1usize..50, any::<u64>()), |(views, patches, width, seed)| {
@@ -245,8 +352,22 @@ pub fn embed<B: Backend>(device: &B) {
         let class = pair(device, Shape::new(1, width), seed ^ 2);
         let positions = pair(device, Shape::new(patches + 1, width), seed ^ 3);
         let mut out = pair(device, Shape::new(views * (patches + 1), width), 4);
-        device.add_positions(&rows.found, &class.found, &positions.found, &mut out.found).unwrap();
-        Reference.add_positions(&rows.expected, &class.expected, &positions.expected, &mut out.expected).unwrap();
+        device
+            .add_positions(AddPositionsArgs {
+                patches: &rows.found,
+                class: &class.found,
+                positions: &positions.found,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .add_positions(AddPositionsArgs {
+                patches: &rows.expected,
+                class: &class.expected,
+                positions: &positions.expected,
+                out: &mut out.expected,
+            })
+            .unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -257,8 +378,8 @@ pub fn gather_rows<B: Backend>(device: &B) {
         let rows: Vec<u32> = rows.into_iter().map(|row| row % height as u32).collect();
         let input = pair(device, Shape::new(height, width), seed);
         let mut out = pair(device, Shape::new(rows.len(), width), 3);
-        device.gather_rows(&input.found, &rows, &mut out.found).unwrap();
-        Reference.gather_rows(&input.expected, &rows, &mut out.expected).unwrap();
+        device.gather_rows(GatherRowsArgs { input: &input.found, rows: &rows, out: &mut out.found }).unwrap();
+        Reference.gather_rows(GatherRowsArgs { input: &input.expected, rows: &rows, out: &mut out.expected }).unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -266,8 +387,8 @@ pub fn gather_rows<B: Backend>(device: &B) {
 pub fn l2_normalize<B: Backend>(device: &B) {
     run(80, (0usize..20, 1usize..200, any::<u64>()), |(rows, width, seed)| {
         let mut rows = pair(device, Shape::new(rows, width), seed);
-        device.l2_normalize(&mut rows.found).unwrap();
-        Reference.l2_normalize(&mut rows.expected).unwrap();
+        device.l2_normalize(L2NormalizeArgs { tensor: &mut rows.found }).unwrap();
+        Reference.l2_normalize(L2NormalizeArgs { tensor: &mut rows.expected }).unwrap();
         close(device, &rows, |_| rounding(width))
     });
 }
@@ -278,13 +399,46 @@ pub fn alignment_weights<B: Backend>(device: &B) {
         let mut rows = pair(device, Shape::new(count, width), seed);
         let mut anchors = pair(device, Shape::new(segments, width), seed ^ 2);
         for pair in [&mut rows, &mut anchors] {
-            Reference.l2_normalize(&mut pair.expected).unwrap();
+            Reference.l2_normalize(L2NormalizeArgs { tensor: &mut pair.expected }).unwrap();
             pair.found = device.upload(pair.expected.shape(), pair.expected.data()).unwrap();
         }
         let mut out = pair(device, Shape::new(1, count), 3);
-        device.alignment_weights(&rows.found, &anchors.found, &offsets, scale, &mut out.found).unwrap();
-        Reference.alignment_weights(&rows.expected, &anchors.expected, &offsets, scale, &mut out.expected).unwrap();
-        close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))
+        device
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &rows.found,
+                anchors: &anchors.found,
+                offsets: &offsets,
+                scale,
+                out: &mut out.found,
+            })
+            .unwrap();
+        Reference
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &rows.expected,
+                anchors: &anchors.expected,
+                offsets: &offsets,
+                scale,
+                out: &mut out.expected,
+            })
+            .unwrap();
+        close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))?;
+
+        // The last segment alone gives the same bits as in company.
+        let (first, all) = (offsets[segments - 1] as usize, rows.expected.data());
+        let alone = device.upload(Shape::new(count - first, width), &all[first * width..]).unwrap();
+        let anchor = device.upload(Shape::new(1, width), anchors.expected.row(segments - 1)).unwrap();
+        let mut single = device.allocate(Shape::new(1, count - first)).unwrap();
+        device
+            .alignment_weights(AlignmentWeightsArgs {
+                rows: &alone,
+                anchors: &anchor,
+                offsets: &[0, (count - first) as u32],
+                scale,
+                out: &mut single,
+            })
+            .unwrap();
+        prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[first..]);
+        Ok(())
     });
 }
 
@@ -304,26 +458,94 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         let unit =
             |seed: u64, count| -> Vec<f32> { numbers((seed >> 3) * 7 + 5, count).into_iter().map(exact).collect() };
         let data = rounded(precision, unit(seed, count * width));
+        // In a sixth of the draws no similarity is above 0.
+        let negative = seed % 6 == 0;
+        let signed = |x: f32, sign: f32| if negative { sign * x.abs() } else { x };
+        let data = data.into_iter().map(|x| signed(x, 1.0)).collect();
         let views = with_data(device, Shape::new(count, width), data);
         let view_weights = with_data(device, Shape::new(1, count), magnitudes(&numbers(seed ^ 2, count)));
         // A fifth of the texts is masked out.
         let weight = |(i, x): (usize, f32)| if i % 5 == 3 { 0.0 } else { x.abs() + 0.1 };
         let text_weights = numbers(seed ^ 3, texts).into_iter().enumerate().map(weight).collect();
         let text_weights = with_data(device, Shape::new(1, texts), text_weights);
-        let rows = unit(seed ^ 8, texts * width);
+        let rows: Vec<f32> = unit(seed ^ 8, texts * width).into_iter().map(|x| signed(x, -1.0)).collect();
         let mut out = pair(device, Shape::new(1, classes.len() - 1), 3);
         let packed = device.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&view_weights, &text_weights);
         device
-            .weighted_similarity(&views.found, &w.found, &packed, &v.found, &classes, reduction, &mut out.found)
+            .weighted_similarity(WeightedSimilarityArgs {
+                views: &views.found,
+                view_weights: &w.found,
+                texts: &packed,
+                text_weights: &v.found,
+                classes: &classes,
+                reduction,
+                out: &mut out.found,
+            })
             .unwrap();
         let packed = Reference.pack(Shape::new(texts, width), &rows, None, precision).unwrap();
         let (w, v) = (&w.expected, &v.expected);
-        Reference.weighted_similarity(&views.expected, w, &packed, v, &classes, reduction, &mut out.expected).unwrap();
-        let largest = |x: &[f32]| x.iter().fold(0f32, |max, x| max.max(x.abs()));
-        let similarity = width as f32 * largest(&views.data) * largest(&rows);
-        let total = view_weights.data.iter().sum::<f32>() * (1.0 + text_weights.data.iter().sum::<f32>());
-        close(device, &out, |_| rounding(width + count + texts) * total * similarity)
+        Reference
+            .weighted_similarity(WeightedSimilarityArgs {
+                views: &views.expected,
+                view_weights: w,
+                texts: &packed,
+                text_weights: v,
+                classes: &classes,
+                reduction,
+                out: &mut out.expected,
+            })
+            .unwrap();
+        let bounds = match reduction {
+            // The same sums of magnitudes.
+            Reduction::WeightedMean => {
+                let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
+                let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();
+                let mut sums = Reference.allocate(Shape::new(1, classes.len() - 1)).unwrap();
+                Reference
+                    .weighted_similarity(WeightedSimilarityArgs {
+                        views: &views,
+                        view_weights: w,
+                        texts: &packed,
+                        text_weights: v,
+                        classes: &classes,
+                        reduction,
+                        out: &mut sums,
+                    })
+                    .unwrap();
+                sums.data().iter().map(|sum| rounding(width + count + texts) * sum).collect()
+            }
+            // Similarities are exact, of magnitude 9 a column at most; a mean is no larger.
+            Reduction::BestMean(k) => {
+                let largest = (9 * width) as f32 * view_weights.data.iter().sum::<f32>();
+                vec![rounding(2 * k + count) * largest; classes.len() - 1]
+            }
+        };
+        close(device, &out, |i| bounds[i])?;
+
+        // The last class alone gives the same bits as in company.
+        let last = classes.len() - 2;
+        let first = classes[last] as usize;
+        if first < texts {
+            let upload = |data: &[f32]| device.upload(Shape::new(1, data.len()), data).unwrap();
+            let (w, v) = (upload(&view_weights.data), upload(&text_weights.data[first..]));
+            let packed =
+                device.pack(Shape::new(texts - first, width), &rows[first * width..], None, precision).unwrap();
+            let (alone, mut single) = ([0, (texts - first) as u32], upload(&[3.0]));
+            device
+                .weighted_similarity(WeightedSimilarityArgs {
+                    views: &views.found,
+                    view_weights: &w,
+                    texts: &packed,
+                    text_weights: &v,
+                    classes: &alone,
+                    reduction,
+                    out: &mut single,
+                })
+                .unwrap();
+            prop_assert_eq!(device.download(&single).unwrap(), &device.download(&out.found).unwrap()[last..]);
+        }
+        Ok(())
     });
 }
 
@@ -355,9 +577,9 @@ pub fn crop_resize<B: Backend>(device: &B) {
         let mut out = pair(device, shape, seed);
         let (layout, found, expected) = (&layout, &mut out.found, &mut out.expected);
         let output = CropOutput::Patches { layout, first_row, out: found };
-        device.crop_resize(picture, &plan, views.clone(), output).unwrap();
+        device.crop_resize(CropResizeArgs { picture, plan: &plan, views: views.clone(), output }).unwrap();
         let output = CropOutput::Patches { layout, first_row, out: expected };
-        Reference.crop_resize(picture, &plan, views, output).unwrap();
+        Reference.crop_resize(CropResizeArgs { picture, plan: &plan, views, output }).unwrap();
         close(device, &out, |_| 0.0)
     });
 }
@@ -370,17 +592,120 @@ pub fn contract<B: Backend>(device: &B) {
     let errors = [
         ("pack", device.pack(Shape::new(3, 4), &[0.0; 11], None, Precision::F32).err()),
         ("upload", device.upload(Shape::new(2, 2), &[0.0; 3]).err()),
-        ("linear", device.linear(&zeros(2, 5), &layer, Epilogue::Store, &mut out).err()),
-        ("linear", device.linear(&zeros(3, 4), &layer, Epilogue::Store, &mut out).err()),
-        ("layer_norm", device.layer_norm(&zeros(2, 3), &zeros(1, 2), &zeros(1, 3), 1e-5, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 2], &[0, 2], 2, false, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(2, 6), &[0, 3], &[0, 2], 1, false, &mut out).err()),
-        ("attention", device.attention(&zeros(2, 3), &zeros(1, 6), &[0, 2], &[0, 1], 1, false, &mut out).err()),
-        ("embed_tokens", device.embed_tokens(&[0, 9], &[0, 2], &zeros(9, 3), &zeros(5, 3), &mut out).err()),
-        ("embed_tokens", device.embed_tokens(&[0, 1], &[0, 2], &zeros(9, 3), &zeros(1, 3), &mut out).err()),
-        ("add_positions", device.add_positions(&zeros(2, 3), &zeros(1, 3), &zeros(1, 3), &mut out).err()),
-        ("gather_rows", device.gather_rows(&zeros(2, 3), &[0, 2], &mut out).err()),
-        ("alignment_weights", device.alignment_weights(&zeros(2, 3), &zeros(1, 3), &[0, 2], f32::NAN, &mut out).err()),
+        (
+            "linear",
+            device
+                .linear(LinearArgs { input: &zeros(2, 5), layer: &layer, epilogue: Epilogue::Store, out: &mut out })
+                .err(),
+        ),
+        (
+            "linear",
+            device
+                .linear(LinearArgs { input: &zeros(3, 4), layer: &layer, epilogue: Epilogue::Store, out: &mut out })
+                .err(),
+        ),
+        (
+            "layer_norm",
+            device
+                .layer_norm(LayerNormArgs {
+                    input: &zeros(2, 3),
+                    gamma: &zeros(1, 2),
+                    beta: &zeros(1, 3),
+                    eps: 1e-5,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(2, 6),
+                    query_offsets: &[0, 2],
+                    key_offsets: &[0, 2],
+                    heads: 2,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(2, 6),
+                    query_offsets: &[0, 3],
+                    key_offsets: &[0, 2],
+                    heads: 1,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "attention",
+            device
+                .attention(AttentionArgs {
+                    queries: &zeros(2, 3),
+                    keys_values: &zeros(1, 6),
+                    query_offsets: &[0, 2],
+                    key_offsets: &[0, 1],
+                    heads: 1,
+                    causal: false,
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "embed_tokens",
+            device
+                .embed_tokens(EmbedTokensArgs {
+                    tokens: &[0, 9],
+                    offsets: &[0, 2],
+                    table: &zeros(9, 3),
+                    positions: &zeros(5, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "embed_tokens",
+            device
+                .embed_tokens(EmbedTokensArgs {
+                    tokens: &[0, 1],
+                    offsets: &[0, 2],
+                    table: &zeros(9, 3),
+                    positions: &zeros(1, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        (
+            "add_positions",
+            device
+                .add_positions(AddPositionsArgs {
+                    patches: &zeros(2, 3),
+                    class: &zeros(1, 3),
+                    positions: &zeros(1, 3),
+                    out: &mut out,
+                })
+                .err(),
+        ),
+        ("gather_rows", device.gather_rows(GatherRowsArgs { input: &zeros(2, 3), rows: &[0, 2], out: &mut out }).err()),
+        (
+            "alignment_weights",
+            device
+                .alignment_weights(AlignmentWeightsArgs {
+                    rows: &zeros(2, 3),
+                    anchors: &zeros(1, 3),
+                    offsets: &[0, 2],
+                    scale: f32::NAN,
+                    out: &mut out,
+                })
+                .err(),
+        ),
     ];
     for (kernel, error) in errors {
         let message = error.unwrap_or_else(|| panic!("{kernel} took a wrong shape")).to_string();

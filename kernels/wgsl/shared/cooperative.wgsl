@@ -14,8 +14,8 @@ var<workgroup> b_slab: array<f16, TILE * PITCH>;
 // A fragment of each subgroup on its way out.
 var<workgroup> c_fragment: array<f32, SUBGROUPS * FRAGMENT * FRAGMENT>;
 
-fn tile(group: vec3<u32>, lane: u32, subgroup: u32, member: u32) {
-    let row0 = (group.y + group.z * 65535) * TILE;
+fn tile(group: vec3<u32>, groups: vec3<u32>, lane: u32, subgroup: u32, member: u32) {
+    let row0 = (group.y + group.z * groups.y) * TILE;
     let output0 = group.x * TILE;
     // The subgroup's quarter of the tile.
     let down = subgroup / 2 * 2 * FRAGMENT;

@@ -10,25 +10,16 @@ use super::panel::Panels;
 use super::rows::Rows;
 use super::simd::{Kernel, Near, Simd, prefetch_lines};
 use super::tile::{Epilogue, multiply};
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::args::{AttentionArgs, Checked};
+use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
 use std::ops::Range;
 
 /// Scores that a task keeps at once, about: half of the first-level cache.
 const SCORES: usize = 4096;
 
-#[expect(clippy::too_many_arguments, reason = "the contract's parameters")]
-pub(super) fn run(
-    cpu: &Cpu,
-    queries: &HostTensor,
-    keys_values: &HostTensor,
-    query_offsets: &[u32],
-    key_offsets: &[u32],
-    heads: usize,
-    causal: bool,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
+pub(super) fn run(cpu: &Cpu, args: Checked<AttentionArgs<'_, Cpu>>) -> Result<()> {
+    let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     let width = queries.shape().cols;
     let row_cuts: Vec<usize> = query_offsets.iter().map(|&row| row as usize).collect();
     let col_cuts = cuts(width, width / heads);

@@ -8,7 +8,8 @@
 
 use super::Cpu;
 use super::simd::{Kernel, Simd};
-use crate::backend::{CropOutput, CropPlan, CropView, HostTensor, PRECISION_BITS, PatchLayout, Rgb, Taps, contract};
+use crate::backend::args::{Checked, CropResizeArgs};
+use crate::backend::{CropOutput, CropPlan, CropView, PRECISION_BITS, PatchLayout, Rgb, Taps};
 use crate::error::Result;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -24,14 +25,8 @@ const CHUNK: usize = 8;
 /// What rounds: half of one, as Pillow adds it.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-pub(super) fn run(
-    cpu: &Cpu,
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
-    output: CropOutput<'_, HostTensor>,
-) -> Result<()> {
-    contract::crop_resize(picture, plan, &views, &output)?;
+pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, Cpu>>) -> Result<()> {
+    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
     let size = plan.size() as usize;
     let views = &plan.views()[views];
     let one = |scratch: &mut Scratch, view: &CropView, store: Store<'_>| {

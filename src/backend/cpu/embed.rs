@@ -2,17 +2,12 @@
 
 use super::Cpu;
 use super::grid::{cuts, for_each_tile};
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::Shaped;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::error::Result;
 
-pub(super) fn tokens(
-    tokens: &[u32],
-    offsets: &[u32],
-    table: &HostTensor,
-    positions: &HostTensor,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {
+    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     for sequence in offsets.windows(2) {
         for (position, row) in (sequence[0] as usize..sequence[1] as usize).enumerate() {
             sum(table.row(tokens[row] as usize), positions.row(position), out.row_mut(row));
@@ -21,14 +16,8 @@ pub(super) fn tokens(
     Ok(())
 }
 
-pub(super) fn add_positions(
-    cpu: &Cpu,
-    patches: &HostTensor,
-    class: &HostTensor,
-    positions: &HostTensor,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+pub(super) fn add_positions(cpu: &Cpu, args: Checked<AddPositionsArgs<'_, Cpu>>) -> Result<()> {
+    let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
     let tokens = positions.shape().rows;
     let shape = out.shape();
     cpu.install(|| {

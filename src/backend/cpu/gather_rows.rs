@@ -1,10 +1,11 @@
 //! `gather_rows`: a copy of chosen rows.
 
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::Cpu;
+use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::error::Result;
 
-pub(super) fn run(input: &HostTensor, rows: &[u32], out: &mut HostTensor) -> Result<()> {
-    contract::gather_rows(input.shape(), rows, out.shape())?;
+pub(super) fn run(args: Checked<GatherRowsArgs<'_, Cpu>>) -> Result<()> {
+    let GatherRowsArgs { input, rows, out } = args.into_inner();
     for (i, &row) in rows.iter().enumerate() {
         out.row_mut(i).copy_from_slice(input.row(row as usize));
     }

@@ -3,10 +3,12 @@
 use super::Cpu;
 use super::math::dot;
 use super::simd::{Kernel, Simd};
-use crate::backend::{HostTensor, Shaped};
+use crate::backend::Shaped;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::error::Result;
 
-pub(super) fn run(cpu: &Cpu, tensor: &mut HostTensor) -> Result<()> {
+pub(super) fn run(cpu: &Cpu, args: Checked<L2NormalizeArgs<'_, Cpu>>) -> Result<()> {
+    let L2NormalizeArgs { tensor } = args.into_inner();
     for row in 0..tensor.shape().rows {
         cpu.level.dispatch(Row(tensor.row_mut(row)));
     }

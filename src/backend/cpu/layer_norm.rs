@@ -4,21 +4,15 @@ use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::{dot, sum};
 use super::simd::{Kernel, Simd};
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::args::{Checked, LayerNormArgs};
+use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
 
 /// Rows of one task: few, so that one view's are shared among threads.
 const ROW_BLOCK: usize = 16;
 
-pub(super) fn run(
-    cpu: &Cpu,
-    input: &HostTensor,
-    gamma: &HostTensor,
-    beta: &HostTensor,
-    eps: f32,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+pub(super) fn run(cpu: &Cpu, args: Checked<LayerNormArgs<'_, Cpu>>) -> Result<()> {
+    let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();
     let shape = out.shape();
     let (gamma, beta) = (gamma.row(0), beta.row(0));
     cpu.install(|| {

@@ -13,8 +13,9 @@ use super::rows::Rows;
 use super::simd::{Kernel, Near, Simd, Tiling, prefetch_lines};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
+use crate::backend::args::{Checked, LinearArgs};
 use crate::backend::quantize::Scale;
-use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
+use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped};
 use crate::error::Result;
 use half::f16;
 use rayon::prelude::*;
@@ -213,14 +214,8 @@ impl Shaped for CpuLinear {
     }
 }
 
-pub(super) fn run(
-    cpu: &Cpu,
-    input: &HostTensor,
-    layer: &CpuLinear,
-    epilogue: Epilogue,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::linear(input.shape(), layer.shape, out.shape())?;
+pub(super) fn run(cpu: &Cpu, args: Checked<LinearArgs<'_, Cpu>>) -> Result<()> {
+    let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let shape = out.shape();
     let (row_cuts, col_cuts) = partition(shape, layer.tiling, cpu.threads());
     cpu.install(|| {

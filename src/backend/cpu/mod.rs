@@ -20,9 +20,12 @@ mod simd;
 mod tile;
 mod weighted_similarity;
 
-use super::{Backend, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Reduction, Rgb, Shape, contract};
+use super::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
+};
+use super::{Backend, HostTensor, Precision, Shape};
 use crate::error::{Error, Result};
-use std::ops::Range;
 
 pub use linear::CpuLinear;
 pub use simd::SimdLevel;
@@ -92,6 +95,10 @@ impl Backend for Cpu {
         format!("cpu: {:?}, {} threads", self.level, self.threads())
     }
 
+    fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
     fn activation_budget(&self) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
         // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.
@@ -115,7 +122,7 @@ impl Backend for Cpu {
     }
 
     fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<CpuLinear> {
-        contract::pack(shape, weight, bias)?;
+        check_layer(shape, weight, bias)?;
         Ok(CpuLinear::new(self.level, shape, weight, bias, precision))
     }
 
@@ -124,94 +131,43 @@ impl Backend for Cpu {
         self.install(work)
     }
 
-    fn crop_resize(
-        &self,
-        picture: Rgb<'_>,
-        plan: &CropPlan,
-        views: Range<usize>,
-        output: CropOutput<'_, HostTensor>,
-    ) -> Result<()> {
-        crop_resize::run(self, picture, plan, views, output)
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+        crop_resize::run(self, args)
     }
 
-    fn linear(&self, input: &HostTensor, layer: &CpuLinear, epilogue: Epilogue, out: &mut HostTensor) -> Result<()> {
-        linear::run(self, input, layer, epilogue, out)
+    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
+        linear::run(self, args)
     }
 
-    fn layer_norm(
-        &self,
-        input: &HostTensor,
-        gamma: &HostTensor,
-        beta: &HostTensor,
-        eps: f32,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        layer_norm::run(self, input, gamma, beta, eps, out)
+    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
+        layer_norm::run(self, args)
     }
 
-    fn attention(
-        &self,
-        queries: &HostTensor,
-        keys_values: &HostTensor,
-        query_offsets: &[u32],
-        key_offsets: &[u32],
-        heads: usize,
-        causal: bool,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        attention::run(self, queries, keys_values, query_offsets, key_offsets, heads, causal, out)
+    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
+        attention::run(self, args)
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[u32],
-        offsets: &[u32],
-        table: &HostTensor,
-        positions: &HostTensor,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        embed::tokens(tokens, offsets, table, positions, out)
+    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
+        embed::tokens(args)
     }
 
-    fn add_positions(
-        &self,
-        patches: &HostTensor,
-        class: &HostTensor,
-        positions: &HostTensor,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        embed::add_positions(self, patches, class, positions, out)
+    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
+        embed::add_positions(self, args)
     }
 
-    fn gather_rows(&self, input: &HostTensor, rows: &[u32], out: &mut HostTensor) -> Result<()> {
-        gather_rows::run(input, rows, out)
+    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
+        gather_rows::run(args)
     }
 
-    fn l2_normalize(&self, tensor: &mut HostTensor) -> Result<()> {
-        l2_normalize::run(self, tensor)
+    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
+        l2_normalize::run(self, args)
     }
 
-    fn alignment_weights(
-        &self,
-        rows: &HostTensor,
-        anchors: &HostTensor,
-        offsets: &[u32],
-        scale: f32,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        weighted_similarity::alignment_weights(self, rows, anchors, offsets, scale, out)
+    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::alignment_weights(self, args)
     }
 
-    fn weighted_similarity(
-        &self,
-        views: &HostTensor,
-        view_weights: &HostTensor,
-        texts: &CpuLinear,
-        text_weights: &HostTensor,
-        classes: &[u32],
-        reduction: Reduction,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        weighted_similarity::run(self, views, view_weights, texts, text_weights, classes, reduction, out)
+    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::run(self, args)
     }
 }

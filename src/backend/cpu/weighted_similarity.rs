@@ -9,7 +9,8 @@ use super::linear::{CpuLinear, Left, Rounded};
 use super::math::{dot, softmax_numerators};
 use super::simd::{Kernel, Simd};
 use super::tile::Epilogue;
-use crate::backend::{HostTensor, Reduction, Shaped, contract};
+use crate::backend::args::{AlignmentWeightsArgs, Checked, WeightedSimilarityArgs};
+use crate::backend::{HostTensor, Reduction, Shaped};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -18,15 +19,8 @@ const TEXT_BLOCK: usize = 512;
 /// Tasks for each thread, where there are texts for as many.
 const TASKS_PER_THREAD: usize = 8;
 
-pub(super) fn alignment_weights(
-    cpu: &Cpu,
-    rows: &HostTensor,
-    anchors: &HostTensor,
-    offsets: &[u32],
-    scale: f32,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+pub(super) fn alignment_weights(cpu: &Cpu, args: Checked<AlignmentWeightsArgs<'_, Cpu>>) -> Result<()> {
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
     for (segment, bounds) in offsets.windows(2).enumerate() {
         let first = bounds[0] as usize;
         let weights = &mut out.row_mut(0)[first..bounds[1] as usize];
@@ -56,26 +50,9 @@ impl Kernel for Segment<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the contract's parameters")]
-pub(super) fn run(
-    cpu: &Cpu,
-    views: &HostTensor,
-    view_weights: &HostTensor,
-    texts: &CpuLinear,
-    text_weights: &HostTensor,
-    classes: &[u32],
-    reduction: Reduction,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::weighted_similarity(
-        views.shape(),
-        view_weights.shape(),
-        texts.shape(),
-        text_weights.shape(),
-        classes,
-        reduction,
-        out.shape(),
-    )?;
+pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> Result<()> {
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+        args.into_inner();
     let cols = out.shape().cols;
     let (view_weights, text_weights) = (view_weights.row(0), text_weights.row(0));
     cpu.install(|| {

@@ -1,8 +1,9 @@
 //! `alignment_weights`: the softmax of each segment's cosines to its anchor.
 
 use super::context::{Context, Launch};
-use super::tensor::CudaTensor;
-use crate::backend::{Shaped, Work, contract};
+use crate::backend::Cuda;
+use crate::backend::args::{AlignmentWeightsArgs, Checked};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -13,15 +14,8 @@ struct Params {
     segments: u32,
 }
 
-pub(super) fn run(
-    context: &Context,
-    rows: &CudaTensor,
-    anchors: &CudaTensor,
-    offsets: &[u32],
-    scale: f32,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+pub(super) fn run(context: &Context, args: Checked<AlignmentWeightsArgs<'_, Cuda>>) -> Result<()> {
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
     let segments = offsets.len() - 1;
     let params = Params { width: rows.shape().cols as u32, scale, segments: segments as u32 };
     let bounds = context.table(offsets)?;

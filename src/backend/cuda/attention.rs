@@ -1,8 +1,10 @@
 //! `attention`: softmax(q kᵀ / √d) v, some queries of a sequence and one head a block.
 
 use super::context::{Context, Launch};
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shaped, Work, contract, tables};
+use super::tensor::Element;
+use crate::backend::Cuda;
+use crate::backend::args::{AttentionArgs, Checked};
+use crate::backend::{Shaped, Work, tables};
 use crate::error::{Error, Result};
 
 /// The parameters of attention.cu and attention_f32.cu.
@@ -40,18 +42,8 @@ impl Version {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the context")]
-pub(super) fn run(
-    context: &Context,
-    queries: &CudaTensor,
-    keys_values: &CudaTensor,
-    query_offsets: &[u32],
-    key_offsets: &[u32],
-    heads: usize,
-    causal: bool,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
+pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> Result<()> {
+    let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     if [keys_values.element, out.element] != [queries.element; 2] {
         let found = format!("{:?}, {:?} and {:?}", queries.element, keys_values.element, out.element);
         return Err(Error::argument("attention storage", found, "one of all three"));

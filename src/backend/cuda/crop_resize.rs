@@ -2,7 +2,9 @@
 
 use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
-use crate::backend::{CropOutput, CropPlan, Rgb, contract, tables};
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, CropResizeArgs};
+use crate::backend::{CropPlan, Rgb, tables};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -19,14 +21,8 @@ struct Params {
     first_row: u32,
 }
 
-pub(super) fn run(
-    context: &Context,
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
-    output: CropOutput<'_, CudaTensor>,
-) -> Result<()> {
-    contract::crop_resize(picture, plan, &views, &output)?;
+pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, Cuda>>) -> Result<()> {
+    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
     tables::crop_output(
         output,
         |shape| CudaTensor::allocate(context, shape),

@@ -1,8 +1,10 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
 use super::context::{Context, Launch};
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::Element;
+use crate::backend::Cuda;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -12,15 +14,8 @@ struct TokensParams {
     width: u32,
 }
 
-pub(super) fn tokens(
-    context: &Context,
-    tokens: &[u32],
-    offsets: &[u32],
-    table: &CudaTensor,
-    positions: &CudaTensor,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+pub(super) fn tokens(context: &Context, args: Checked<EmbedTokensArgs<'_, Cuda>>) -> Result<()> {
+    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
     let placed: Vec<[u32; 2]> = tokens.iter().zip(places).map(|(&token, place)| [token, place]).collect();
     let placed = context.upload(&placed)?;
@@ -44,14 +39,8 @@ struct PositionsParams {
     patches_stride: u32,
 }
 
-pub(super) fn add_positions(
-    context: &Context,
-    patches: &CudaTensor,
-    class: &CudaTensor,
-    positions: &CudaTensor,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+pub(super) fn add_positions(context: &Context, args: Checked<AddPositionsArgs<'_, Cuda>>) -> Result<()> {
+    let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
     let kernel = match patches.element {
         Element::F32 => "add_positions_f32",
         Element::F16 => "add_positions_f16",

@@ -1,8 +1,10 @@
 //! `gather_rows`: a copy of chosen rows, in the element of the output.
 
 use super::context::{Context, Launch};
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::Element;
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, GatherRowsArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::{Error, Result};
 
 #[repr(C)]
@@ -14,8 +16,8 @@ struct Params {
     out_stride: u32,
 }
 
-pub(super) fn run(context: &Context, input: &CudaTensor, rows: &[u32], out: &mut CudaTensor) -> Result<()> {
-    contract::gather_rows(input.shape(), rows, out.shape())?;
+pub(super) fn run(context: &Context, args: Checked<GatherRowsArgs<'_, Cuda>>) -> Result<()> {
+    let GatherRowsArgs { input, rows, out } = args.into_inner();
     let kernel = match (input.element, out.element) {
         (Element::F32, Element::F32) => "gather_rows_f32_f32",
         (Element::F32, Element::F16) => "gather_rows_f32_f16",

@@ -1,7 +1,8 @@
 //! `l2_normalize`: each row to length 1.
 
 use super::context::{Context, Launch};
-use super::tensor::CudaTensor;
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
@@ -12,7 +13,8 @@ struct Params {
     width: u32,
 }
 
-pub(super) fn run(context: &Context, tensor: &mut CudaTensor) -> Result<()> {
+pub(super) fn run(context: &Context, args: Checked<L2NormalizeArgs<'_, Cuda>>) -> Result<()> {
+    let L2NormalizeArgs { tensor } = args.into_inner();
     let shape = tensor.shape();
     let params = Params { rows: shape.rows as u32, width: shape.cols as u32 };
     let memories = [tensor.f32("l2_normalize tensor")?];

@@ -1,8 +1,10 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
 use super::context::{Context, Launch};
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::Element;
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, LayerNormArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -14,15 +16,8 @@ struct Params {
     out_stride: u32,
 }
 
-pub(super) fn run(
-    context: &Context,
-    input: &CudaTensor,
-    gamma: &CudaTensor,
-    beta: &CudaTensor,
-    eps: f32,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+pub(super) fn run(context: &Context, args: Checked<LayerNormArgs<'_, Cuda>>) -> Result<()> {
+    let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();
     let shape = input.shape();
     let kernel = match out.element {
         Element::F32 => "layer_norm_f32",

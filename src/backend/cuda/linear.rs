@@ -1,8 +1,10 @@
 //! `linear`: matrix product with an epilogue, on tensor cores in f16, else in f32.
 
 use super::context::{Context, Launch};
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract, tables};
+use super::tensor::Element;
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, LinearArgs};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, tables};
 use crate::error::{Error, Result};
 use cudarc::driver::CudaSlice;
 
@@ -64,14 +66,8 @@ struct Params {
     epilogue: u32,
 }
 
-pub(super) fn run(
-    context: &Context,
-    input: &CudaTensor,
-    layer: &CudaLinear,
-    epilogue: Epilogue,
-    out: &mut CudaTensor,
-) -> Result<()> {
-    contract::linear(input.shape(), layer.shape, out.shape())?;
+pub(super) fn run(context: &Context, args: Checked<LinearArgs<'_, Cuda>>) -> Result<()> {
+    let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
     let params = Params {
         rows: rows as i32,

@@ -19,10 +19,13 @@ mod recording;
 mod tensor;
 mod weighted_similarity;
 
-use super::{Backend, CropOutput, CropPlan, Epilogue, Precision, Profile, Reduction, Rgb, Shape};
+use super::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
+use super::{Backend, Precision, Profile, Shape};
 use crate::error::Result;
 use context::Context;
-use std::ops::Range;
 
 pub use linear::CudaLinear;
 pub use recording::CudaRecording;
@@ -48,12 +51,6 @@ impl Cuda {
     pub fn count() -> Result<usize> {
         driver::count()
     }
-
-    /// Runs `work` and tells what it launched on this device, each launch between two events, so that it can be timed;
-    /// profiles do not nest, and what other threads launch meanwhile counts.
-    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        self.0.profile(work)
-    }
 }
 
 impl Backend for Cuda {
@@ -63,6 +60,11 @@ impl Backend for Cuda {
 
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    /// Each launch is then between two events, so that it can be timed.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        Some(self.0.profile(work).1)
     }
 
     fn activation_budget(&self) -> usize {
@@ -98,94 +100,43 @@ impl Backend for Cuda {
         recording.replay(&self.0, key, work)
     }
 
-    fn crop_resize(
-        &self,
-        picture: Rgb<'_>,
-        plan: &CropPlan,
-        views: Range<usize>,
-        output: CropOutput<'_, CudaTensor>,
-    ) -> Result<()> {
-        crop_resize::run(&self.0, picture, plan, views, output)
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+        crop_resize::run(&self.0, args)
     }
 
-    fn linear(&self, input: &CudaTensor, layer: &CudaLinear, epilogue: Epilogue, out: &mut CudaTensor) -> Result<()> {
-        linear::run(&self.0, input, layer, epilogue, out)
+    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
+        linear::run(&self.0, args)
     }
 
-    fn layer_norm(
-        &self,
-        input: &CudaTensor,
-        gamma: &CudaTensor,
-        beta: &CudaTensor,
-        eps: f32,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        layer_norm::run(&self.0, input, gamma, beta, eps, out)
+    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
+        layer_norm::run(&self.0, args)
     }
 
-    fn attention(
-        &self,
-        queries: &CudaTensor,
-        keys_values: &CudaTensor,
-        query_offsets: &[u32],
-        key_offsets: &[u32],
-        heads: usize,
-        causal: bool,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        attention::run(&self.0, queries, keys_values, query_offsets, key_offsets, heads, causal, out)
+    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
+        attention::run(&self.0, args)
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[u32],
-        offsets: &[u32],
-        table: &CudaTensor,
-        positions: &CudaTensor,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        embed::tokens(&self.0, tokens, offsets, table, positions, out)
+    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
+        embed::tokens(&self.0, args)
     }
 
-    fn add_positions(
-        &self,
-        patches: &CudaTensor,
-        class: &CudaTensor,
-        positions: &CudaTensor,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        embed::add_positions(&self.0, patches, class, positions, out)
+    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
+        embed::add_positions(&self.0, args)
     }
 
-    fn gather_rows(&self, input: &CudaTensor, rows: &[u32], out: &mut CudaTensor) -> Result<()> {
-        gather_rows::run(&self.0, input, rows, out)
+    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
+        gather_rows::run(&self.0, args)
     }
 
-    fn l2_normalize(&self, tensor: &mut CudaTensor) -> Result<()> {
-        l2_normalize::run(&self.0, tensor)
+    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
+        l2_normalize::run(&self.0, args)
     }
 
-    fn alignment_weights(
-        &self,
-        rows: &CudaTensor,
-        anchors: &CudaTensor,
-        offsets: &[u32],
-        scale: f32,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        alignment_weights::run(&self.0, rows, anchors, offsets, scale, out)
+    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
+        alignment_weights::run(&self.0, args)
     }
 
-    fn weighted_similarity(
-        &self,
-        views: &CudaTensor,
-        view_weights: &CudaTensor,
-        texts: &CudaLinear,
-        text_weights: &CudaTensor,
-        classes: &[u32],
-        reduction: Reduction,
-        out: &mut CudaTensor,
-    ) -> Result<()> {
-        weighted_similarity::run(&self.0, views, view_weights, texts, text_weights, classes, reduction, out)
+    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::run(&self.0, args)
     }
 }

@@ -1,9 +1,9 @@
 //! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, one class a block.
 
 use super::context::{Context, Launch};
-use super::linear::CudaLinear;
-use super::tensor::CudaTensor;
-use crate::backend::{Precision, Reduction, Shaped, Work, contract, tables};
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, WeightedSimilarityArgs};
+use crate::backend::{Precision, Shaped, Work, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -16,20 +16,11 @@ struct Params {
     classes: u32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the context")]
-pub(super) fn run(
-    context: &Context,
-    views: &CudaTensor,
-    view_weights: &CudaTensor,
-    texts: &CudaLinear,
-    text_weights: &CudaTensor,
-    classes: &[u32],
-    reduction: Reduction,
-    out: &mut CudaTensor,
-) -> Result<()> {
+pub(super) fn run(context: &Context, args: Checked<WeightedSimilarityArgs<'_, Cuda>>) -> Result<()> {
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+        args.into_inner();
     let (v, t) = (views.shape(), texts.shape());
-    let (view_shape, text_shape) = (view_weights.shape(), text_weights.shape());
-    contract::weighted_similarity(v, view_shape, t, text_shape, classes, reduction, out.shape())?;
+    let (_view_shape, _text_shape) = (view_weights.shape(), text_weights.shape());
     let (kernel, threads) = match texts.storage {
         Precision::F32 => ("weighted_similarity_f32", 64),
         // On tensor cores.

@@ -1,7 +1,9 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 
 use super::linear::dot;
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::Reference;
+use crate::backend::Shaped;
+use crate::backend::args::{AttentionArgs, Checked};
 use crate::error::Result;
 
 /// `softmax` in place, shifted by the maximum so that nothing overflows.
@@ -12,16 +14,8 @@ pub(super) fn softmax(logits: &mut [f64]) {
     logits.iter_mut().for_each(|x| *x /= sum);
 }
 
-pub(super) fn run(
-    queries: &HostTensor,
-    keys_values: &HostTensor,
-    query_offsets: &[u32],
-    key_offsets: &[u32],
-    heads: usize,
-    causal: bool,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
+pub(super) fn run(args: Checked<AttentionArgs<'_, Reference>>) -> Result<()> {
+    let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     let width = queries.shape().cols;
     let dim = width / heads;
     for (q, k) in query_offsets.windows(2).zip(key_offsets.windows(2)) {

@@ -1,16 +1,12 @@
 //! `crop_resize`: cut, resample, normalise and patchify.
 
-use crate::backend::{CropOutput, CropPlan, HostTensor, PatchLayout, Rgb, Taps, contract, crop::PRECISION_BITS};
+use crate::backend::Reference;
+use crate::backend::args::{Checked, CropResizeArgs};
+use crate::backend::{CropOutput, HostTensor, PatchLayout, Rgb, Taps, crop::PRECISION_BITS};
 use crate::error::Result;
-use std::ops::Range;
 
-pub(super) fn run(
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
-    mut output: CropOutput<'_, HostTensor>,
-) -> Result<()> {
-    contract::crop_resize(picture, plan, &views, &output)?;
+pub(super) fn run(args: Checked<CropResizeArgs<'_, Reference>>) -> Result<()> {
+    let CropResizeArgs { picture, plan, views, mut output } = args.into_inner();
     let size = plan.size() as usize;
     for (i, view) in plan.views()[views].iter().enumerate() {
         let (horizontal, vertical) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);

@@ -1,16 +1,12 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::Reference;
+use crate::backend::Shaped;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::error::Result;
 
-pub(super) fn tokens(
-    tokens: &[u32],
-    offsets: &[u32],
-    table: &HostTensor,
-    positions: &HostTensor,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Reference>>) -> Result<()> {
+    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     for sequence in offsets.windows(2) {
         for (position, row) in (sequence[0] as usize..sequence[1] as usize).enumerate() {
             sum(table.row(tokens[row] as usize), positions.row(position), out.row_mut(row));
@@ -19,13 +15,9 @@ pub(super) fn tokens(
     Ok(())
 }
 
-pub(super) fn add_positions(
-    patches: &HostTensor,
-    class: &HostTensor,
-    positions: &HostTensor,
-    out: &mut HostTensor,
-) -> Result<()> {
-    let views = contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+pub(super) fn add_positions(args: Checked<AddPositionsArgs<'_, Reference>>) -> Result<()> {
+    let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
+    let views = patches.shape().rows / (positions.shape().rows - 1);
     let tokens = positions.shape().rows;
     for view in 0..views {
         sum(class.row(0), positions.row(0), out.row_mut(view * tokens));

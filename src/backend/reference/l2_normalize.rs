@@ -1,10 +1,13 @@
 //! `l2_normalize`: each row to length 1.
 
 use super::linear::dot;
-use crate::backend::{HostTensor, Shaped};
+use crate::backend::Reference;
+use crate::backend::Shaped;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::error::Result;
 
-pub(super) fn run(tensor: &mut HostTensor) -> Result<()> {
+pub(super) fn run(args: Checked<L2NormalizeArgs<'_, Reference>>) -> Result<()> {
+    let L2NormalizeArgs { tensor } = args.into_inner();
     for row in 0..tensor.shape().rows {
         let x = tensor.row_mut(row);
         let length = dot(x, x).sqrt().max(1e-12);

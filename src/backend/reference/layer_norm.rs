@@ -1,16 +1,12 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
-use crate::backend::{HostTensor, Shaped, contract};
+use crate::backend::Reference;
+use crate::backend::Shaped;
+use crate::backend::args::{Checked, LayerNormArgs};
 use crate::error::Result;
 
-pub(super) fn run(
-    input: &HostTensor,
-    gamma: &HostTensor,
-    beta: &HostTensor,
-    eps: f32,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+pub(super) fn run(args: Checked<LayerNormArgs<'_, Reference>>) -> Result<()> {
+    let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();
     let width = input.shape().cols as f64;
     for row in 0..input.shape().rows {
         let x = input.row(row);

@@ -1,7 +1,9 @@
 //! `linear`: matrix product with an epilogue.
 
+use crate::backend::Reference;
+use crate::backend::args::{Checked, LinearArgs};
 use crate::backend::quantize::Scale;
-use crate::backend::{Activation, Epilogue, HostTensor, Precision, Shape, Shaped, contract};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped};
 use crate::error::Result;
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -70,8 +72,8 @@ fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-pub(super) fn run(input: &HostTensor, layer: &ReferenceLinear, epilogue: Epilogue, out: &mut HostTensor) -> Result<()> {
-    contract::linear(input.shape(), layer.shape, out.shape())?;
+pub(super) fn run(args: Checked<LinearArgs<'_, Reference>>) -> Result<()> {
+    let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     for row in 0..input.shape().rows {
         let left = layer.left(input.row(row));
         for (output, element) in out.row_mut(row).iter_mut().enumerate() {

@@ -11,9 +11,12 @@ mod layer_norm;
 mod linear;
 mod weighted_similarity;
 
-use super::{Backend, CropOutput, CropPlan, Epilogue, HostTensor, Precision, Reduction, Rgb, Shape, contract};
+use super::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
+};
+use super::{Backend, HostTensor, Precision, Shape};
 use crate::error::Result;
-use std::ops::Range;
 
 pub use linear::ReferenceLinear;
 
@@ -57,104 +60,47 @@ impl Backend for Reference {
         bias: Option<&[f32]>,
         precision: Precision,
     ) -> Result<ReferenceLinear> {
-        contract::pack(shape, weight, bias)?;
+        check_layer(shape, weight, bias)?;
         Ok(ReferenceLinear::new(shape, weight, bias, precision))
     }
 
-    fn crop_resize(
-        &self,
-        picture: Rgb<'_>,
-        plan: &CropPlan,
-        views: Range<usize>,
-        output: CropOutput<'_, HostTensor>,
-    ) -> Result<()> {
-        crop_resize::run(picture, plan, views, output)
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+        crop_resize::run(args)
     }
 
-    fn linear(
-        &self,
-        input: &HostTensor,
-        layer: &ReferenceLinear,
-        epilogue: Epilogue,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        linear::run(input, layer, epilogue, out)
+    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
+        linear::run(args)
     }
 
-    fn layer_norm(
-        &self,
-        input: &HostTensor,
-        gamma: &HostTensor,
-        beta: &HostTensor,
-        eps: f32,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        layer_norm::run(input, gamma, beta, eps, out)
+    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
+        layer_norm::run(args)
     }
 
-    fn attention(
-        &self,
-        queries: &HostTensor,
-        keys_values: &HostTensor,
-        query_offsets: &[u32],
-        key_offsets: &[u32],
-        heads: usize,
-        causal: bool,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        attention::run(queries, keys_values, query_offsets, key_offsets, heads, causal, out)
+    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
+        attention::run(args)
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[u32],
-        offsets: &[u32],
-        table: &HostTensor,
-        positions: &HostTensor,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        embed::tokens(tokens, offsets, table, positions, out)
+    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
+        embed::tokens(args)
     }
 
-    fn add_positions(
-        &self,
-        patches: &HostTensor,
-        class: &HostTensor,
-        positions: &HostTensor,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        embed::add_positions(patches, class, positions, out)
+    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
+        embed::add_positions(args)
     }
 
-    fn gather_rows(&self, input: &HostTensor, rows: &[u32], out: &mut HostTensor) -> Result<()> {
-        gather_rows::run(input, rows, out)
+    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
+        gather_rows::run(args)
     }
 
-    fn l2_normalize(&self, tensor: &mut HostTensor) -> Result<()> {
-        l2_normalize::run(tensor)
+    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
+        l2_normalize::run(args)
     }
 
-    fn alignment_weights(
-        &self,
-        rows: &HostTensor,
-        anchors: &HostTensor,
-        offsets: &[u32],
-        scale: f32,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        weighted_similarity::alignment_weights(rows, anchors, offsets, scale, out)
+    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::alignment_weights(args)
     }
 
-    fn weighted_similarity(
-        &self,
-        views: &HostTensor,
-        view_weights: &HostTensor,
-        texts: &ReferenceLinear,
-        text_weights: &HostTensor,
-        classes: &[u32],
-        reduction: Reduction,
-        out: &mut HostTensor,
-    ) -> Result<()> {
-        weighted_similarity::run(views, view_weights, texts, text_weights, classes, reduction, out)
+    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::run(args)
     }
 }

@@ -1,18 +1,14 @@
 //! `alignment_weights` and `weighted_similarity`: WCA's weights and scores.
 
 use super::attention::softmax;
-use super::linear::{ReferenceLinear, dot};
-use crate::backend::{HostTensor, Reduction, Shaped, contract};
+use super::linear::dot;
+use crate::backend::Reference;
+use crate::backend::args::{AlignmentWeightsArgs, Checked, WeightedSimilarityArgs};
+use crate::backend::{Reduction, Shaped};
 use crate::error::Result;
 
-pub(super) fn alignment_weights(
-    rows: &HostTensor,
-    anchors: &HostTensor,
-    offsets: &[u32],
-    scale: f32,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+pub(super) fn alignment_weights(args: Checked<AlignmentWeightsArgs<'_, Reference>>) -> Result<()> {
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
     for (segment, bounds) in offsets.windows(2).enumerate() {
         let segment_rows = bounds[0] as usize..bounds[1] as usize;
         let logit = |row| f64::from(scale) * dot(rows.row(row), anchors.row(segment));
@@ -25,24 +21,9 @@ pub(super) fn alignment_weights(
     Ok(())
 }
 
-pub(super) fn run(
-    views: &HostTensor,
-    view_weights: &HostTensor,
-    texts: &ReferenceLinear,
-    text_weights: &HostTensor,
-    classes: &[u32],
-    reduction: Reduction,
-    out: &mut HostTensor,
-) -> Result<()> {
-    contract::weighted_similarity(
-        views.shape(),
-        view_weights.shape(),
-        texts.shape(),
-        text_weights.shape(),
-        classes,
-        reduction,
-        out.shape(),
-    )?;
+pub(super) fn run(args: Checked<WeightedSimilarityArgs<'_, Reference>>) -> Result<()> {
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+        args.into_inner();
     for (class, bounds) in classes.windows(2).enumerate() {
         let mut score = 0.0;
         for view in 0..views.shape().rows {

@@ -2,8 +2,10 @@
 
 use super::pipeline::kernels::alignment_weights::KERNEL;
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::{rows_at_once, segment_batches};
+use crate::backend::Wgpu;
+use crate::backend::args::{AlignmentWeightsArgs, Checked};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -17,15 +19,8 @@ struct Params {
     rows_base: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    rows: &WgpuTensor,
-    anchors: &WgpuTensor,
-    offsets: &[u32],
-    scale: f32,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::alignment_weights(rows.shape(), anchors.shape(), offsets, scale, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) -> Result<()> {
+    let AlignmentWeightsArgs { rows, anchors, offsets, scale, out } = args.into_inner();
     let width = rows.shape().cols;
     let anchors = anchors.whole(queue, "alignment_weights anchors")?;
     let out = out.whole(queue, "alignment_weights output")?;
@@ -45,7 +40,7 @@ pub(super) fn run(
         };
         let bindings = [rows.slice, anchors, bounds, out];
         let work = Work::words((count + segments.len()) * width + count, 2 * count * width);
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(segments.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &bindings, queue.groups(segments.len()), work)?;
     }
     Ok(())
 }

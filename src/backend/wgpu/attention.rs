@@ -2,8 +2,10 @@
 
 use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Shaped, Work, contract, tables};
+use super::tensor::{rows_at_once, segment_batches};
+use crate::backend::Wgpu;
+use crate::backend::args::{AttentionArgs, Checked};
+use crate::backend::{Shaped, Work, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -19,18 +21,8 @@ struct Params {
     out_base: u32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the queue")]
-pub(super) fn run(
-    queue: &Queue,
-    queries: &WgpuTensor,
-    keys_values: &WgpuTensor,
-    query_offsets: &[u32],
-    key_offsets: &[u32],
-    heads: usize,
-    causal: bool,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::attention(queries.shape(), keys_values.shape(), query_offsets, key_offsets, heads, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Result<()> {
+    let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     let width = queries.shape().cols;
     let head_dim = width / heads;
     let (most_queries, most_keys) = (rows_at_once(queue, &[width]), rows_at_once(queue, &[2 * width]));
@@ -58,7 +50,7 @@ pub(super) fn run(
             out_base: out.base,
         };
         // An invocation has one column of the head: wider ones take several workgroups.
-        let [x, y, _] = Queue::groups(items.len());
+        let [x, y, _] = queue.groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
         let work =

@@ -1,9 +1,11 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of a picture in one dispatch.
 
 use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
-use super::queue::{MAX_GROUPS, Queue, Slice};
+use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{CropOutput, CropPlan, Rgb, contract, tables};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, CropResizeArgs};
+use crate::backend::{CropPlan, Rgb, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -20,14 +22,8 @@ struct Params {
     is_last: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
-    output: CropOutput<'_, WgpuTensor>,
-) -> Result<()> {
-    contract::crop_resize(picture, plan, &views, &output)?;
+pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, Wgpu>>) -> Result<()> {
+    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
     tables::crop_output(
         output,
         |shape| WgpuTensor::allocate(queue, shape),
@@ -60,7 +56,7 @@ fn patches(
     }
     let whole = picture.height() as usize <= most_rows;
     // The views of a larger picture go one by one, each with the rows that it needs.
-    let step = if whole { rows_at_once(queue, &[per_view * columns]).min(MAX_GROUPS as usize) } else { 1 };
+    let step = if whole { rows_at_once(queue, &[per_view * columns]).min(queue.max_groups as usize) } else { 1 };
     let uploaded = if whole { Some(queue.upload(picture.pixels())?) } else { None };
     let start = views.start;
     for batch in chunks(views.len(), step) {

@@ -2,8 +2,10 @@
 
 use super::pipeline::kernels::{add_positions, embed_tokens};
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::{chunks, rows_at_once};
+use crate::backend::Wgpu;
+use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -17,15 +19,8 @@ struct TokensParams {
     out_base: u32,
 }
 
-pub(super) fn tokens(
-    queue: &Queue,
-    tokens: &[u32],
-    offsets: &[u32],
-    table: &WgpuTensor,
-    positions: &WgpuTensor,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::embed_tokens(tokens, offsets, table.shape(), positions.shape(), out.shape())?;
+pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) -> Result<()> {
+    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
     let placed: Vec<[u32; 2]> = tokens.iter().zip(places).map(|(&token, place)| [token, place]).collect();
     let positions = positions.whole(queue, "embed_tokens positions")?;
@@ -49,7 +44,7 @@ pub(super) fn tokens(
             let bindings = [tokens, table.slice, positions, out.slice];
             let found = placed.iter().filter(|[token, _]| part.contains(&(*token as usize))).count();
             let work = Work::words(3 * found * width + 2 * rows.len(), found * width);
-            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
+            queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, queue.groups(rows.len()), work)?;
         }
     }
     Ok(())
@@ -65,14 +60,9 @@ struct PositionsParams {
     out_base: u32,
 }
 
-pub(super) fn add_positions(
-    queue: &Queue,
-    patches: &WgpuTensor,
-    class: &WgpuTensor,
-    positions: &WgpuTensor,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    let views = contract::add_positions(patches.shape(), class.shape(), positions.shape(), out.shape())?;
+pub(super) fn add_positions(queue: &Queue, args: Checked<AddPositionsArgs<'_, Wgpu>>) -> Result<()> {
+    let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
+    let views = patches.shape().rows / (positions.shape().rows - 1);
     let (tokens, width) = (positions.shape().rows, patches.shape().cols);
     let class = class.whole(queue, "add_positions class")?;
     let positions = positions.whole(queue, "add_positions positions")?;
@@ -90,7 +80,7 @@ pub(super) fn add_positions(
         };
         let bindings = [patches.slice, class, positions, out.slice];
         let work = Work::words((views.len() * (tokens - 1) + tokens + 1 + rows) * width, rows * width);
-        queue.record(&add_positions::KERNEL, &[], &params, &bindings, Queue::groups(rows), work)?;
+        queue.record(&add_positions::KERNEL, &[], &params, &bindings, queue.groups(rows), work)?;
     }
     Ok(())
 }

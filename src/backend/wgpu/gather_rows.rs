@@ -2,8 +2,10 @@
 
 use super::pipeline::kernels::gather_rows::KERNEL;
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::{chunks, rows_at_once};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, GatherRowsArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -17,8 +19,8 @@ struct Params {
     out_base: u32,
 }
 
-pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut WgpuTensor) -> Result<()> {
-    contract::gather_rows(input.shape(), rows, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Result<()> {
+    let GatherRowsArgs { input, rows, out } = args.into_inner();
     let width = input.shape().cols;
     let step = rows_at_once(queue, &[width]);
     for range in chunks(rows.len(), step) {
@@ -37,14 +39,7 @@ pub(super) fn run(queue: &Queue, input: &WgpuTensor, rows: &[u32], out: &mut Wgp
             };
             let copied = rows[range.clone()].iter().filter(|&&row| source.contains(&(row as usize))).count();
             let work = Work::words(2 * copied * width + range.len(), 0);
-            queue.record(
-                &KERNEL,
-                &[],
-                &params,
-                &[input.slice, indices, out.slice],
-                Queue::groups(range.len()),
-                work,
-            )?;
+            queue.record(&KERNEL, &[], &params, &[input.slice, indices, out.slice], queue.groups(range.len()), work)?;
         }
     }
     Ok(())

@@ -2,7 +2,9 @@
 
 use super::pipeline::kernels::l2_normalize::KERNEL;
 use super::queue::Queue;
-use super::tensor::{WgpuTensor, chunks, rows_at_once};
+use super::tensor::{chunks, rows_at_once};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
@@ -14,13 +16,14 @@ struct Params {
     base: u32,
 }
 
-pub(super) fn run(queue: &Queue, tensor: &mut WgpuTensor) -> Result<()> {
+pub(super) fn run(queue: &Queue, args: Checked<L2NormalizeArgs<'_, Wgpu>>) -> Result<()> {
+    let L2NormalizeArgs { tensor } = args.into_inner();
     let width = tensor.shape().cols;
     for rows in chunks(tensor.shape().rows, rows_at_once(queue, &[width])) {
         let window = tensor.window(queue, "l2_normalize tensor", rows.clone())?;
         let params = Params { rows: rows.len() as u32, width: width as u32, base: window.base };
         let work = Work::words(2 * rows.len() * width, 3 * rows.len() * width);
-        queue.record(&KERNEL, &[], &params, &[window.slice], Queue::groups(rows.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &[window.slice], queue.groups(rows.len()), work)?;
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 
 use super::pipeline::kernels::layer_norm::KERNEL;
 use super::queue::Queue;
-use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::{Shaped, Work, contract};
+use super::tensor::{chunks, rows_at_once};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, LayerNormArgs};
+use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -16,15 +18,8 @@ struct Params {
     out_base: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    input: &WgpuTensor,
-    gamma: &WgpuTensor,
-    beta: &WgpuTensor,
-    eps: f32,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::layer_norm(input.shape(), gamma.shape(), beta.shape(), out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<LayerNormArgs<'_, Wgpu>>) -> Result<()> {
+    let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();
     let (gamma, beta) = (gamma.whole(queue, "layer_norm gamma")?, beta.whole(queue, "layer_norm beta")?);
     let width = input.shape().cols;
     for rows in chunks(input.shape().rows, rows_at_once(queue, &[width])) {
@@ -35,7 +30,7 @@ pub(super) fn run(
         let elements = rows.len() * width;
         let work = Work::words(2 * elements + 2 * width, 8 * elements);
         let bindings = [input.slice, gamma, beta, out.slice];
-        queue.record(&KERNEL, &[], &params, &bindings, Queue::groups(rows.len()), work)?;
+        queue.record(&KERNEL, &[], &params, &bindings, queue.groups(rows.len()), work)?;
     }
     Ok(())
 }

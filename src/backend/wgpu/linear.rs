@@ -5,9 +5,11 @@ use super::pipeline::kernels::linear::{
     ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, QUICK_GELU, STORE, TILE,
 };
 use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
-use super::queue::{MAX_GROUPS, Queue, Slice};
-use super::tensor::{WgpuTensor, Window, chunks, rows_at_once, window};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, contract, tables};
+use super::queue::{Queue, Slice};
+use super::tensor::{Window, chunks, rows_at_once, window};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, LinearArgs};
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, tables};
 use crate::error::Result;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -78,19 +80,13 @@ struct Params {
     out_base: u32,
 }
 
-pub(super) fn run(
-    queue: &Queue,
-    input: &WgpuTensor,
-    layer: &WgpuLinear,
-    epilogue: Epilogue,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    contract::linear(input.shape(), layer.shape, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
+    let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
     let Version { kernel, constants, tile } = Version::choose(queue, layer.storage, epilogue);
     let bias = Slice::all(&layer.bias);
     let row_step = rows_at_once(queue, &[inputs, outputs]);
-    let output_step = rows_at_once(queue, &[layer.words()]).min(MAX_GROUPS as usize * tile as usize);
+    let output_step = rows_at_once(queue, &[layer.words()]).min(queue.max_groups as usize * tile as usize);
     for row_range in chunks(rows, row_step) {
         let input = input.window(queue, "linear input", row_range.clone())?;
         let out = out.window(queue, "linear output", row_range.clone())?;
@@ -110,7 +106,7 @@ pub(super) fn run(
             // The kernel counts its rows through y, then z.
             let tiles = |n: usize| n.div_ceil(tile as usize) as u32;
             let down = tiles(row_range.len());
-            let groups = [tiles(output_range.len()), down.min(MAX_GROUPS), down.div_ceil(MAX_GROUPS)];
+            let groups = [tiles(output_range.len()), down.min(queue.max_groups), down.div_ceil(queue.max_groups)];
             let bindings = [input.slice, weight.slice, bias, out.slice];
             let (m, n) = (row_range.len(), output_range.len());
             let passes = if epilogue == Epilogue::Accumulate { 2 } else { 1 };
@@ -138,17 +134,39 @@ impl Version {
             Epilogue::Activate(Activation::Gelu) => GELU,
             Epilogue::Activate(Activation::GeluTanh) => GELU_TANH,
         };
-        let adapter = &queue.adapter;
-        let (kernel, second, tile) = match (storage, adapter.cooperative_matrix) {
-            (Precision::F16, Some(16)) => {
-                (&linear_cooperative_16::KERNEL, adapter.subgroup.0, linear_cooperative_16::TILE)
+        match (storage, queue.cooperative) {
+            (Precision::F16, Some(Cooperative { kernel, subgroup, tile })) => {
+                Self { kernel, constants: [epilogue, subgroup], tile }
             }
-            (Precision::F16, Some(8)) => {
-                (&linear_cooperative_8::KERNEL, adapter.subgroup.0, linear_cooperative_8::TILE)
-            }
-            _ => (&KERNEL, of_storage(storage), TILE),
+            _ => Self { kernel: &KERNEL, constants: [epilogue, of_storage(storage)], tile: TILE },
+        }
+    }
+}
+
+/// The kernel on cooperative matrices of a side.
+#[derive(Clone, Copy)]
+pub(super) struct Cooperative {
+    kernel: &'static Kernel,
+    /// Invocations of a subgroup.
+    subgroup: u32,
+    tile: u32,
+}
+
+impl Cooperative {
+    /// `None` for a side that no kernel is written for.
+    pub(super) fn of(side: u32, subgroup: u32) -> Option<Self> {
+        let (kernel, tile) = match side {
+            8 => (&linear_cooperative_8::KERNEL, linear_cooperative_8::TILE),
+            16 => (&linear_cooperative_16::KERNEL, linear_cooperative_16::TILE),
+            _ => return None,
         };
-        Self { kernel, constants: [epilogue, second], tile }
+        Some(Self { kernel, subgroup, tile })
+    }
+
+    /// The same kernel from another source, which stays in memory.
+    pub(super) fn with_source(self, source: String) -> Self {
+        let kernel = Kernel { source: source.leak(), ..*self.kernel };
+        Self { kernel: Box::leak(Box::new(kernel)), ..self }
     }
 }
 

@@ -21,10 +21,14 @@ mod tensor;
 mod timestamps;
 mod weighted_similarity;
 
-use super::{Backend, CropOutput, CropPlan, Epilogue, Precision, Profile, Reduction, Rgb, Shape};
+use super::args::{
+    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
+    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
+};
+use super::{Backend, Precision, Profile, Shape};
 use crate::error::{Error, Result};
+use linear::Cooperative;
 use queue::Queue;
-use std::ops::Range;
 
 pub use adapter::WgpuAdapter;
 pub use linear::WgpuLinear;
@@ -61,10 +65,43 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// Runs `work` and tells what it submitted to this device. Each dispatch is then a pass of its own, so that it
-    /// can be timed; profiles do not nest, and what other threads submit meanwhile counts.
-    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        self.0.profile(work)
+    /// As if a dimension of a dispatch could have `groups` workgroups at most: what has more goes on in the next one.
+    ///
+    /// # Errors
+    /// When that is 0, or more than WebGPU's 65,535.
+    pub fn with_max_groups(mut self, groups: u32) -> Result<Self> {
+        if !(1..=self.0.max_groups).contains(&groups) {
+            let expected = format!("from 1 to {}", self.0.max_groups);
+            return Err(Error::argument("most workgroups", groups.to_string(), expected));
+        }
+        self.0.max_groups = groups;
+        Ok(self)
+    }
+
+    /// As if bindings had to start at multiples of `bytes`: kernels then find their rows behind a binding's start.
+    ///
+    /// # Errors
+    /// When that is not a multiple of what the adapter asks for, or more than 4 KiB.
+    pub fn with_alignment(mut self, bytes: u64) -> Result<Self> {
+        if bytes == 0 || bytes > 4 << 10 || !bytes.is_multiple_of(self.0.alignment) {
+            let expected = format!("a multiple of {} up to 4096", self.0.alignment);
+            return Err(Error::argument("alignment of bindings", bytes.to_string(), expected));
+        }
+        self.0.alignment = bytes;
+        Ok(self)
+    }
+
+    /// Runs layers stored in f16 by another source of the kernel on cooperative matrices of a side, as if subgroups had
+    /// `subgroup` invocations: for tests, where no adapter has such matrices. The source stays in memory.
+    ///
+    /// # Errors
+    /// When there is no kernel for the side.
+    #[doc(hidden)]
+    pub fn with_cooperative_source(mut self, side: u32, subgroup: u32, source: String) -> Result<Self> {
+        let kernel = Cooperative::of(side, subgroup)
+            .ok_or_else(|| Error::argument("side of cooperative matrices", side.to_string(), "8 or 16"))?;
+        self.0.cooperative = Some(kernel.with_source(source));
+        Ok(self)
     }
 
     /// What the adapter says of itself.
@@ -80,6 +117,11 @@ impl Backend for Wgpu {
 
     fn describe(&self) -> String {
         format!("wgpu:{}: {}", self.0.adapter.index, self.0.adapter)
+    }
+
+    /// Each dispatch is then a pass of its own, so that it can be timed.
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        Some(self.0.profile(work).1)
     }
 
     fn activation_budget(&self) -> usize {
@@ -107,94 +149,43 @@ impl Backend for Wgpu {
         WgpuLinear::new(&self.0, shape, weight, bias, precision)
     }
 
-    fn crop_resize(
-        &self,
-        picture: Rgb<'_>,
-        plan: &CropPlan,
-        views: Range<usize>,
-        output: CropOutput<'_, WgpuTensor>,
-    ) -> Result<()> {
-        crop_resize::run(&self.0, picture, plan, views, output)
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+        crop_resize::run(&self.0, args)
     }
 
-    fn linear(&self, input: &WgpuTensor, layer: &WgpuLinear, epilogue: Epilogue, out: &mut WgpuTensor) -> Result<()> {
-        linear::run(&self.0, input, layer, epilogue, out)
+    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
+        linear::run(&self.0, args)
     }
 
-    fn layer_norm(
-        &self,
-        input: &WgpuTensor,
-        gamma: &WgpuTensor,
-        beta: &WgpuTensor,
-        eps: f32,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        layer_norm::run(&self.0, input, gamma, beta, eps, out)
+    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
+        layer_norm::run(&self.0, args)
     }
 
-    fn attention(
-        &self,
-        queries: &WgpuTensor,
-        keys_values: &WgpuTensor,
-        query_offsets: &[u32],
-        key_offsets: &[u32],
-        heads: usize,
-        causal: bool,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        attention::run(&self.0, queries, keys_values, query_offsets, key_offsets, heads, causal, out)
+    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
+        attention::run(&self.0, args)
     }
 
-    fn embed_tokens(
-        &self,
-        tokens: &[u32],
-        offsets: &[u32],
-        table: &WgpuTensor,
-        positions: &WgpuTensor,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        embed::tokens(&self.0, tokens, offsets, table, positions, out)
+    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
+        embed::tokens(&self.0, args)
     }
 
-    fn add_positions(
-        &self,
-        patches: &WgpuTensor,
-        class: &WgpuTensor,
-        positions: &WgpuTensor,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        embed::add_positions(&self.0, patches, class, positions, out)
+    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
+        embed::add_positions(&self.0, args)
     }
 
-    fn gather_rows(&self, input: &WgpuTensor, rows: &[u32], out: &mut WgpuTensor) -> Result<()> {
-        gather_rows::run(&self.0, input, rows, out)
+    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
+        gather_rows::run(&self.0, args)
     }
 
-    fn l2_normalize(&self, tensor: &mut WgpuTensor) -> Result<()> {
-        l2_normalize::run(&self.0, tensor)
+    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
+        l2_normalize::run(&self.0, args)
     }
 
-    fn alignment_weights(
-        &self,
-        rows: &WgpuTensor,
-        anchors: &WgpuTensor,
-        offsets: &[u32],
-        scale: f32,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        alignment_weights::run(&self.0, rows, anchors, offsets, scale, out)
+    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
+        alignment_weights::run(&self.0, args)
     }
 
-    fn weighted_similarity(
-        &self,
-        views: &WgpuTensor,
-        view_weights: &WgpuTensor,
-        texts: &WgpuLinear,
-        text_weights: &WgpuTensor,
-        classes: &[u32],
-        reduction: Reduction,
-        out: &mut WgpuTensor,
-    ) -> Result<()> {
-        weighted_similarity::run(&self.0, views, view_weights, texts, text_weights, classes, reduction, out)
+    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
+        weighted_similarity::run(&self.0, args)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::adapter::{self, WgpuAdapter};
 use super::cache::Cache;
+use super::linear::Cooperative;
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
@@ -15,7 +16,7 @@ use crate::lock::lock;
 use std::sync::{Arc, Mutex};
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
-pub(super) const MAX_GROUPS: u32 = 65_535;
+const MAX_GROUPS: u32 = 65_535;
 
 /// Bytes of a vec4: a kernel may read a matrix by them.
 pub(super) const VECTOR: u64 = 16;
@@ -40,6 +41,10 @@ pub(super) struct Queue {
     pub(super) max_binding: u64,
     /// What a binding's start must be a multiple of, in bytes.
     pub(super) alignment: u64,
+    /// Workgroups that one dimension of a dispatch may have.
+    pub(super) max_groups: u32,
+    /// What layers stored in f16 run on, where the adapter has cooperative matrices.
+    pub(super) cooperative: Option<Cooperative>,
 }
 
 /// A part of a buffer, as a kernel sees it.
@@ -102,6 +107,7 @@ impl Queue {
                 lock(&lost).get_or_insert(Error::device(name.clone(), format!("device lost: {message}")));
             }
         });
+        let cooperative = about.cooperative_matrix.and_then(|side| Cooperative::of(side, about.subgroup.0));
         Ok(Self {
             adapter: about,
             queue,
@@ -113,6 +119,8 @@ impl Queue {
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            max_groups: MAX_GROUPS,
+            cooperative,
             device,
         })
     }
@@ -240,8 +248,8 @@ impl Queue {
     }
 
     /// Splits `n` workgroups over x and y.
-    pub(super) fn groups(n: usize) -> [u32; 3] {
-        let x = n.min(MAX_GROUPS as usize);
+    pub(super) fn groups(&self, n: usize) -> [u32; 3] {
+        let x = n.min(self.max_groups as usize);
         [x as u32, n.div_ceil(x.max(1)) as u32, 1]
     }
 }

@@ -1,10 +1,11 @@
 //! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, one class a workgroup.
 
-use super::linear::WgpuLinear;
 use super::pipeline::kernels::weighted_similarity::KERNEL;
 use super::queue::{Queue, Slice};
-use super::tensor::{WgpuTensor, rows_at_once, segment_batches};
-use crate::backend::{Reduction, Shaped, Work, contract, tables};
+use super::tensor::{rows_at_once, segment_batches};
+use crate::backend::Wgpu;
+use crate::backend::args::{Checked, WeightedSimilarityArgs};
+use crate::backend::{Shaped, Work, tables};
 use crate::error::Result;
 
 #[repr(C)]
@@ -20,20 +21,11 @@ struct Params {
     texts_base: u32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the trait's parameters and the queue")]
-pub(super) fn run(
-    queue: &Queue,
-    views: &WgpuTensor,
-    view_weights: &WgpuTensor,
-    texts: &WgpuLinear,
-    text_weights: &WgpuTensor,
-    classes: &[u32],
-    reduction: Reduction,
-    out: &mut WgpuTensor,
-) -> Result<()> {
-    let (v, t) = (views.shape(), texts.shape());
-    let (view_shape, text_shape) = (view_weights.shape(), text_weights.shape());
-    contract::weighted_similarity(v, view_shape, t, text_shape, classes, reduction, out.shape())?;
+pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>) -> Result<()> {
+    let WeightedSimilarityArgs { views, view_weights, texts, text_weights, classes, reduction, out } =
+        args.into_inner();
+    let (v, _t) = (views.shape(), texts.shape());
+    let (_view_shape, _text_shape) = (view_weights.shape(), text_weights.shape());
     let views = views.whole(queue, "weighted_similarity views")?;
     let view_weights = view_weights.whole(queue, "weighted_similarity view weights")?;
     let text_weights = text_weights.whole(queue, "weighted_similarity text weights")?;
@@ -57,7 +49,7 @@ pub(super) fn run(
         let bindings = [views, view_weights, window.slice, text_weights, bounds, out];
         let words = v.len() + v.rows + rows.len() * (texts.words() + 1) + batch.len();
         let work = Work::words(words, 2 * v.len() * rows.len());
-        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, Queue::groups(batch.len()), work)?;
+        queue.record(&KERNEL, &[texts.storage()], &params, &bindings, queue.groups(batch.len()), work)?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ mod kernels;
 
 use super::options::{DeviceArgs, Format};
 use super::print;
-use crate::backend::{Backend, Device};
+use crate::engine::Model;
 use crate::error::{Error, Result};
 use crate::image::{Picture, ViewSampling};
-use crate::model::{Config, Model, ViewJob};
+use crate::model::{Config, ViewJob};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -58,18 +58,14 @@ impl Args {
         }
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
-        let threads = match model.device() {
-            Device::Cpu(cpu) => cpu.threads(),
-            // One thread computes, or feeds the GPU.
-            _ => 1,
-        };
+        let threads = model.threads();
         let (rate, speed) = (self.views as f64 / median, gflop / median);
-        let (profiled, profile) = model.device().profile(|| model.encode_views(&[job], true));
+        let (profiled, profile) = model.profile(|| model.encode_views(&[job], true));
         profiled?;
         print(&match self.format {
             Format::Json => {
                 let mut line = json!({
-                    "arch": self.arch, "device": model.device().describe(), "precision": self.device.precision.to_string(),
+                    "arch": self.arch, "device": model.device(), "precision": self.device.precision.to_string(),
                     "threads": threads, "views": self.views, "seconds_median": median, "views_per_s": rate,
                     "gflop_per_s": speed,
                 });
@@ -83,7 +79,7 @@ impl Args {
                     "{} {} on {}: {rate:.2} views/s, {speed:.1} GFLOP/s (median of {} runs of {} views, {median:.4} s)\n",
                     self.arch,
                     self.device.precision,
-                    model.device().describe(),
+                    model.device(),
                     seconds.len(),
                     self.views,
                 );

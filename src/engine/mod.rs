@@ -1,0 +1,164 @@
+//! A backend with its towers, behind one object-safe trait: here, and only here, the device's type is forgotten.
+
+mod device;
+mod embeddings;
+mod model;
+mod scorer;
+
+use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
+use crate::backend::{Backend, Epilogue, Precision, Profile, Shape};
+#[cfg(feature = "cli")]
+use crate::backend::{CropPlan, Rgb};
+use crate::error::{Error, Result};
+use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
+use std::sync::Arc;
+
+#[cfg(feature = "cli")]
+pub(crate) use device::open;
+pub use embeddings::{Embeddings, TextEmbeddings};
+pub use model::{Model, ModelOptions, Towers};
+pub(crate) use scorer::{Scorer, Scoring};
+
+/// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
+/// embeddings, and between views and scores, they stay in the device's memory.
+pub(crate) trait Engine: Send + Sync {
+    /// As [`Backend::describe`].
+    fn describe(&self) -> String;
+
+    /// As [`Backend::threads`].
+    fn threads(&self) -> usize;
+
+    /// As [`Backend::profile`].
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile>;
+
+    /// As [`resampled`](crate::image::resampled).
+    #[cfg(feature = "cli")]
+    fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>>;
+
+    /// The embeddings of all views of all jobs, in order, of unit length with `normalize`.
+    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>>;
+
+    /// The embeddings of texts, given by their tokens up to the end token.
+    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>>;
+
+    /// As [`Backend::alignment_weights`].
+    fn alignment_weights(
+        &self,
+        rows: &Embeddings,
+        anchors: &Embeddings,
+        offsets: &[u32],
+        scale: f32,
+    ) -> Result<Vec<f32>>;
+
+    /// `rows[i]·others[j]`, `[rows, others]`.
+    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>>;
+
+    /// A classifier's vectors on this device.
+    fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
+}
+
+/// A backend, and the towers that were loaded on it.
+struct On<B: Backend> {
+    backend: B,
+    vision: Option<VisionTower<B>>,
+    text: Option<TextTower<B>>,
+}
+
+impl<B: Backend> On<B> {
+    /// A backend without a model.
+    fn bare(backend: B) -> Self {
+        Self { backend, vision: None, text: None }
+    }
+
+    /// Loads towers.
+    fn load(backend: B, loading: &Loading<'_>) -> Result<Self> {
+        let Loading { config, towers, .. } = loading;
+        let loader =
+            Loader { device: &backend, weights: loading.weights, layout: loading.layout, precision: loading.precision };
+        let vision = (*towers != Towers::Text).then(|| VisionTower::load(&loader, config)).transpose()?;
+        let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
+        Ok(Self { backend, vision, text })
+    }
+
+    fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
+        self.backend.upload(Shape::new(rows.len(), rows.width), &rows.data)
+    }
+}
+
+/// What towers are loaded from.
+pub(crate) struct Loading<'a> {
+    weights: &'a dyn crate::model::Weights,
+    layout: crate::model::Layout,
+    config: &'a Config,
+    precision: Precision,
+    towers: Towers,
+}
+
+impl<B: Backend + 'static> Engine for On<B> {
+    fn describe(&self) -> String {
+        self.backend.describe()
+    }
+
+    fn threads(&self) -> usize {
+        self.backend.threads()
+    }
+
+    fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
+        self.backend.profile(work)
+    }
+
+    #[cfg(feature = "cli")]
+    fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>> {
+        crate::image::resampled(&self.backend, picture, plan)
+    }
+
+    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
+        self.vision.as_ref().ok_or_else(|| missing("vision"))?.encode(&self.backend, jobs, normalize)
+    }
+
+    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
+        self.text.as_ref().ok_or_else(|| missing("text"))?.encode(&self.backend, texts, normalize)
+    }
+
+    fn alignment_weights(
+        &self,
+        rows: &Embeddings,
+        anchors: &Embeddings,
+        offsets: &[u32],
+        scale: f32,
+    ) -> Result<Vec<f32>> {
+        let mut weights = self.backend.allocate(Shape::new(1, rows.len()))?;
+        let (rows, anchors) = (self.upload(rows)?, self.upload(anchors)?);
+        self.backend.alignment_weights(AlignmentWeightsArgs {
+            rows: &rows,
+            anchors: &anchors,
+            offsets,
+            scale,
+            out: &mut weights,
+        })?;
+        self.backend.download(&weights)
+    }
+
+    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>> {
+        let shape = Shape::new(others.len(), others.width);
+        let packed = self.backend.pack(shape, &others.data, None, Precision::F32)?;
+        let mut cosines = self.backend.allocate(Shape::new(rows.len(), others.len()))?;
+        self.backend.linear(LinearArgs {
+            input: &self.upload(rows)?,
+            layer: &packed,
+            epilogue: Epilogue::Store,
+            out: &mut cosines,
+        })?;
+        self.backend.download(&cosines)
+    }
+
+    fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
+        scorer::on(self, scoring)
+    }
+}
+
+pub(crate) fn missing(tower: &str) -> Error {
+    let (found, expected) =
+        (format!("a model without its {tower} tower"), format!("one loaded with its {tower} tower"));
+    Error::argument("towers", found, expected)
+}

@@ -1,0 +1,238 @@
+//! A CLIP model: what is loaded on its devices, and what it encodes.
+
+use super::{Embeddings, Engine, Loading, TextEmbeddings, device, missing};
+use crate::backend::{Activation, Precision, Profile};
+use crate::error::{Error, Result};
+use crate::model::{Config, Layout, RandomWeights, Source, TextCleaning, Tokenizer, Tower, ViewJob, open_files};
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Which of CLIP's towers to load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Towers {
+    /// Vision and text.
+    #[default]
+    Both,
+    /// Vision only: enough to use a compiled classifier.
+    Vision,
+    /// Text only: enough to compile one.
+    Text,
+}
+
+/// How a model is loaded.
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    /// `auto`, `cpu`, `wgpu[:N]`, `cuda[:N]`, `cuda:all` or `reference`.
+    pub device: String,
+    /// Threads of the CPU backend; 0: as many as the machine runs at once.
+    pub threads: usize,
+    /// Storage of the weights.
+    pub precision: Precision,
+    /// The towers to load.
+    pub towers: Towers,
+    /// What is done to texts before the tokenizer sees them.
+    pub text_cleaning: TextCleaning,
+    /// Overrides the config's activation; needed where a model has no config.
+    pub activation: Option<Activation>,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            device: "auto".into(),
+            threads: 0,
+            precision: Precision::F32,
+            towers: Towers::Both,
+            text_cleaning: TextCleaning::None,
+            activation: None,
+        }
+    }
+}
+
+/// A CLIP model on a device. Clones share it.
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    /// At least one; all but the first have the vision tower alone, and share the pictures.
+    engines: Vec<Arc<dyn Engine>>,
+    config: Config,
+    fingerprint: String,
+    tokenizer: Option<Tokenizer>,
+}
+
+impl Model {
+    /// Loads a model's folder: `model.safetensors` or `open_clip_model.safetensors` (whole, or in parts with their index;
+    /// else the only other safetensors file), the config beside it, and for the text tower `tokenizer.json`, `vocab.json`
+    /// with `merges.txt`, or OpenAI's `bpe_simple_vocab_16e6.txt.gz`. The path of a weights file stands for its folder
+    /// with this file.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged; when a tensor is missing, is not used, has another shape than the config says, or
+    /// holds a number that is not finite; when a config asks for what is not implemented; when it is another
+    /// architecture; or when the device cannot be opened.
+    ///
+    /// ```no_run
+    /// use crossalign::{Model, ModelOptions};
+    /// let model = Model::load("clip-vit-base-patch32", &ModelOptions::default())?;
+    /// println!("{} pixels, {} dimensions", model.config().image_size, model.config().embed);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn load(dir: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
+        Self::from_source(&Source::open(dir.as_ref())?, options)
+    }
+
+    /// Loads the built-in model; `models/mini/README.md` says what it can do and what it cannot.
+    ///
+    /// # Errors
+    /// When the device cannot be opened.
+    ///
+    /// ```
+    /// use crossalign::model::MINI_PROMPTS;
+    /// use crossalign::{Model, Picture, Prompts};
+    /// # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/models/mini/example.png");
+    /// let prompts = Prompts::from_json(MINI_PROMPTS, None)?;
+    /// let classifier = Model::mini(&Default::default())?.compile(&prompts, &Default::default())?;
+    /// let result = classifier.classify(&Picture::open(picture, &Default::default())?)?;
+    /// println!("{}", result.predictions()[0].class);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    #[cfg(feature = "mini")]
+    pub fn mini(options: &ModelOptions) -> Result<Self> {
+        Self::from_source(&crate::model::MINI, options)
+    }
+
+    fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
+        let names = device::names(&options.device)?;
+        let (weights, layout, config) = open_files(source, options.activation)?;
+        let towers = options.towers;
+        // Before the towers, which take longer: a tokenizer that does not fit is told at once.
+        let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
+        let tokenizer = tokenizer.transpose()?;
+        let loading =
+            |towers| Loading { weights: &weights, layout, config: &config, precision: options.precision, towers };
+        let mut engines = vec![device::open(&names[0], options.threads, Some(&loading(towers)))?];
+        let further = if towers == Towers::Text { &[] } else { &names[1..] };
+        for name in further {
+            engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?);
+        }
+        let left_out = match towers {
+            Towers::Both => None,
+            Towers::Vision => Some(Tower::Text),
+            Towers::Text => Some(Tower::Vision),
+        };
+        layout.check_all_read(&weights, left_out)?;
+        let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
+        Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))
+    }
+
+    /// A vision tower with random weights, to measure speed without a download; it has no text tower.
+    ///
+    /// # Errors
+    /// When the device cannot be opened.
+    pub fn random(config: Config, options: &ModelOptions) -> Result<Self> {
+        let weights = RandomWeights::new(&config);
+        let (precision, towers) = (options.precision, Towers::Vision);
+        let loading = Loading { weights: &weights, layout: Layout::Transformers, config: &config, precision, towers };
+        let engines = vec![device::open(&options.device, options.threads, Some(&loading))?];
+        let (fingerprint, tokenizer) = ("random".into(), None);
+        Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))
+    }
+
+    /// The model's dimensions.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The device that the model runs on, in a few words: kind, instruction set, threads; the first of several.
+    pub fn device(&self) -> String {
+        self.engine().describe()
+    }
+
+    /// Threads that compute on the host: those of the CPU backend, else 1.
+    pub fn threads(&self) -> usize {
+        self.engine().threads()
+    }
+
+    /// How many devices share the pictures of a call.
+    pub fn devices(&self) -> usize {
+        self.0.engines.len()
+    }
+
+    /// Runs `work` and tells what it submitted to the model's first device; `None` where that is no GPU. Profiles do not nest,
+    /// and what other threads submit meanwhile counts.
+    pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Profile>) {
+        let (mut work, mut result) = (Some(work), None);
+        let profile = self.engine().profile(&mut || result = work.take().map(|work| work()));
+        (result.expect("a profile runs its work"), profile)
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.0.engines[0]
+    }
+
+    /// What tells this model from others: a compiled classifier carries it.
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// When the text tower was not loaded.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.0.tokenizer.as_ref().ok_or_else(|| missing("text"))
+    }
+
+    /// Encodes the views of pictures, in order: as projected, or of unit length with `normalize`. Several devices share
+    /// the pictures.
+    ///
+    /// # Errors
+    /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
+    pub fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Embeddings> {
+        let size = self.0.config.image_size;
+        if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
+            return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
+        }
+        let share = jobs.len().div_ceil(self.devices()).max(1);
+        let encode = |(engine, jobs): (&Arc<dyn Engine>, &[ViewJob<'_>])| engine.encode_views(jobs, normalize);
+        let parts: Vec<Result<Vec<f32>>> = std::thread::scope(|scope| {
+            let mut parts = self.0.engines.iter().zip(jobs.chunks(share));
+            let first = parts.next();
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || encode(part))).collect();
+            let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            first.into_iter().map(encode).chain(others).collect()
+        });
+        let data = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
+        Ok(Embeddings { width: self.0.config.embed, data })
+    }
+
+    /// Encodes texts, in order: as projected, or of unit length with `normalize`. Texts with equal tokens are
+    /// encoded once; texts longer than the model's context lose their end and are counted.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised, or the text tower was not loaded.
+    pub fn encode_texts<T: AsRef<str>>(&self, texts: &[T], normalize: bool) -> Result<TextEmbeddings> {
+        let tokenizer = self.tokenizer()?;
+        let mut truncated = 0;
+        let mut places = HashMap::new();
+        let mut unique = Vec::new();
+        let mut rows = Vec::with_capacity(texts.len());
+        for text in texts {
+            let tokens = tokenizer.encode(text.as_ref())?;
+            truncated += usize::from(tokens.truncated);
+            let ids = tokenizer.up_to_end(&tokens.ids).to_vec();
+            rows.push(*places.entry(ids).or_insert_with_key(|ids| {
+                unique.push(ids.clone());
+                unique.len() - 1
+            }));
+        }
+        let unique: Vec<&[u32]> = unique.iter().map(Vec::as_slice).collect();
+        let width = self.0.config.embed;
+        let encoded = Embeddings { width, data: self.engine().encode_texts(&unique, normalize)? };
+        let data = rows.into_iter().flat_map(|row| encoded.row(row)).copied().collect();
+        Ok(TextEmbeddings { embeddings: Embeddings { width, data }, truncated })
+    }
+}

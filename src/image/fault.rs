@@ -1,0 +1,42 @@
+//! What is wrong with a picture, as an error.
+
+use crate::error::{Error, PictureErrorKind, Result};
+use std::io;
+
+const EXPECTED: &str = "a whole PNG, JPEG, WebP, BMP, GIF or TIFF picture";
+
+/// A fault that this crate found.
+pub(super) fn fault(kind: PictureErrorKind, found: impl Into<String>) -> Error {
+    Error::Picture { path: None, kind, found: found.into(), expected: EXPECTED.into(), source: None }
+}
+
+/// A fault that a decoder found; an end of the file at the root of it says that the file is cut.
+pub(super) fn decoder_fault(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let mut causes = std::iter::successors(Some(&source as &dyn std::error::Error), |error| error.source());
+    let io = causes.find_map(|error| error.downcast_ref::<io::Error>());
+    let kind = match io.map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => PictureErrorKind::Truncated,
+        _ => PictureErrorKind::Damaged,
+    };
+    Error::Picture {
+        path: None,
+        kind,
+        found: source.to_string(),
+        expected: EXPECTED.into(),
+        source: Some(Box::new(source)),
+    }
+}
+
+/// Refuses a picture without pixels or with more than `max_pixels`.
+pub(super) fn check_size((width, height): (u32, u32), max_pixels: u64) -> Result<()> {
+    match u64::from(width) * u64::from(height) {
+        pixels if pixels > 0 && pixels <= max_pixels => Ok(()),
+        _ => Err(size_fault((width, height), format!("1 to {max_pixels} pixels"))),
+    }
+}
+
+/// A picture of another size than `expected` says.
+pub(super) fn size_fault((width, height): (u32, u32), expected: String) -> Error {
+    let found = format!("{width}×{height} pixels");
+    Error::Picture { path: None, kind: PictureErrorKind::Size, found, expected, source: None }
+}

@@ -1,0 +1,139 @@
+//! What a file is, by its first bytes.
+
+use super::fault::fault;
+use crate::error::{PictureErrorKind, Result};
+use image::ImageFormat;
+
+/// Formats that are decoded; `?` stands for any byte. The last two are BigTIFF.
+const DECODED: &[(&[u8], ImageFormat)] = &[
+    (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
+    (b"\xff\xd8\xff", ImageFormat::Jpeg),
+    (b"RIFF????WEBP", ImageFormat::WebP),
+    (b"GIF87a", ImageFormat::Gif),
+    (b"GIF89a", ImageFormat::Gif),
+    (b"BM", ImageFormat::Bmp),
+    (b"II*\0", ImageFormat::Tiff),
+    (b"MM\0*", ImageFormat::Tiff),
+    (b"II+\0", ImageFormat::Tiff),
+    (b"MM\0+", ImageFormat::Tiff),
+];
+
+/// What else is found where pictures are looked for. Of two that fit, the first counts.
+const NAMED: &[(&[u8], &str)] = &[
+    (b"????ftyphe", "a HEIC picture"),
+    (b"????ftypmif1", "a HEIF picture (HEIC or AVIF)"),
+    (b"????ftypmsf1", "a HEIF picture (HEIC or AVIF)"),
+    (b"????ftypavi", "an AVIF picture"),
+    (b"????ftypcrx ", "a CR3 camera raw picture"),
+    (b"????ftypqt  ", "a QuickTime video"),
+    (b"????ftypjxl ", "a JPEG XL picture"),
+    (b"????ftypjp2 ", "a JPEG 2000 picture"),
+    (b"????ftyp", "an MP4 video"),
+    (b"????moov", "a QuickTime video"),
+    (b"????mdat", "a QuickTime video"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"II\xbc\x01", "a JPEG XR picture"),
+    (b"8BPS", "a Photoshop picture (PSD)"),
+    (b"gimp xcf", "a GIMP picture (XCF)"),
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"\0\0\x01\0", "an icon (ICO)"),
+    (b"\0\0\x02\0", "a cursor (CUR)"),
+    (b"icns", "an icon (ICNS)"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
+    (b"#?RADIANCE", "a Radiance HDR picture"),
+    (b"#?RGBE", "a Radiance HDR picture"),
+    (b"qoif", "a QOI picture"),
+    (b"farbfeld", "a farbfeld picture"),
+    (b"DDS ", "a DDS texture"),
+    (b"AT&TFORM", "a DjVu document"),
+    (b"SIMPLE  =", "a FITS picture"),
+    (b"P1\n", "a netpbm picture (PBM)"),
+    (b"P2\n", "a netpbm picture (PGM)"),
+    (b"P3\n", "a netpbm picture (PPM)"),
+    (b"P4\n", "a netpbm picture (PBM)"),
+    (b"P5\n", "a netpbm picture (PGM)"),
+    (b"P6\n", "a netpbm picture (PPM)"),
+    (b"P7\n", "a netpbm picture (PAM)"),
+    (b"RIFF????AVI ", "an AVI video"),
+    (b"RIFF????WAVE", "a WAV sound"),
+    (b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
+    (b"FLV\x01", "a Flash video"),
+    (b"OggS", "an Ogg file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x93NUMPY", "a NumPy array"),
+];
+
+/// Starts of texts, in lower case.
+const TEXTS: &[(&str, &str)] = &[
+    ("version https://git-lfs", "a git-LFS pointer instead of the picture (git lfs pull fetches it)"),
+    ("<svg", "an SVG drawing"),
+    ("<!doctype svg", "an SVG drawing"),
+    ("<!doctype html", "an HTML page"),
+    ("<html", "an HTML page"),
+    ("<head", "an HTML page"),
+    ("<body", "an HTML page"),
+    ("<", "an XML file"),
+    ("{", "a JSON file"),
+    ("[", "a JSON file"),
+    ("", "plain text"),
+];
+
+/// Which decoder reads the file.
+///
+/// # Errors
+/// When it is none that is decoded: named, as far as it is known.
+pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat> {
+    let starts = |magic: &[u8]| {
+        bytes.len() >= magic.len() && magic.iter().zip(bytes).all(|(&expected, &b)| expected == b || expected == b'?')
+    };
+    if bytes.is_empty() {
+        return Err(fault(PictureErrorKind::Truncated, "an empty file"));
+    }
+    if let Some(&(_, format)) = DECODED.iter().find(|(magic, _)| starts(magic)) {
+        return Ok(format);
+    }
+    let named = NAMED.iter().find(|(magic, _)| starts(magic)).map(|&(_, name)| name);
+    let found = named.or_else(|| without_magic(bytes)).unwrap_or("a file of no known format");
+    Err(fault(PictureErrorKind::Format, found))
+}
+
+/// Formats that are told otherwise: by their end, by a place farther back, or by being text.
+fn without_magic(bytes: &[u8]) -> Option<&'static str> {
+    // How much of a text is looked at.
+    const HEAD: usize = 4096;
+    if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
+        return Some("a TGA picture");
+    }
+    if bytes.get(128..132) == Some(b"DICM") {
+        return Some("a DICOM picture");
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    // A character that the head's end cuts is no fault.
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
+        Err(_) => return None,
+    };
+    if text.contains(|c: char| c.is_control() && !c.is_whitespace()) {
+        return None;
+    }
+    let text = text.trim_start_matches('\u{feff}').trim_start().to_lowercase();
+    if text.starts_with("<?xml") || text.starts_with("<!--") {
+        return Some(match text.contains("<svg") {
+            true => "an SVG drawing",
+            false if text.contains("<html") => "an HTML page",
+            false => "an XML file",
+        });
+    }
+    TEXTS.iter().find(|(start, _)| text.starts_with(start)).map(|&(_, name)| name)
+}

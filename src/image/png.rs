@@ -1,0 +1,75 @@
+//! PNG, row by row: a file that ends behind its last row is whole.
+
+use super::decode::memory_limit;
+use super::fault::{check_size, decoder_fault, fault};
+use super::orientation::orientation;
+use super::rgb::{narrow, spread};
+use crate::error::{Error, PictureErrorKind, Result};
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
+use png::{BitDepth, Decoder, DecodingError, InterlaceInfo, Limits, Transformations};
+use std::io::Cursor;
+
+/// Of Adam7's passes, the first column and row, and the rows from one to the next (PNG Specification, 8.2).
+const PASSES: [(u32, u32, u32); 7] = [(0, 0, 8), (4, 0, 8), (0, 4, 8), (2, 0, 4), (0, 2, 4), (1, 0, 2), (0, 1, 2)];
+
+/// The picture, of an animation the default one, and how it is to be turned.
+///
+/// # Errors
+/// When rows are missing or damaged, or there are more than `max_pixels`.
+pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orientation)> {
+    let limits = Limits { bytes: memory_limit(max_pixels) };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(file), limits);
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(refused)?;
+    let (width, height) = reader.info().size();
+    check_size((width, height), max_pixels)?;
+
+    let (color, depth) = reader.output_color_type();
+    let mut samples = vec![0; reader.output_buffer_size().ok_or_else(|| refused(DecodingError::LimitsExceeded))?];
+    let row_bytes = samples.len() / height as usize;
+    let fewer = || fault(PictureErrorKind::Truncated, "a PNG of fewer rows than its header says");
+    if reader.info().interlaced {
+        let pass_rows = |&(column, row, step): &(u32, u32, u32)| match width > column {
+            true => height.saturating_sub(row).div_ceil(step),
+            false => 0,
+        };
+        for _ in 0..PASSES.iter().map(pass_rows).sum() {
+            let row = reader.next_interlaced_row().map_err(refused)?.ok_or_else(fewer)?;
+            let InterlaceInfo::Adam7(place) = row.interlace() else { return Err(fewer()) };
+            let bits = color.samples() as u8 * depth as u8;
+            png::expand_interlaced_row(&mut samples, row_bytes, row.data(), place, bits);
+        }
+    } else {
+        for row in samples.chunks_exact_mut(row_bytes) {
+            reader.read_row(row).map_err(refused)?.ok_or_else(fewer)?;
+        }
+    }
+    // The checksum behind the rows; it may be missing, but not where the file has its end.
+    match reader.next_row() {
+        Err(DecodingError::IoError(_)) if !file.ends_with(b"IEND\xae\x42\x60\x82") => {}
+        checked => _ = checked.map_err(refused)?,
+    }
+    // Metadata may stand there, too; what is wrong with them does not matter to the rows.
+    _ = reader.finish();
+    let xmp = reader.info().utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp").cloned();
+    // Decompressed up to a limit of the decoder's, which reading alone does not have.
+    let xmp = xmp.and_then(|mut text| text.decompress_text().and_then(|()| text.get_text()).ok());
+    let turn = orientation(reader.info().exif_metadata.as_deref(), xmp.as_deref().map(str::as_bytes));
+
+    let channels = color.samples();
+    if depth == BitDepth::Sixteen {
+        let wide: Vec<u16> = samples.as_chunks().0.iter().map(|&sample| u16::from_be_bytes(sample)).collect();
+        samples = narrow(&wide, channels);
+    }
+    let image = RgbImage::from_raw(width, height, spread(samples, channels)).ok_or_else(fewer)?;
+    Ok((image.into(), turn))
+}
+
+/// The decoder's error, or the input's where that is its cause: `source` does not tell.
+fn refused(error: DecodingError) -> Error {
+    match error {
+        DecodingError::IoError(error) => decoder_fault(error),
+        other => decoder_fault(other),
+    }
+}
