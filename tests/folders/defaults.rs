@@ -11,8 +11,8 @@ const PROCESSOR: &str = "preprocessor_config.json";
 const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// CLIP's normalisation (open_clip, `constants.py`; transformers, `image_utils.py`).
-const OPENAI_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const OPENAI_STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// `CLIPConfig()` of transformers (`configuration_clip.py`): ViT-B/32.
 fn clip_config() -> Config {
@@ -145,7 +145,8 @@ fn transformers_defaults() {
 /// The defaults in the forward pass: the activation of one tower at a time, with another one in the other tower; heads.
 #[test]
 fn transformers_default_activation_and_heads() {
-    let rows: [(&str, &str, fn(&mut Clip)); 4] = [
+    type Row = (&'static str, &'static str, fn(&mut Clip));
+    let rows: [Row; 4] = [
         ("vision_config.hidden_act", "text_config", |clip| {
             (clip.vision.activation, clip.text.activation) = (quick_gelu, gelu)
         }),

@@ -225,7 +225,8 @@ fn the_place_does_not_change_the_fingerprint() {
     let of = |path: &Path| load(path, Towers::Both, None).unwrap().fingerprint().to_string();
     assert_eq!(of(&folder.weights()), expected, "the file's own path");
 
-    let changes: [(&str, fn(&Folder)); 5] = [
+    type Change = (&'static str, fn(&Folder));
+    let changes: [Change; 5] = [
         ("fields that cannot matter", |f| f.set(HF, "_name_or_path", json!("another"))),
         ("what the config says already", |f| f.set(HF, "vision_config.num_channels", json!(3))),
         ("other white space", |f| f.write(HF, format!("\n{:#}\n", f.json(HF)))),
