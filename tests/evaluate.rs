@@ -354,3 +354,185 @@ fn options_that_choose_are_wrong_usage() {
         assert_eq!(fixture.run("evaluate", &[&args[..], &[&data]].concat()).status.code(), Some(2), "{args:?}");
     }
 }
+
+/// Whether a journal goes on under a changed option.
+enum Journal {
+    /// Refused: the results depend on it, by these parameters.
+    Refuses(&'static [&'static str]),
+    /// All is resumed: no figure depends on it.
+    GoesOn,
+}
+
+/// Every option of `evaluate`: what the results in a journal depend on refuses it, the rest does not.
+#[test]
+fn a_journal_knows_all_that_its_results_depend_on() {
+    use Journal::{GoesOn, Refuses};
+    let fixture = Fixture::new();
+    fixture.write("data/circle/turned.jpg", common::turned_jpeg());
+    // One description has an entity, so that the cleaning of texts matters.
+    let described =
+        r#"{"circle": ["a ring &amp; a disc", "a round one"], "striped flag": ["stripes"], "gradient": ["shades"]}"#;
+    let prompts = fixture.write("own.json", described);
+    let more = fixture.write("more.json", described.replace("shades", "shades of grey").as_str());
+    let reversed = fixture.write("labels.json", r#"["gradient", "striped flag", "circle"]"#);
+    let templates = fixture.path("templates.json");
+    let other = fixture.write("other.json", r#"["the {}", "art of the {}."]"#);
+    let open_clip = Reference::golden().root.join("models/open_clip").to_str().unwrap().to_string();
+    let rows: &[(&str, &str, Journal)] = &[
+        ("model", &open_clip, Refuses(&["model"])),
+        ("device", "reference", Refuses(&["class_vectors", "view_vector"])),
+        ("device", "cpu", GoesOn),
+        ("precision", "bf16", Refuses(&["class_vectors", "view_vector"])),
+        ("threads", "1", GoesOn),
+        ("text-cleaning", "openai", Refuses(&["class_vectors"])),
+        ("activation", "gelu", Refuses(&["model", "class_vectors", "view_vector"])),
+        ("prompts", &more, Refuses(&["prompts"])),
+        ("labels", &reversed, Refuses(&["prompts"])),
+        ("score", "paper", Refuses(&["score"])),
+        ("image-scale", "3.9", Refuses(&["image_scale"])),
+        ("text-scale", "2.1", Refuses(&["text_scale"])),
+        ("template", "the {}", Refuses(&["template"])),
+        ("templates", &other, Refuses(&["templates"])),
+        ("views", "5", Refuses(&["views"])),
+        ("alpha", "0.4", Refuses(&["alpha"])),
+        ("beta", "0.8", Refuses(&["beta"])),
+        ("seed", "1", Refuses(&["seeds"])),
+        ("seeds", "2", Refuses(&["seeds"])),
+        ("no-exif-rotation", "", Refuses(&["exif_rotation"])),
+        ("max-pixels", "1000000", Refuses(&["max_pixels"])),
+        ("format", "text", GoesOn),
+    ];
+    let data = fixture.path("data");
+    let journal = fixture.path("journal.jsonl");
+    let evaluate = |option: &str, value: &str| {
+        let base = [
+            ("model", &*fixture.model),
+            ("device", "auto"),
+            ("prompts", &prompts),
+            ("templates", &templates),
+            ("views", "4"),
+            ("seeds", "1"),
+            ("format", "json"),
+            ("resume", &journal),
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+        command.args(["evaluate", &data]);
+        for (name, value) in base.iter().filter(|(name, _)| *name != option).chain([&(option, value)]) {
+            if !name.is_empty() {
+                command.arg(format!("--{name}")).args((!value.is_empty()).then_some(value));
+            }
+        }
+        command.output().unwrap()
+    };
+    let first: Value = serde_json::from_slice(&evaluate("", "").stdout).unwrap();
+    assert_eq!((&first["pictures"], &first["resumed"]), (&4.into(), &0.into()));
+    let bytes = std::fs::read(&journal).unwrap();
+    let mut named: std::collections::BTreeSet<&str> = Default::default();
+    for (option, value, expect) in rows {
+        let output = evaluate(option, value);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match expect {
+            Refuses(parameters) => {
+                assert_eq!(output.status.code(), Some(1), "--{option} {value} is not noticed");
+                let (found, _) = stderr.split_once("expected").unwrap_or_else(|| panic!("--{option}: {stderr}"));
+                for parameter in *parameters {
+                    assert!(found.contains(&format!("{parameter} ")), "--{option}: {stderr} does not say {parameter}");
+                }
+                named.extend(*parameters);
+            }
+            GoesOn => {
+                assert!(output.status.success(), "--{option}: {stderr}");
+                let text = String::from_utf8_lossy(&output.stdout);
+                assert!(*option == "format" || text.contains("\"resumed\":4"), "--{option}: {text}");
+            }
+        }
+        assert!(std::fs::read(&journal).unwrap() == bytes, "--{option}: the journal is left as it is");
+    }
+
+    // A parameter or an option that is added has no row.
+    let parameters = first["parameters"].as_object().unwrap();
+    assert_eq!(parameters.keys().map(String::as_str).collect::<Vec<_>>(), named.into_iter().collect::<Vec<_>>());
+    let help = fixture.run("evaluate", &["--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options =
+        help.lines().filter_map(|line| line.trim_start().strip_prefix("--").filter(|_| line.starts_with("  ")));
+    for option in options.map(|option| option.split([' ', ',']).next().unwrap()) {
+        assert!(option == "resume" || rows.iter().any(|(name, ..)| *name == option), "no row for --{option}");
+    }
+
+    // A parameter that this program does not know, or one that is missing.
+    let text = String::from_utf8(bytes).unwrap();
+    for (from, to) in [(r#""alpha":0.5"#, r#""alpha":0.5,"gamma":1"#), (r#""alpha":0.5,"#, "")] {
+        assert!(text.contains(from));
+        std::fs::write(&journal, text.replacen(from, to, 1)).unwrap();
+        let output = evaluate("", "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let name = if to.is_empty() { "alpha null" } else { "gamma 1" };
+        assert!(output.status.code() == Some(1) && stderr.contains(name), "{to}: {stderr}");
+    }
+}
+
+/// A journal's parameters see any change of the weights, also behind the bytes that the fingerprint looks at.
+#[test]
+fn a_journal_of_other_weights_is_refused() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("model");
+    std::fs::create_dir(&folder).unwrap();
+    for entry in std::fs::read_dir(&fixture.model).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, Path::new(&folder).join(path.file_name().unwrap())).unwrap();
+    }
+    let fixture = Fixture { model: folder, ..fixture };
+    let weights = Path::new(&fixture.model).join("model.safetensors");
+    let golden = std::fs::read(&weights).unwrap();
+    let (size, metadata) = safetensors::SafeTensors::read_metadata(&golden).unwrap();
+    let (data, resume) = (fixture.path("data"), fixture.path("resume.jsonl"));
+    let args = [&*data, "--seeds", "1", "--resume", &resume];
+    fixture.json("evaluate", &args);
+    for tensor in [
+        "vision_model.embeddings.patch_embedding.weight",
+        "vision_model.embeddings.position_embedding.weight",
+        "vision_model.encoder.layers.0.self_attn.q_proj.weight",
+        "vision_model.encoder.layers.1.self_attn.v_proj.weight",
+        "vision_model.encoder.layers.1.mlp.fc2.weight",
+        "visual_projection.weight",
+    ] {
+        let (_, end) = metadata.info(tensor).unwrap().data_offsets;
+        let mut changed = golden.clone();
+        changed[8 + size + end - 1] ^= 0x80; // the last element's sign
+        std::fs::write(&weights, changed).unwrap();
+        let output = fixture.run("evaluate", &args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{tensor}: not noticed");
+        assert!(stderr.contains("view_vector") && !stderr.contains("class_vectors"), "{tensor}: {stderr}");
+    }
+    std::fs::write(&weights, golden).unwrap();
+    assert_eq!(fixture.json("evaluate", &args)["resumed"], 3);
+}
+
+/// A picture is known by its content and class: other ones are new, other names and places are not.
+#[test]
+fn a_journal_knows_pictures_by_content_and_class() {
+    let fixture = Fixture::new();
+    let resume = fixture.path("resume.jsonl");
+    let list = |lines: &str| {
+        let list = fixture.write("list.csv", lines);
+        let result = fixture.json("evaluate", &[&list, "--seeds", "1", "--resume", &resume]);
+        (result["pictures"].as_u64().unwrap(), result["resumed"].as_u64().unwrap())
+    };
+    let (flag, tiny) = ("data/striped_flag/landscape.png", "data/circle/tiny.png");
+    assert_eq!(list(&format!("{flag},striped flag\n{tiny},circle\n")), (2, 0));
+    assert_eq!(list(&format!("{tiny},circle\n{flag},striped flag\n")), (2, 2), "another order");
+    assert_eq!(list(&format!("{tiny},gradient\n{flag},striped flag\n")), (2, 1), "another class");
+    assert_eq!(list(&format!("{tiny},gradient\n{tiny},circle\n{tiny},circle\n")), (3, 3), "the same twice");
+    let bytes = std::fs::read(fixture.path(tiny)).unwrap();
+    fixture.write("elsewhere/other.name", &bytes);
+    assert_eq!(list("elsewhere/other.name,circle\n"), (1, 1), "another name and folder");
+    let mut picture = image::load_from_memory(&bytes).unwrap().into_rgb8();
+    picture.get_pixel_mut(0, 0).0[0] ^= 1;
+    picture.save(fixture.path(tiny)).unwrap();
+    assert_eq!(list(&format!("{tiny},circle\n")), (1, 0), "other content under the same name");
+    // The data moved as a whole, with its list.
+    std::fs::rename(fixture.path("data"), fixture.path("moved")).unwrap();
+    assert_eq!(list("moved/striped_flag/landscape.png,striped_flag\n"), (1, 1));
+}

@@ -222,3 +222,22 @@ fn check_local(boxes: &[CropBox]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_scores_the_lower_index_is_first() {
+        let classes = ["a", "b", "c", "d", "e"].map(String::from);
+        let order = |scores: [f32; 5]| {
+            let result = Classification { classes: &classes, scores: scores.to_vec(), views: Vec::new() };
+            result.predictions().iter().map(|prediction| prediction.class).collect::<String>()
+        };
+        assert_eq!(order([0.5, 0.5, 0.5, 0.5, 0.5]), "abcde");
+        assert_eq!(order([0.1, 0.5, 0.2, 0.5, 0.1]), "bdcae");
+        // −0 and 0 are equal.
+        assert_eq!(order([-0.0, 0.0, -0.5, -0.0, 0.5]), "eabdc");
+        assert_eq!(order([0.0, -0.0, 0.0, -0.0, 0.0]), "abcde");
+    }
+}

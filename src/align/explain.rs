@@ -230,3 +230,41 @@ fn best(values: impl Iterator<Item = (usize, f32)>, n: usize) -> Vec<usize> {
     values.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)));
     values.into_iter().take(n).map(|(index, _)| index).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::CropBox;
+
+    /// Views and texts of equal weight, with these cosines.
+    fn explanation(similarities: [[f32; 3]; 3]) -> Explanation {
+        let view = |i| WeightedView { crop: CropBox::new(i, 0, 1, 1), weight: 0.25 };
+        let text = |text: &str| WeightedText { text: text.into(), weight: 0.25, count: 1 };
+        Explanation {
+            views: [0, 1, 2].map(view).to_vec(),
+            texts: ["a", "b", "c"].map(text).to_vec(),
+            similarities: similarities.concat(),
+            truncated: 0,
+        }
+    }
+
+    #[test]
+    fn of_equals_the_lower_index_is_the_best() {
+        let pairs = |explanation: &Explanation| {
+            explanation.best(9).iter().map(|pair| (pair.view, pair.text)).collect::<Vec<_>>()
+        };
+        let all: Vec<(usize, usize)> = (0..3).flat_map(|view| (0..3).map(move |text| (view, text))).collect();
+        // −0 and 0 are equal.
+        for zeros in [[[0.0; 3]; 3], [[-0.0; 3]; 3], [[-0.0, 0.0, -0.0], [0.0, -0.0, 0.0], [0.0, -0.0, -0.0]]] {
+            let explanation = explanation(zeros);
+            assert_eq!(explanation.best_views(3), [0, 1, 2]);
+            assert_eq!(explanation.best_texts(3), [0, 1, 2]);
+            assert_eq!(pairs(&explanation), all);
+        }
+        let explanation = explanation([[-0.5, -0.0, 0.0], [0.5, 0.0, -0.0], [-0.5, 0.0, -0.0]]);
+        assert_eq!(explanation.best_views(2), [1, 0]);
+        assert_eq!(explanation.best_texts(3), [1, 2, 0]);
+        assert_eq!(pairs(&explanation)[..3], [(1, 0), (0, 1), (0, 2)]);
+        assert_eq!(pairs(&explanation)[7..], [(0, 0), (2, 0)]);
+    }
+}

@@ -28,17 +28,18 @@ impl Compiled {
     /// # Errors
     /// When the vectors are not whole rows.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let Self { options, classes, vectors, model, prompts, truncated } = self;
         let json = |value: serde_json::Result<String>| value.map_err(|error| unwritable(&error));
         let metadata = HashMap::from([
             ("format".to_string(), FORMAT.to_string()),
-            ("options".to_string(), json(serde_json::to_string(&self.options))?),
-            ("classes".to_string(), json(serde_json::to_string(&self.classes))?),
-            ("model".to_string(), self.model.clone()),
-            ("prompts".to_string(), self.prompts.clone()),
-            ("truncated".to_string(), self.truncated.to_string()),
+            ("options".to_string(), json(serde_json::to_string(options))?),
+            ("classes".to_string(), json(serde_json::to_string(classes))?),
+            ("model".to_string(), model.clone()),
+            ("prompts".to_string(), prompts.clone()),
+            ("truncated".to_string(), truncated.to_string()),
         ]);
-        let shape = vec![self.vectors.len(), self.vectors.width];
-        let bytes: Vec<u8> = self.vectors.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let shape = vec![vectors.len(), vectors.width];
+        let bytes: Vec<u8> = vectors.data.iter().flat_map(|x| x.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, shape, &bytes).map_err(|error| unwritable(&error))?;
         safetensors::serialize([(VECTORS, view)], Some(metadata)).map_err(|error| unwritable(&error))
     }

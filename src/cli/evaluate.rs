@@ -6,11 +6,11 @@ mod journal;
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
 use super::pictures::{self, Strays};
 use super::{about, input, print, report, warn_truncated};
-use crate::align::{Accuracy, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
-use crate::engine::Towers;
+use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
+use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
-use crate::image::ViewSampling;
-
+use crate::image::{DecodeOptions, Picture, ViewSampling};
+use crate::model::ViewJob;
 use dataset::Sample;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Journal, Record};
@@ -73,7 +73,7 @@ impl Args {
         let compiled: Vec<&Compiled> = evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
         let truncated = compiled.iter().map(|compiled| compiled.truncated).max();
         warn_truncated(truncated.unwrap_or_default(), model.config().context);
-        let parameters = self.parameters(&compiled, &samplings);
+        let parameters = self.parameters(&model, &compiled, &samplings)?;
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
         let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
@@ -147,26 +147,26 @@ impl Args {
         Ok(Some(templates))
     }
 
-    /// All that the figures depend on beside the pictures.
-    fn parameters(&self, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Value {
-        let options = self.prompts.options();
-        let decode = self.decode.options();
+    /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
+    /// has to find its place here.
+    fn parameters(&self, model: &Model, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Result<Value> {
+        let CompileOptions { method: _, score, image_scale, text_scale, template } = self.prompts.options();
+        let DecodeOptions { exif_rotation, max_pixels } = self.decode.options();
+        let ViewSampling { count, alpha, beta, seed: _ } = samplings[0];
         // The vectors also depend on the tokenizer, the cleaning of texts, the precision and the device.
-        let mut vectors = Xxh3::new();
-        compiled.iter().for_each(|compiled| vectors.update(bytemuck::cast_slice(&compiled.vectors.data)));
+        let class_vectors = hash(compiled.iter().flat_map(|compiled| &compiled.vectors.data));
         let prompts = |method| {
             let compiled = compiled.iter().find(|compiled| compiled.options.method == method);
             compiled.map(|compiled| &compiled.prompts)
         };
-        json!({
-            "model": compiled[0].model, "class_vectors": format!("{:032x}", vectors.digest128()),
+        Ok(json!({
+            "model": model.fingerprint(), "class_vectors": class_vectors, "view_vector": hash(&view_vector(model)?),
             "prompts": prompts(Method::Cupl), "templates": prompts(Method::ClipE),
-            "score": options.score, "image_scale": options.image_scale, "text_scale": options.text_scale,
-            "template": options.template,
-            "views": samplings[0].count, "alpha": samplings[0].alpha, "beta": samplings[0].beta,
+            "score": score, "image_scale": image_scale, "text_scale": text_scale, "template": template,
+            "views": count, "alpha": alpha, "beta": beta,
             "seeds": samplings.iter().map(|sampling| sampling.seed).collect::<Vec<_>>(),
-            "exif_rotation": decode.exif_rotation, "max_pixels": decode.max_pixels,
-        })
+            "exif_rotation": exif_rotation, "max_pixels": max_pixels,
+        }))
     }
 
     fn rank(
@@ -190,6 +190,22 @@ impl Args {
         let (image, class) = (sample.path.to_string_lossy().into(), sample.class.into());
         Ok(Outcome::New(Record { image, content, class, ranks }))
     }
+}
+
+/// The embedding of a fixed picture: it depends on every weight of the vision tower, of which the fingerprint has samples,
+/// on the precision and on the device.
+fn view_vector(model: &Model) -> Result<Vec<f32>> {
+    let side = model.config().image_size;
+    let pixels = (0..3 * side * side).map(|i| (i * 37 % 251) as u8).collect(); // something everywhere
+    let picture = Picture::new(side, side, pixels)?;
+    let plan = model.config().plan_views((side, side), &[])?;
+    Ok(model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?.data)
+}
+
+fn hash<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> String {
+    let mut hash = Xxh3::new();
+    numbers.into_iter().for_each(|number| hash.update(&number.to_le_bytes()));
+    format!("{:032x}", hash.digest128())
 }
 
 /// Where a picture's ranks come from.

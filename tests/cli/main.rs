@@ -4,6 +4,8 @@
 mod common;
 
 mod bounds;
+mod names;
+mod options;
 mod outputs;
 mod pictures;
 mod prompts;
@@ -348,12 +350,7 @@ fn a_contact_sheet_shows_all_views() {
 }
 
 #[test]
-fn bench_and_devices_answer() {
-    let line = succeeds(&["bench", "--arch", "ViT-B-32", "--views", "1", "--format", "json"]);
-    let line: Value = serde_json::from_str(&line).unwrap();
-    for field in ["seconds_median", "views_per_s", "gflop_per_s", "threads", "views"] {
-        assert!(line[field].as_f64().unwrap() > 0.0, "{field}");
-    }
+fn architectures_and_devices_are_listed() {
     fails(&["bench", "--arch", "ViT-X"], &["ViT-B-32"]);
     let devices = succeeds(&["devices"]);
     for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {

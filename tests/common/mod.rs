@@ -123,6 +123,16 @@ pub fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str)
     }
 }
 
+/// A JPEG of 48×32 pixels of noise with the EXIF orientation 6: to be turned clockwise.
+pub fn turned_jpeg() -> Vec<u8> {
+    let picture = image::RgbImage::from_raw(48, 32, noise(48, 32, 3)).unwrap();
+    let mut file = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new(&mut file).encode_image(&picture).unwrap();
+    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    file.splice(2..2, exif.iter().copied());
+    file
+}
+
 /// A picture of noise.
 pub fn noise(width: u32, height: u32, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);

@@ -3,8 +3,10 @@
 mod backends;
 #[path = "../common/mod.rs"]
 mod common;
+mod defaults;
 mod fields;
 mod files;
 mod folder;
 mod forward;
+mod keys;
 mod tensors;

@@ -5,8 +5,8 @@ use crate::cli::input::is_stdin;
 use crate::error::{Error, Result};
 use crate::output;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::HashMap;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -104,8 +104,10 @@ fn check_header(found: &[u8], expected: &str) -> Result<()> {
     // Both went through JSON: numbers compare as they are written.
     let expected = parse(expected.as_bytes()).map_err(|error| stranger(error.to_string()))?;
     let (found, expected) = (&found["parameters"], &expected["parameters"]);
-    let names = expected.as_object().into_iter().flat_map(|fields| fields.keys());
-    let other: Vec<&String> = names.filter(|&name| found[name] != expected[name]).collect();
+    // Of both: a parameter that only one of them has is one that the other knows nothing of.
+    let names: BTreeSet<&String> =
+        [found, expected].into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
+    let other: Vec<&String> = names.into_iter().filter(|&name| found.get(name) != expected.get(name)).collect();
     if other.is_empty() {
         return Ok(());
     }
