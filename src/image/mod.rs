@@ -14,6 +14,7 @@ mod views;
 use crate::backend::{Backend, CropOutput, CropPlan, Rgb};
 use crate::error::{Error, Result};
 
+pub(crate) use decode::decoded_bytes;
 pub use decode::{DecodeOptions, Picture};
 pub use resample::bicubic_taps;
 pub(crate) use views::MAX_BOXES;
