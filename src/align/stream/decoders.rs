@@ -318,3 +318,88 @@ fn panicked() -> Error {
     let (kind, found) = (PictureErrorKind::Damaged, "a picture that makes its decoder panic".into());
     Error::Picture { path: None, kind, found, expected: "one that can be decoded".into(), source: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    const SIDE: u32 = 20;
+    const PICTURE: usize = (SIDE * SIDE * 3) as usize;
+    const COUNT: usize = 30;
+
+    /// Takes pictures in batches of `batch`. The most that was in flight at once: as the input counts it, and as it was
+    /// charged.
+    fn run(input: &Input, limits: Limits, batch: usize) -> (usize, usize) {
+        let (held, in_flight, highest) = (input.held(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let job = {
+            let (input, in_flight, highest) = (input.clone(), in_flight.clone(), highest.clone());
+            move |tag| {
+                highest.fetch_max(in_flight.fetch_add(held, SeqCst) + held, SeqCst);
+                let input = input.clone();
+                Job { tag, held, open: Box::new(move |_: &mut usize| Ok(input)) }
+            }
+        };
+        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), limits);
+        let (mut tags, mut charged) = (Vec::new(), 0);
+        loop {
+            let mut taken = 0;
+            while taken < batch
+                && let Next::Picture(decoded) = decoders.next(taken == 0)
+            {
+                charged = charged.max(lock(&decoders.shared.state).charged);
+                decoded.picture.unwrap();
+                tags.push(decoded.tag);
+                taken += 1;
+            }
+            if taken == 0 {
+                break;
+            }
+            in_flight.fetch_sub(held * taken, SeqCst);
+            decoders.release();
+        }
+        assert!(tags.into_iter().eq(0..COUNT), "in order");
+        assert_eq!(lock(&decoders.shared.state).charged, 0, "all is given back");
+        (highest.load(SeqCst), charged)
+    }
+
+    #[test]
+    fn bytes_in_flight_stay_within_the_budget() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(SIDE, SIDE).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let picture = Input::Picture(Picture::new(SIDE, SIDE, vec![0; PICTURE]).unwrap());
+        for input in [picture, Input::Bytes(png.into_inner())] {
+            for (bytes, threads, batch) in [1, PICTURE - 1, 3 * PICTURE, 100 * PICTURE]
+                .into_iter()
+                .flat_map(|bytes| (1..=4).flat_map(move |threads| [1, 2, 7].map(|batch| (bytes, threads, batch))))
+            {
+                let (given, charged) = run(&input, Limits { threads, bytes, pictures: usize::MAX }, batch);
+                let one = input.held();
+                let what = format!("of {bytes}, {threads} threads, batches of {batch}");
+                assert!(given < bytes + one, "{given} {what}");
+                let decoded = if matches!(input, Input::Bytes(_)) { one + PICTURE } else { one };
+                assert!(charged < bytes + decoded + one, "{charged} {what}");
+            }
+        }
+    }
+
+    /// What is in flight is bounded by the number of pictures as well, and a stream that ends drops its input.
+    #[test]
+    fn an_endless_input_is_not_read_ahead() {
+        let given = Arc::new(AtomicUsize::new(0));
+        let count = given.clone();
+        let jobs = std::iter::repeat_with(move || {
+            count.fetch_add(1, SeqCst);
+            Job { tag: (), held: 0, open: Box::new(|()| Err(panicked())) }
+        });
+        let limits = Limits { threads: 3, bytes: 1, pictures: 5 };
+        let decoders = Decoders::start(Box::new(jobs), DecodeOptions::default(), limits);
+        for _ in 0..5 {
+            assert!(matches!(decoders.next(true), Next::Picture(_)));
+        }
+        assert!(matches!(decoders.next(false), Next::Stalled));
+        assert_eq!(given.load(SeqCst), 5);
+        drop(decoders);
+        assert_eq!((given.load(SeqCst), Arc::strong_count(&given)), (5, 1));
+    }
+}

@@ -94,7 +94,9 @@ impl Classifier {
     pub fn stream(&self, options: StreamOptions) -> Stream<'_, Classification<'_>> {
         let local = if self.compiled().options.method == Method::Wca { options.views.count() } else { 0 };
         let views = options.views.clone();
-        Stream::new(self.model(), options, 1 + local, move |pictures| self.classify_batch(pictures, &views))
+        Stream::new(self.model().preferred_views(), options, 1 + local, move |pictures| {
+            self.classify_batch(pictures, &views)
+        })
     }
 }
 
@@ -103,7 +105,7 @@ impl Model {
     /// projected or of unit length with `normalize`. For the global view alone, take [`Views::Boxes`] without boxes.
     pub fn stream(&self, options: StreamOptions, normalize: bool) -> Stream<'_, Embeddings> {
         let views = options.views.clone();
-        Stream::new(self, options, 1 + views.count(), move |pictures| {
+        Stream::new(self.preferred_views(), options, 1 + views.count(), move |pictures| {
             let plan = |picture: &&Picture| {
                 let size = (picture.width(), picture.height());
                 self.config().plan_views(size, &views.boxes(picture)?)
@@ -140,15 +142,15 @@ pub struct Stream<'a, R> {
 }
 
 impl<'a, R> Stream<'a, R> {
-    /// A stream of pictures with so many `views` each.
+    /// A stream of pictures with so many `views` each, for a device that prefers so many together.
     pub(super) fn new(
-        model: &Model,
+        preferred: usize,
         options: StreamOptions,
         views: usize,
         together: impl Fn(&[&Picture]) -> Result<Vec<R>> + Send + 'a,
     ) -> Self {
         let StreamOptions { decode, threads, bytes, batch, .. } = options;
-        let batch = if batch == 0 { model.preferred_views() } else { batch };
+        let batch = if batch == 0 { preferred } else { batch };
         let batch = (batch / views).max(1);
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { at_once } else { threads.min(4 * at_once) };
@@ -260,5 +262,79 @@ impl<T: Send + 'static, R> Results<'_, T, R> {
             self.finished.push_back((tag, result));
         }
         self.decoders.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(number: u8) -> Picture {
+        Picture::new(1, 1, vec![number; 3]).unwrap()
+    }
+
+    /// A stream that gives each picture's number, in batches of `batch`.
+    fn numbers(batch: usize, fail: impl Fn(u8) -> Result<()> + Send + 'static) -> Stream<'static, u8> {
+        let number = move |picture: &&Picture| {
+            let number = picture.as_rgb().pixels()[0];
+            fail(number).map(|()| number)
+        };
+        let options = StreamOptions::default().with_threads(3);
+        Stream::new(batch, options, 1, move |pictures| pictures.iter().map(&number).collect())
+    }
+
+    #[test]
+    fn a_device_that_fails_is_the_error_of_what_is_in_flight() {
+        let input = Arc::new(());
+        let held = input.clone();
+        let pictures = (0..200u8).map(move |i| {
+            let _ = &held;
+            let input = if i == 5 { Input::Bytes(vec![]) } else { Input::Picture(picture(i)) };
+            (i, input)
+        });
+        let fail = |number| if number >= 6 { Err(Error::device("cuda:0", "lost")) } else { Ok(()) };
+        let results: Vec<_> = numbers(4, fail).pictures(pictures).collect();
+        while Arc::strong_count(&input) > 1 {
+            std::thread::yield_now(); // until the input's `next`, if a thread is in it, has returned
+        }
+        assert!(results.iter().map(|&(tag, _)| tag).eq(0..results.len() as u8), "in order");
+        assert!((7..=6 + 11).contains(&results.len()), "two batches and one a thread at most: {}", results.len());
+        let finished = results.iter().filter(|(_, result)| result.is_ok()).count();
+        let lost = results.iter().position(|(_, result)| matches!(result, Err(Error::Device { .. }))).unwrap();
+        for (tag, result) in results {
+            match result {
+                Ok(number) => assert!(number == tag && usize::from(tag) < lost && tag != 5),
+                Err(Error::Picture { .. }) => assert_eq!(tag, 5),
+                Err(error) => {
+                    assert!(usize::from(tag) >= lost, "{tag}: {error}");
+                    assert_eq!(error.to_string(), format!("device cuda:0: lost; pictures finished before: {finished}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_decoder_is_its_pictures_error() {
+        let open = |tag: &mut u8| match *tag {
+            3 => panic!("a decoder that panics"),
+            number => Ok(Input::Picture(picture(number))),
+        };
+        for (tag, result) in numbers(4, |_| Ok(())).open(0..10u8, open) {
+            match result {
+                Ok(number) => assert!(number == tag && tag != 3),
+                Err(error) => assert!(tag == 3 && error.to_string().contains("panic"), "{tag}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_input_comes_behind_the_results_before_it() {
+        let pictures = (0..10u8).map(|i| if i == 7 { panic!("an input that panics") } else { (i, picture(i)) });
+        let mut results = numbers(4, |_| Ok(())).pictures(pictures);
+        let tags: Vec<u8> = results.by_ref().take(7).map(|(tag, _)| tag).collect();
+        assert_eq!(tags, [0, 1, 2, 3, 4, 5, 6]);
+        let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| results.next()));
+        assert_eq!(next.unwrap_err().downcast_ref(), Some(&"an input that panics"));
+        assert!(results.next().is_none());
     }
 }
