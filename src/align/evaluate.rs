@@ -1,6 +1,6 @@
 //! Methods compared on labelled pictures.
 
-use super::stream::{Stream, StreamOptions};
+use super::stream::{Devices, Stream, StreamOptions};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl Evaluator {
     /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
     /// evaluator's own.
     pub fn stream(&self, options: StreamOptions) -> Stream<'_, Evaluation<'_>> {
-        Stream::new(self.model.preferred_views(), options, self.views(), |pictures| self.evaluate_batch(pictures))
+        Stream::new(Devices::of(&self.model), options, self.views(), |pictures| self.evaluate_batch(pictures))
     }
 
     /// Views of a picture: the global one, and those of all runs.

@@ -192,6 +192,11 @@ pub trait Backend: Send + Sync {
         1
     }
 
+    /// Whether kernels run on the host's processors.
+    fn is_host(&self) -> bool {
+        false
+    }
+
     /// Whether products of f16 run on matrix units, many times as fast as those of f32.
     fn has_matrix_units(&self) -> bool {
         false

@@ -27,6 +27,9 @@ pub(crate) trait Engine: Send + Sync {
     /// As [`Backend::threads`].
     fn threads(&self) -> usize;
 
+    /// As [`Backend::is_host`].
+    fn is_host(&self) -> bool;
+
     /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
     fn precision(&self) -> Precision;
 
@@ -112,6 +115,10 @@ impl<B: Backend + 'static> Engine for On<B> {
 
     fn threads(&self) -> usize {
         self.backend.threads()
+    }
+
+    fn is_host(&self) -> bool {
+        self.backend.is_host()
     }
 
     fn precision(&self) -> Precision {

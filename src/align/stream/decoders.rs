@@ -16,6 +16,7 @@
 //! * It is *waiting* for room: with an empty batch it is the oldest, and goes on. Otherwise the consumer is told
 //!   [`Next::Stalled`], computes its batch and releases it; then the batch is empty.
 //! * It is not pulled, because the budget is full: all that is charged is in the batch, and the same holds.
+//! * It is not pulled, because decoding is paused: only while the consumer computes.
 //! * It is not pulled, because the input has not given it: a batch is not kept back for it longer than [`PATIENCE`].
 
 use super::input::{Input, size};
@@ -38,14 +39,19 @@ pub(super) struct Job<T> {
     pub(super) tag: T,
     /// The bytes that it holds before it is opened.
     pub(super) held: usize,
-    pub(super) open: Box<dyn FnOnce(&mut T) -> Result<Input> + Send>,
+    pub(super) open: Open<T>,
 }
+
+/// Finds the picture of a tag, in which it may note something.
+pub(super) type Open<T> = Box<dyn FnOnce(&mut T) -> Result<Input> + Send>;
 
 /// What bounds the pictures in flight.
 pub(super) struct Limits {
     pub(super) threads: usize,
     pub(super) bytes: usize,
     pub(super) pictures: usize,
+    /// No picture is begun while a batch is computed.
+    pub(super) alternate: bool,
 }
 
 /// A picture that was decoded, or why it was not.
@@ -94,6 +100,8 @@ struct State<T> {
     first: usize,
     /// The pictures before this one have left.
     released: usize,
+    /// The consumer computes a batch, and shares the processors.
+    paused: bool,
     /// What all pictures in flight are charged with.
     charged: usize,
     /// The part of it that is for pictures that were taken.
@@ -141,6 +149,7 @@ impl<T: Send + 'static> Decoders<T> {
             slots,
             first: 0,
             released: 0,
+            paused: false,
             charged: 0,
             taken: 0,
         };
@@ -160,6 +169,9 @@ impl<T: Send + 'static> Decoders<T> {
         let shared = &*self.shared;
         let mut deadline = None;
         let mut state = lock(&shared.state);
+        if std::mem::take(&mut state.paused) {
+            shared.changed.notify_all(); // a batch that panicked was not released
+        }
         loop {
             match state.slots.front().map(|slot| &slot.stage) {
                 Some(Stage::Ready(_)) => {
@@ -197,7 +209,13 @@ impl<T: Send + 'static> Decoders<T> {
         let mut state = lock(&self.shared.state);
         state.released = state.first;
         state.charged -= std::mem::take(&mut state.taken);
+        state.paused = false;
         self.shared.changed.notify_all();
+    }
+
+    /// Until the batch is released, or the next picture asked for, no other is begun if the limits say so.
+    pub(super) fn pause(&self) {
+        lock(&self.shared.state).paused = self.shared.limits.alternate;
     }
 }
 
@@ -248,7 +266,8 @@ impl<T> Shared<T> {
             if state.ended {
                 return None;
             }
-            if state.has_room(&self.limits)
+            if !state.paused
+                && state.has_room(&self.limits)
                 && let Some(input) = state.input.take()
             {
                 break input;
@@ -355,6 +374,7 @@ mod tests {
             if taken == 0 {
                 break;
             }
+            decoders.pause();
             in_flight.fetch_sub(held * taken, SeqCst);
             decoders.release();
         }
@@ -373,7 +393,8 @@ mod tests {
                 .into_iter()
                 .flat_map(|bytes| (1..=4).flat_map(move |threads| [1, 2, 7].map(|batch| (bytes, threads, batch))))
             {
-                let (given, charged) = run(&input, Limits { threads, bytes, pictures: usize::MAX }, batch);
+                let (given, charged) =
+                    run(&input, Limits { threads, bytes, pictures: usize::MAX, alternate: threads == 1 }, batch);
                 let one = input.held();
                 let what = format!("of {bytes}, {threads} threads, batches of {batch}");
                 assert!(given < bytes + one, "{given} {what}");
@@ -392,7 +413,7 @@ mod tests {
             count.fetch_add(1, SeqCst);
             Job { tag: (), held: 0, open: Box::new(|()| Err(panicked())) }
         });
-        let limits = Limits { threads: 3, bytes: 1, pictures: 5 };
+        let limits = Limits { threads: 3, bytes: 1, pictures: 5, alternate: true };
         let decoders = Decoders::start(Box::new(jobs), DecodeOptions::default(), limits);
         for _ in 0..5 {
             assert!(matches!(decoders.next(true), Next::Picture(_)));

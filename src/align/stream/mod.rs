@@ -31,7 +31,9 @@ pub struct StreamOptions {
     pub views: Views,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
-    /// Threads that read and decode; 0: as many as the machine runs at once. At most 4 times as many are started.
+    /// Threads that read and decode; 0: as many as the machine runs at once. At most 4 times as many are started. Where
+    /// the model runs on some of the host's processors only, they do not begin a picture while it computes, so that the
+    /// others stay free.
     pub threads: usize,
     /// Bytes of pictures in flight, encoded and decoded, from the input to the results. At most this and one picture, both
     /// encoded and decoded, are held, and the bytes of a file for each thread: a picture larger than all goes through alone.
@@ -94,7 +96,7 @@ impl Classifier {
     pub fn stream(&self, options: StreamOptions) -> Stream<'_, Classification<'_>> {
         let local = if self.compiled().options.method == Method::Wca { options.views.count() } else { 0 };
         let views = options.views.clone();
-        Stream::new(self.model().preferred_views(), options, 1 + local, move |pictures| {
+        Stream::new(Devices::of(self.model()), options, 1 + local, move |pictures| {
             self.classify_batch(pictures, &views)
         })
     }
@@ -105,7 +107,7 @@ impl Model {
     /// projected or of unit length with `normalize`. For the global view alone, take [`Views::Boxes`] without boxes.
     pub fn stream(&self, options: StreamOptions, normalize: bool) -> Stream<'_, Embeddings> {
         let views = options.views.clone();
-        Stream::new(self.preferred_views(), options, 1 + views.count(), move |pictures| {
+        Stream::new(Devices::of(self), options, 1 + views.count(), move |pictures| {
             let plan = |picture: &&Picture| {
                 let size = (picture.width(), picture.height());
                 self.config().plan_views(size, &views.boxes(picture)?)
@@ -117,6 +119,21 @@ impl Model {
             let rows = data.chunks_exact((1 + views.count()) * width);
             Ok(rows.map(|rows| Embeddings { width, data: rows.to_vec() }).collect())
         })
+    }
+}
+
+/// What a stream must know of a model's devices.
+pub(super) struct Devices {
+    /// They take so many views at once.
+    views: usize,
+    /// They are processors of the host, of which some are to be left free: decoding pauses while a batch is computed.
+    alternate: bool,
+}
+
+impl Devices {
+    pub(super) fn of(model: &Model) -> Self {
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { views: model.preferred_views(), alternate: model.engine().is_host() && model.threads() < at_once }
     }
 }
 
@@ -142,20 +159,22 @@ pub struct Stream<'a, R> {
 }
 
 impl<'a, R> Stream<'a, R> {
-    /// A stream of pictures with so many `views` each, for a device that prefers so many together.
+    /// A stream of pictures with so many `views` each.
     pub(super) fn new(
-        preferred: usize,
+        devices: Devices,
         options: StreamOptions,
         views: usize,
         together: impl Fn(&[&Picture]) -> Result<Vec<R>> + Send + 'a,
     ) -> Self {
         let StreamOptions { decode, threads, bytes, batch, .. } = options;
-        let batch = if batch == 0 { preferred } else { batch };
+        let batch = if batch == 0 { devices.views } else { batch };
         let batch = (batch / views).max(1);
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { at_once } else { threads.min(4 * at_once) };
+        let Devices { alternate, .. } = devices;
         // While one batch is computed, the next is decoded.
-        let limits = Limits { threads, bytes: bytes.max(1), pictures: batch.saturating_mul(2).saturating_add(threads) };
+        let ahead = if alternate { batch } else { batch.saturating_mul(2) };
+        let limits = Limits { threads, bytes: bytes.max(1), pictures: ahead.saturating_add(threads), alternate };
         Self { decode, limits, batch, together: Box::new(together) }
     }
 
@@ -244,6 +263,7 @@ impl<T: Send + 'static, R> Results<'_, T, R> {
         let (lost, mut results) = (self.fault.is_some(), Vec::new());
         if !lost {
             let pictures: Vec<&Picture> = batch.iter().filter_map(|decoded| decoded.picture.as_ref().ok()).collect();
+            self.decoders.pause();
             let end = batch::run(&pictures, &self.together, &mut results);
             self.count += results.len();
             if let Err(Error::Device { device, reason }) = end {
@@ -280,7 +300,8 @@ mod tests {
             fail(number).map(|()| number)
         };
         let options = StreamOptions::default().with_threads(3);
-        Stream::new(batch, options, 1, move |pictures| pictures.iter().map(&number).collect())
+        let devices = Devices { views: batch, alternate: false };
+        Stream::new(devices, options, 1, move |pictures| pictures.iter().map(&number).collect())
     }
 
     #[test]
