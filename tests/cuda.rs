@@ -142,7 +142,16 @@ fn crossalign(args: &[&str], variables: &[(&str, &str)]) -> Output {
 const CLASSIFY: [&str; 8] =
     ["classify", "models/mini/example.png", "--device", "cuda", "--views", "3", "--precision", "f16"];
 
-/// Two devices give what one gives, in the same order.
+/// The precision auto is f16.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn auto_is_f16() {
+    let scores = |more: &[&str]| crossalign(&[&CLASSIFY[..6], &["--format", "json"], more].concat(), &[]).stdout;
+    let auto = scores(&[]);
+    assert!(!auto.is_empty() && auto == scores(&["--precision", "f16"]) && auto != scores(&["--precision", "f32"]));
+}
+
+/// Several devices give what one gives, in the same order.
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
 fn several_devices_share_the_pictures() {
@@ -186,7 +195,11 @@ fn a_driver_that_is_of_no_use_says_so() {
         assert!(output.status.success() && devices.contains("not available (device cuda"), "{devices}");
     }
     let output = crossalign(&["devices"], &[("SIMT_DEVICES", "2")]);
-    assert!(String::from_utf8(output.stdout).unwrap().contains("cuda:1 "), "two devices are listed");
+    let devices = String::from_utf8(output.stdout).unwrap();
+    for name in ["cuda ", "cuda:1 "] {
+        let line = devices.lines().find(|line| line.starts_with(name)).expect("two devices are listed");
+        assert!(line.ends_with(", precision f16"), "{line}");
+    }
 }
 
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes as many

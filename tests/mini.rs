@@ -80,6 +80,7 @@ fn the_example_is_recognised() {
 #[test]
 fn precisions_keep_the_direction() {
     let encode = |precision| {
+        let precision = Some(precision);
         let model = Model::mini(&ModelOptions { device: "cpu".into(), precision, ..Default::default() }).unwrap();
         let pictures = pictures("single").into_iter().step_by(5);
         let embed = |(_, path): (String, PathBuf)| {

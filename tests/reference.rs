@@ -102,7 +102,7 @@ fn context(dir: &std::path::Path) -> usize {
 }
 
 fn options(device: &str) -> ModelOptions {
-    ModelOptions { device: device.into(), threads: 2, ..Default::default() }
+    ModelOptions { device: device.into(), threads: 2, precision: Some(Precision::F32), ..Default::default() }
 }
 
 fn embeddings(reference: &Reference) {
@@ -140,7 +140,7 @@ fn weights_and_scores(reference: &Reference) {
 /// In f32 and, as far as halves go, in f16: the softmax of the views' weights makes e⁴ of a cosine's error.
 fn check_scores(reference: &Reference, dir: &std::path::Path, device: &str) {
     compare_scores(reference, dir, options(device), [2e-6, 2e-5]);
-    compare_scores(reference, dir, ModelOptions { precision: Precision::F16, ..options(device) }, [2e-3, 5e-3]);
+    compare_scores(reference, dir, ModelOptions { precision: Some(Precision::F16), ..options(device) }, [2e-3, 5e-3]);
 }
 
 /// `bounds` of the scores and of the views' weights.

@@ -1,5 +1,6 @@
 //! Methods compared on labelled pictures.
 
+use super::stream::{Devices, Stream, StreamOptions};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
@@ -83,13 +84,43 @@ impl Evaluator {
     /// # Errors
     /// When there is no such class, the vision tower was not loaded, or memory is short.
     pub fn rank(&self, picture: &Picture, class: &str) -> Result<Vec<Ranks>> {
-        let boxes: Vec<Vec<CropBox>> =
-            self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect::<Result<_>>()?;
-        let size = (picture.width(), picture.height());
-        let plan = self.model.config().plan_views(size, &boxes.concat())?;
-        let views = self.model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?;
-        let width = views.width;
-        let (global, mut local) = views.data.split_at(width);
+        self.evaluate_batch(&[picture])?[0].ranks(class)
+    }
+
+    /// Scores several pictures with every method; views of all are encoded together.
+    ///
+    /// # Errors
+    /// When the vision tower was not loaded, or memory is short.
+    pub fn evaluate_batch(&self, pictures: &[&Picture]) -> Result<Vec<Evaluation<'_>>> {
+        let boxes = |picture: &&Picture| -> Result<Vec<Vec<CropBox>>> {
+            self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect()
+        };
+        let boxes = pictures.iter().map(boxes).collect::<Result<Vec<_>>>()?;
+        let plan = |(picture, boxes): (&&Picture, &Vec<Vec<CropBox>>)| {
+            self.model.config().plan_views((picture.width(), picture.height()), &boxes.concat())
+        };
+        let plans = pictures.iter().zip(&boxes).map(plan).collect::<Result<Vec<_>>>()?;
+        let job = |(picture, plan)| ViewJob { picture: Picture::as_rgb(picture), plan };
+        let jobs: Vec<ViewJob<'_>> = pictures.iter().copied().zip(&plans).map(job).collect();
+        let embeddings = self.model.encode_views(&jobs, true)?;
+        let rows = embeddings.data.chunks_exact(self.views() * embeddings.width);
+        rows.zip(&boxes).map(|(views, boxes)| self.evaluate(views, embeddings.width, boxes)).collect()
+    }
+
+    /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
+    /// evaluator's own.
+    pub fn stream(&self, options: StreamOptions) -> Stream<'_, Evaluation<'_>> {
+        Stream::new(Devices::of(&self.model), options, self.views(), |pictures| self.evaluate_batch(pictures))
+    }
+
+    /// Views of a picture: the global one, and those of all runs.
+    fn views(&self) -> usize {
+        1 + self.samplings.iter().map(|sampling| sampling.count).sum::<usize>()
+    }
+
+    /// Scores a picture by its global view and its local ones, which are in the `boxes` of each run.
+    fn evaluate(&self, views: &[f32], width: usize, boxes: &[Vec<CropBox>]) -> Result<Evaluation<'_>> {
+        let (global, mut local) = views.split_at(width);
         let runs: Vec<Embeddings> = boxes
             .iter()
             .map(|boxes| {
@@ -98,15 +129,32 @@ impl Evaluator {
                 Embeddings { width, data: [global, run].concat() }
             })
             .collect();
-        let rank = |classifier: &Classifier| {
+        let mut methods = Vec::new();
+        for classifier in &self.classifiers {
             let method = classifier.compiled().options.method;
             let seeds = if method == Method::Wca { runs.len() } else { 1 };
-            let run =
-                |(views, boxes): (&Embeddings, &Vec<CropBox>)| place(&classifier.score_views(views, boxes)?, class);
-            let ranks = runs.iter().zip(&boxes).take(seeds).map(run).collect::<Result<_>>()?;
-            Ok(Ranks { method, ranks })
+            let run = |(views, boxes): (&Embeddings, &Vec<CropBox>)| classifier.score_views(views, boxes);
+            methods.push((method, runs.iter().zip(boxes).take(seeds).map(run).collect::<Result<_>>()?));
+        }
+        Ok(Evaluation(methods))
+    }
+}
+
+/// What a picture scored with every method.
+#[derive(Clone, Debug)]
+pub struct Evaluation<'a>(Vec<(Method, Vec<Classification<'a>>)>);
+
+impl Evaluation<'_> {
+    /// The ranks of the picture's true class.
+    ///
+    /// # Errors
+    /// When there is no such class.
+    pub fn ranks(&self, class: &str) -> Result<Vec<Ranks>> {
+        let rank = |(method, runs): &(Method, Vec<Classification<'_>>)| {
+            let ranks = runs.iter().map(|run| place(run, class)).collect::<Result<_>>()?;
+            Ok(Ranks { method: *method, ranks })
         };
-        self.classifiers.iter().map(rank).collect()
+        self.0.iter().map(rank).collect()
     }
 }
 

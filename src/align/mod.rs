@@ -21,9 +21,11 @@ mod evaluate;
 mod explain;
 mod file;
 mod prompts;
+mod stream;
 
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
 pub use compile::{CompileOptions, Compiled, Method, Score};
-pub use evaluate::{Accuracy, Evaluator, Percentage, Ranks};
+pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};
+pub use stream::{Input, Results, Stream, StreamOptions};

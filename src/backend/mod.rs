@@ -193,6 +193,16 @@ pub trait Backend: Sized + Send + Sync {
         1
     }
 
+    /// Whether kernels run on the host's processors.
+    fn is_host(&self) -> bool {
+        false
+    }
+
+    /// Whether products of f16 run on matrix units, many times as fast as those of f32.
+    fn has_matrix_units(&self) -> bool {
+        false
+    }
+
     /// Runs `work` and tells what it submitted to a GPU; `None` where this is none. Profiles do not nest, and what other
     /// threads submit meanwhile counts.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {

@@ -1,21 +1,14 @@
 //! `crossalign classify`
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::pictures::{self, Listed, Opened, Strays};
+use super::pictures::{self, Strays, Streamed};
 use super::{about, input, print, report, warn_truncated};
-use crate::align::{Classification, Classifier, CompileOptions, Compiled, Method, Views};
+use crate::align::{Classification, Classifier, CompileOptions, Compiled, Method};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
-use crate::image::Picture;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc;
-
-/// Pictures whose single views are encoded together, where the method has one view a picture.
-const BATCH: usize = 16;
 
 /// Score pictures against classes
 #[derive(clap::Args)]
@@ -65,68 +58,29 @@ impl Args {
         let (files, errors) = pictures::list(&self.images, self.recursive);
         errors.iter().for_each(|error| report(&error.to_string()));
         let (mut failed, mut strays) = (!errors.is_empty(), Strays::default());
-        let batch = if wca { classifier.model().devices() } else { BATCH };
-        let bar = self.progress(files.len());
-        let decode = self.decode.options();
-        // The next batch is decoded while this one is classified.
-        let (sender, batches) = mpsc::sync_channel(1);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let sender = sender;
-                for files in files.chunks(batch) {
-                    let opened: Vec<_> = files.iter().map(|file| (file, pictures::open(&file.path, &decode))).collect();
-                    if sender.send(opened).is_err() {
-                        break; // the results could not be printed
-                    }
+        let bar = pictures::progress(files.len());
+        let options = self.model.stream(&self.decode).with_views(views);
+        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), Streamed::read) {
+            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph));
+            match result {
+                Ok(result) => {
+                    let lines = self.show(&picture.path, &classifier.compiled().options, &result);
+                    bar.suspend(|| print(&lines))?;
                 }
-            });
-            for opened in batches {
-                let count = opened.len() as u64;
-                failed |= !self.classify_batch(&classifier, opened, &views, &mut strays, &bar)?;
-                bar.inc(count);
+                // That is no picture's fault.
+                Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
+                Err(error) => {
+                    failed = true;
+                    bar.suspend(|| report(&about(&picture.path, error)));
+                }
             }
-            Ok::<_, Error>(())
-        })?;
+            bar.inc(1);
+        }
         bar.finish_and_clear();
         strays.report();
         failed |= strays.fill_a_folder(&files);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-    }
-
-    /// Prints the results of a batch; whether all of it has one.
-    fn classify_batch<'a>(
-        &self,
-        classifier: &Classifier,
-        batch: Vec<(&Listed<'a>, Result<Opened>)>,
-        views: &Views,
-        strays: &mut Strays<'a>,
-        bar: &ProgressBar,
-    ) -> Result<bool> {
-        let (mut paths, mut pictures, mut whole) = (Vec::new(), Vec::new(), true);
-        let mut fail = |path: &Path, error: Error| {
-            whole = false;
-            bar.suspend(|| report(&about(path, error)));
-        };
-        for (file, opened) in batch {
-            match opened {
-                Ok(opened) => {
-                    bar.suspend(|| self.model.warn_of_photograph(&file.path, &opened));
-                    paths.push(&file.path);
-                    pictures.push(opened.picture);
-                }
-                Err(error) if strays.count(&file.path, file.folder, &error) => {}
-                Err(error) => fail(&file.path, error),
-            }
-        }
-        let mut lines = String::new();
-        for (path, result) in paths.iter().zip(score(classifier, &pictures, views)?) {
-            match result {
-                Ok(result) => lines += &self.show(path, &classifier.compiled().options, &result),
-                Err(error) => fail(path, error),
-            }
-        }
-        bar.suspend(|| print(&lines))?;
-        Ok(whole)
     }
 
     fn classifier(&self) -> Result<Classifier> {
@@ -140,15 +94,6 @@ impl Args {
         let classifier = model.compile(&prompts, &self.prompts.options())?;
         warn_truncated(classifier.compiled().truncated, model.config().context);
         Ok(classifier)
-    }
-
-    /// A bar on stderr for long lists, on a terminal only.
-    fn progress(&self, files: usize) -> ProgressBar {
-        if files < 2 || !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {eta} left");
-        ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
     fn show(&self, path: &Path, options: &CompileOptions, result: &Classification<'_>) -> String {
@@ -172,30 +117,6 @@ impl Args {
                 });
                 format!("{line}\n")
             }
-        }
-    }
-}
-
-/// Scores pictures together; where that fails, each alone, so that one that is too large or that has no room for a box
-/// loses only itself.
-///
-/// # Errors
-/// When the device fails: that is no picture's fault.
-fn score<'a>(
-    classifier: &'a Classifier,
-    pictures: &[Picture],
-    views: &Views,
-) -> Result<Vec<Result<Classification<'a>>>> {
-    match classifier.classify_batch(&pictures.iter().collect::<Vec<_>>(), views) {
-        Ok(results) => Ok(results.into_iter().map(Ok).collect()),
-        Err(error @ Error::Device { .. }) => Err(error),
-        Err(error) if pictures.len() == 1 => Ok(vec![Err(error)]),
-        Err(_) => {
-            let mut results = Vec::new();
-            for picture in pictures.chunks(1) {
-                results.extend(score(classifier, picture, views)?);
-            }
-            Ok(results)
         }
     }
 }

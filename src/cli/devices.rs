@@ -1,38 +1,44 @@
 //! `crossalign devices`
 
 use super::print;
-use crate::backend::SimdLevel;
+use crate::backend::{Precision, SimdLevel};
 use crate::engine;
 use crate::error::Result;
 use std::process::ExitCode;
 
-/// List the devices that --device takes
+/// List the devices that --device takes, and what --precision auto is on each
 #[derive(clap::Args)]
 pub(super) struct Args {}
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let mut lines = String::new();
+        let describe = |name: &str| {
+            engine::open(name, 0, None).map(|device| with_precision(device.describe(), device.precision()))
+        };
         for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {
-            let line = match engine::open(name, 0, None) {
-                Ok(device) => device.describe(),
-                Err(error) => format!("not available ({error})"),
-            };
+            let line = describe(name).unwrap_or_else(|error| format!("not available ({error})"));
             lines += &format!("{name:10} {line}\n");
         }
         #[cfg(feature = "cuda")]
         for index in 1..crate::backend::Cuda::count().unwrap_or(0) {
             let name = format!("cuda:{index}");
-            let line = engine::open(&name, 0, None).map_or_else(|error| error.to_string(), |cuda| cuda.describe());
+            let line = describe(&name).unwrap_or_else(|error| error.to_string());
             lines += &format!("{name:10} {line}\n");
         }
         #[cfg(feature = "wgpu")]
         for adapter in crate::backend::Wgpu::adapters() {
-            lines += &format!("{:10} {adapter}\n", format!("wgpu:{}", adapter.index));
+            let precision = engine::auto_precision(adapter.cooperative_matrix.is_some());
+            let line = with_precision(adapter.to_string(), precision);
+            lines += &format!("{:10} {line}\n", format!("wgpu:{}", adapter.index));
         }
         let levels: Vec<String> =
             SimdLevel::ALL.into_iter().filter(|level| level.is_available()).map(|level| format!("{level:?}")).collect();
         print(&format!("{lines}SIMD levels of this processor: {}\n", levels.join(", ")))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn with_precision(device: String, precision: Precision) -> String {
+    format!("{device}, precision {precision}")
 }

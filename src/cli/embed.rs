@@ -2,24 +2,33 @@
 
 use super::destination::Destination;
 use super::options::{DecodeArgs, ModelArgs, read_boxes};
-use super::{input, name_picture, pictures, warn_truncated};
+use super::pictures::{self, Listed, Strays, Streamed};
+use super::{input, name_picture, report, warn_truncated};
+use crate::align::Views;
 use crate::engine::{Embeddings, Model, Towers};
 use crate::error::{Error, Result};
-use crate::image::{CropBox, Picture};
-use crate::model::ViewJob;
 use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write embeddings of a picture's views and of texts
+/// Write embeddings of pictures' views and of texts
+///
+/// image_embeds is [views, D] for one file. For several files, or a folder, it is [pictures · views, D], each picture's
+/// rows behind those of the one before it, and the file's metadata has the pictures' names as a JSON list in "images":
+/// a picture that cannot be read is told, left out, and makes the exit status 1.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("input").required(true).multiple(true).args(["image", "texts"]))]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// A picture: its global view becomes row 0 of image_embeds
+    /// A picture, or a folder of pictures; may be given several times. Row 0 is the global view
     #[arg(long, value_name = "IMG|-")]
-    image: Option<PathBuf>,
+    image: Vec<PathBuf>,
+    /// Take the pictures in the folders of folders, too
+    #[arg(long, requires = "image")]
+    recursive: bool,
     /// JSON file of boxes [[x, y, width, height], …]: rows 1, 2, …
     #[arg(long, value_name = "FILE|-", requires = "image")]
     boxes: Option<PathBuf>,
@@ -38,42 +47,80 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let files = [&self.image, &self.boxes, &self.texts].into_iter().flatten().map(PathBuf::as_path);
-        let inputs: Vec<&Path> = files.chain(self.model.folder()).collect();
-        input::check(&inputs)?;
+        let given = self.image.iter().chain(&self.boxes).chain(&self.texts).map(PathBuf::as_path);
+        let given: Vec<&Path> = given.chain(self.model.folder()).collect();
+        input::check(&given)?;
+        let (files, errors) = pictures::list(&self.image, self.recursive);
+        let inputs: Vec<&Path> = files.iter().map(|file| file.path.as_path()).chain(given).collect();
         let output = Destination::new(&self.output, &["safetensors"], &inputs)?;
+        errors.iter().for_each(|error| report(&error.to_string()));
         let texts = self.texts.as_deref().map(read_texts).transpose()?;
         let boxes = self.boxes.as_deref().map(read_boxes).transpose()?.unwrap_or_default();
-        let image = self.image.as_deref().map(|path| self.open(path)).transpose()?;
-        let model = self.model.load(match (&image, &texts) {
-            (Some(_), None) => Towers::Vision,
-            (None, _) => Towers::Text,
+        let model = self.model.load(match (self.image.is_empty(), &texts) {
+            (false, None) => Towers::Vision,
+            (true, _) => Towers::Text,
             _ => Towers::Both,
         })?;
-        let mut tensors = Vec::new();
-        if let Some((path, picture)) = &image {
-            let embeds = self.image_embeds(&model, picture, &boxes).map_err(|error| name_picture(error, path))?;
-            tensors.push(("image_embeds", embeds));
+        let (mut tensors, mut names, mut failed) = (Vec::new(), None, !errors.is_empty());
+        if !self.image.is_empty() {
+            let embedded = self.embed(&model, &files, Views::Boxes(boxes))?;
+            failed |= embedded.failed;
+            if embedded.names.is_empty() {
+                return Ok(ExitCode::FAILURE); // each was told
+            }
+            tensors.push(("image_embeds", embedded.rows));
+            names = (!self.is_single()).then_some(embedded.names);
         }
         if let Some(texts) = &texts {
             let encoded = model.encode_texts(texts, !self.raw)?;
             warn_truncated(encoded.truncated, model.config().context);
             tensors.push(("text_embeds", encoded.embeddings));
         }
-        output.write(&to_bytes(&tensors)?)?;
-        Ok(ExitCode::SUCCESS)
+        output.write(&to_bytes(&tensors, names)?)?;
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    fn open<'a>(&self, path: &'a Path) -> Result<(&'a Path, Picture)> {
-        let opened = pictures::open(path, &self.decode.options())?;
-        self.model.warn_of_photograph(path, &opened);
-        Ok((path, opened.picture))
+    /// Whether one file is named, whose name the result need not tell.
+    fn is_single(&self) -> bool {
+        matches!(&self.image[..], [image] if input::is_stdin(image) || !image.is_dir())
     }
 
-    fn image_embeds(&self, model: &Model, picture: &Picture, boxes: &[CropBox]) -> Result<Embeddings> {
-        let plan = model.config().plan_views((picture.width(), picture.height()), boxes)?;
-        model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], !self.raw)
+    /// The embeddings of all pictures that have any.
+    fn embed(&self, model: &Model, files: &[Listed<'_>], views: Views) -> Result<Embedded> {
+        let rows = Embeddings { width: model.config().embed, data: Vec::new() };
+        let (mut embedded, mut strays) = (Embedded { rows, names: Vec::new(), failed: false }, Strays::default());
+        let bar = pictures::progress(files.len());
+        let stream = model.stream(self.model.stream(&self.decode).with_views(views), !self.raw);
+        for (picture, result) in stream.open(Streamed::list(files), Streamed::read) {
+            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph));
+            match result {
+                Ok(rows) => {
+                    embedded.rows.data.extend(rows.data);
+                    embedded.names.push(picture.path.to_string_lossy().into());
+                }
+                // That is no picture's fault.
+                Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
+                Err(error) => {
+                    embedded.failed = true;
+                    bar.suspend(|| report(&name_picture(error, &picture.path).to_string()));
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        strays.report();
+        embedded.failed |= strays.fill_a_folder(files);
+        Ok(embedded)
     }
+}
+
+/// Pictures' embeddings.
+struct Embedded {
+    rows: Embeddings,
+    names: Vec<String>,
+    /// Whether there are others that have none.
+    failed: bool,
 }
 
 fn read_texts(path: &Path) -> Result<Vec<String>> {
@@ -85,8 +132,8 @@ fn read_texts(path: &Path) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// A safetensors file of f32 tensors `[rows, width]`.
-fn to_bytes(tensors: &[(&str, Embeddings)]) -> Result<Vec<u8>> {
+/// A safetensors file of f32 tensors `[rows, width]`, with the pictures' names where there are any.
+fn to_bytes(tensors: &[(&str, Embeddings)], names: Option<Vec<String>>) -> Result<Vec<u8>> {
     let failed = |error: safetensors::SafeTensorError| {
         Error::argument("embeddings", error.to_string(), "tensors that make a safetensors file")
     };
@@ -96,5 +143,6 @@ fn to_bytes(tensors: &[(&str, Embeddings)]) -> Result<Vec<u8>> {
     for ((name, rows), bytes) in tensors.iter().zip(&bytes) {
         views.push((*name, TensorView::new(Dtype::F32, vec![rows.len(), rows.width], bytes).map_err(failed)?));
     }
-    safetensors::serialize(views, None).map_err(failed)
+    let metadata = names.map(|names| HashMap::from([("images".into(), json!(names).to_string())]));
+    safetensors::serialize(views, metadata).map_err(failed)
 }

@@ -4,18 +4,16 @@ mod dataset;
 mod journal;
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
-use super::pictures::{self, Strays};
+use super::pictures::{self, Strays, Streamed};
 use super::{about, input, print, report, warn_truncated};
-use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Method, Percentage, Prompts, Ranks, Views};
+use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Ranks, Views};
 use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
 use crate::model::ViewJob;
 use dataset::Sample;
-use indicatif::{ProgressBar, ProgressStyle};
-use journal::{Journal, Record};
+use journal::{Journal, Known, Record};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -77,23 +75,31 @@ impl Args {
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
         let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
-        let bar = progress(samples.len());
-        for sample in &samples {
-            match self.rank(&evaluator, sample, journal.as_ref(), &bar) {
-                Ok(Outcome::Known(known)) => {
+        let bar = pictures::progress(samples.len());
+        let known = journal.as_ref().map(Journal::known);
+        let read = move |entry: &mut Entry| entry.read(known.as_deref());
+        let stream = evaluator.stream(self.model.stream(&self.decode));
+        for (entry, evaluation) in stream.open(entries(&samples), read) {
+            let Entry { picture, content, known, .. } = entry;
+            let Sample { path, class, folder } = &samples[picture.at];
+            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph));
+            match evaluation.and_then(|evaluation| evaluation.ranks(class)) {
+                _ if let Some(known) = known => {
                     resumed += 1;
                     ranks.push(known);
                 }
-                Ok(Outcome::New(record)) => {
+                Ok(found) => {
+                    let (image, class) = (path.to_string_lossy().into(), (*class).into());
+                    let record = Record { image, content, class, ranks: found };
                     journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
                     ranks.push(record.ranks);
                 }
-                Err(error) if strays.count(&sample.path, sample.folder, &error) => {}
                 // A device that fails is no picture's fault.
                 Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error) if strays.count(path, *folder, &error) => {}
                 Err(error) => {
                     skipped += 1;
-                    bar.suspend(|| report(&about(&sample.path, error)));
+                    bar.suspend(|| report(&about(path, error)));
                 }
             }
             bar.inc(1);
@@ -168,27 +174,41 @@ impl Args {
             "exif_rotation": exif_rotation, "max_pixels": max_pixels,
         }))
     }
+}
 
-    fn rank(
-        &self,
-        evaluator: &Evaluator,
-        sample: &Sample<'_>,
-        journal: Option<&Journal>,
-        bar: &ProgressBar,
-    ) -> Result<Outcome> {
-        let bytes = std::fs::read(&sample.path).map_err(Error::io(&sample.path))?;
-        let content = format!("{:032x}", xxh3_128(&bytes));
-        if let Some(known) = journal.and_then(|journal| journal.known(&content, sample.class)) {
-            return Ok(Outcome::Known(known.clone()));
+/// A sample on its way through the stream.
+struct Entry {
+    picture: Streamed,
+    class: String,
+    /// A hash of the file.
+    content: String,
+    /// The ranks of an earlier run.
+    known: Option<Vec<Ranks>>,
+}
+
+fn entries(samples: &[Sample<'_>]) -> Vec<Entry> {
+    let entry = |(at, sample): (usize, &Sample<'_>)| Entry {
+        picture: Streamed::new(at, &sample.path),
+        class: sample.class.into(),
+        content: String::new(),
+        known: None,
+    };
+    samples.iter().enumerate().map(entry).collect()
+}
+
+impl Entry {
+    /// The file's content, unless there is nothing left to do with it.
+    fn read(&mut self, known: Option<&Known>) -> Result<Input> {
+        let path = &self.picture.path;
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        self.content = format!("{:032x}", xxh3_128(&bytes));
+        let key = (std::mem::take(&mut self.content), std::mem::take(&mut self.class));
+        self.known = known.and_then(|known| known.get(&key).cloned());
+        (self.content, self.class) = key;
+        match self.known {
+            Some(_) => Err(Error::argument("picture", "ranks of an earlier run", "none")), // not looked at
+            None => Ok(self.picture.input(bytes)),
         }
-        let rank = || {
-            let opened = pictures::decode(&bytes, &self.decode.options())?;
-            bar.suspend(|| self.model.warn_of_photograph(&sample.path, &opened));
-            evaluator.rank(&opened.picture, sample.class)
-        };
-        let ranks = rank().map_err(|error| error.in_file(&sample.path))?;
-        let (image, class) = (sample.path.to_string_lossy().into(), sample.class.into());
-        Ok(Outcome::New(Record { image, content, class, ranks }))
     }
 }
 
@@ -206,21 +226,6 @@ fn hash<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> String {
     let mut hash = Xxh3::new();
     numbers.into_iter().for_each(|number| hash.update(&number.to_le_bytes()));
     format!("{:032x}", hash.digest128())
-}
-
-/// Where a picture's ranks come from.
-enum Outcome {
-    Known(Vec<Ranks>),
-    New(Record),
-}
-
-/// A bar on stderr, on a terminal only.
-fn progress(pictures: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {eta} left");
-    ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// The methods' names and figures, one a line.

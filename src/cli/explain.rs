@@ -72,7 +72,7 @@ impl Args {
         let bytes = (rows * columns) as u128 * (size_of::<Pair>() + size_of::<f32>()) as u128;
         memory::check(&format!("{rows} views by {columns} descriptions"), bytes)?;
         let opened = pictures::open(&self.image, &self.decode.options())?;
-        self.model.warn_of_photograph(&self.image, &opened);
+        self.model.warn_of_photograph(&self.image, opened.photograph);
         let picture = opened.picture;
         let model = self.model.load(Towers::Both)?;
         let explanation = model

@@ -2,9 +2,8 @@
 
 use super::input;
 use super::labels::Labels;
-use super::pictures::Opened;
 use super::report;
-use crate::align::{CompileOptions, Method, Prompts, Score, Views};
+use crate::align::{CompileOptions, Method, Prompts, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
 use crate::engine::{Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
@@ -12,6 +11,7 @@ use crate::image::{CropBox, DecodeOptions, ViewSampling};
 use crate::model::TextCleaning;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Once;
 
 /// How results are printed.
@@ -26,12 +26,25 @@ pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N], cuda[:N|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
-    /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …)
-    #[arg(long, default_value = "f32")]
-    pub(super) precision: Precision,
-    /// Threads of the CPU backend [default: all]
+    /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
+    /// matrix units, f32 elsewhere
+    #[arg(long, default_value = "auto", value_name = "auto|…")]
+    precision: PrecisionArg,
+    /// Threads of the CPU backend, and that decode pictures [default: all]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub(super) threads: usize,
+}
+
+/// A precision; none for `auto`.
+#[derive(Clone, Copy)]
+struct PrecisionArg(Option<Precision>);
+
+impl FromStr for PrecisionArg {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "auto" { Ok(Self(None)) } else { text.parse().map(|precision| Self(Some(precision))) }
+    }
 }
 
 #[derive(clap::Args)]
@@ -54,7 +67,7 @@ impl DeviceArgs {
         ModelOptions {
             device: self.device.clone(),
             threads: self.threads,
-            precision: self.precision,
+            precision: self.precision.0,
             ..ModelOptions::default()
         }
     }
@@ -71,6 +84,11 @@ impl ModelArgs {
         self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))
     }
 
+    /// How pictures stream to the model.
+    pub(super) fn stream(&self, decode: &DecodeArgs) -> StreamOptions {
+        StreamOptions::default().with_threads(self.device.threads).with_decode(decode.options())
+    }
+
     /// The model's folder; none for the built-in one.
     pub(super) fn folder(&self) -> Option<&Path> {
         self.model.as_deref().filter(|&model| model != Path::new(MINI))
@@ -81,9 +99,9 @@ impl ModelArgs {
     }
 
     /// Tells, once a run, of a photograph given to mini where nobody chose it.
-    pub(super) fn warn_of_photograph(&self, path: &Path, opened: &Opened) {
+    pub(super) fn warn_of_photograph(&self, path: &Path, photograph: bool) {
         static ONCE: Once = Once::new();
-        if opened.photograph && self.model.is_none() {
+        if photograph && self.model.is_none() {
             let advice = "for photographs give a CLIP folder with --model";
             ONCE.call_once(|| {
                 report(&format!("warning: {}: a photograph, and mini knows drawings only: {advice}", path.display()));

@@ -1,8 +1,11 @@
 //! The pictures that a command is given: files, folders, standard input.
 
 use super::{input, report};
+use crate::align::Input;
 use crate::error::{Error, PictureErrorKind, Result};
 use crate::image::{DecodeOptions, Picture};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -14,12 +17,53 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<Opened> {
-    decode(&input::read(path)?, options).map_err(|error| error.in_file(path))
+    let bytes = input::read(path)?;
+    let picture = Picture::decode(&bytes, options).map_err(|error| error.in_file(path))?;
+    Ok(Opened { picture, photograph: is_photograph(&bytes) })
 }
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Opened> {
-    const JPEG: &[u8] = b"\xff\xd8\xff";
-    Ok(Opened { picture: Picture::decode(bytes, options)?, photograph: bytes.starts_with(JPEG) })
+fn is_photograph(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xd8\xff")
+}
+
+/// A picture on its way through a stream.
+pub(super) struct Streamed {
+    /// Its place in the list.
+    pub(super) at: usize,
+    pub(super) path: PathBuf,
+    /// As [`Opened::photograph`], once it is read.
+    pub(super) photograph: bool,
+}
+
+impl Streamed {
+    pub(super) fn new(at: usize, path: &Path) -> Self {
+        Self { at, path: path.to_owned(), photograph: false }
+    }
+
+    /// All of a list.
+    pub(super) fn list(files: &[Listed<'_>]) -> Vec<Self> {
+        files.iter().enumerate().map(|(at, file)| Self::new(at, &file.path)).collect()
+    }
+
+    /// Reads the file.
+    pub(super) fn read(&mut self) -> Result<Input> {
+        input::read(&self.path).map(|bytes| self.input(bytes))
+    }
+
+    /// The file's content, for the stream.
+    pub(super) fn input(&mut self, bytes: Vec<u8>) -> Input {
+        self.photograph = is_photograph(&bytes);
+        Input::Bytes(bytes)
+    }
+}
+
+/// A bar on stderr for long lists, on a terminal only.
+pub(super) fn progress(files: usize) -> ProgressBar {
+    if files < 2 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {eta} left");
+    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A file that may be a picture.

@@ -29,6 +29,15 @@ pub(crate) trait Engine: Send + Sync {
     /// As [`Backend::threads`].
     fn threads(&self) -> usize;
 
+    /// As [`Backend::is_host`].
+    fn is_host(&self) -> bool;
+
+    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
+    fn precision(&self) -> Precision;
+
+    /// As [`VisionTower::preferred_views`]; 1 without it.
+    fn preferred_views(&self) -> usize;
+
     /// As [`Backend::profile`].
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile>;
 
@@ -61,6 +70,7 @@ pub(crate) trait Engine: Send + Sync {
 /// A backend, and the towers that were loaded on it.
 struct On<B: Backend> {
     backend: B,
+    precision: Precision,
     vision: Option<VisionTower<B>>,
     text: Option<TextTower<B>>,
 }
@@ -68,17 +78,17 @@ struct On<B: Backend> {
 impl<B: Backend> On<B> {
     /// A backend without a model.
     fn bare(backend: B) -> Self {
-        Self { backend, vision: None, text: None }
+        Self { precision: auto_precision(backend.has_matrix_units()), backend, vision: None, text: None }
     }
 
     /// Loads towers.
     fn load(backend: B, loading: &Loading<'_>) -> Result<Self> {
         let Loading { config, towers, .. } = loading;
-        let loader =
-            Loader { device: &backend, weights: loading.weights, layout: loading.layout, precision: loading.precision };
+        let precision = loading.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
+        let loader = Loader { device: &backend, weights: loading.weights, layout: loading.layout, precision };
         let vision = (*towers != Towers::Text).then(|| VisionTower::load(&loader, config)).transpose()?;
         let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
-        Ok(Self { backend, vision, text })
+        Ok(Self { backend, precision, vision, text })
     }
 
     /// The embeddings of all views of all jobs, in order, on the device.
@@ -91,12 +101,17 @@ impl<B: Backend> On<B> {
     }
 }
 
+/// The precision `auto`, of a device that has matrix units or not.
+pub(crate) fn auto_precision(matrix_units: bool) -> Precision {
+    if matrix_units { Precision::F16 } else { Precision::F32 }
+}
+
 /// What towers are loaded from.
 pub(crate) struct Loading<'a> {
     weights: &'a dyn crate::model::Weights,
     layout: crate::model::Layout,
     config: &'a Config,
-    precision: Precision,
+    precision: Option<Precision>,
     towers: Towers,
 }
 
@@ -107,6 +122,18 @@ impl<B: Backend + 'static> Engine for On<B> {
 
     fn threads(&self) -> usize {
         self.backend.threads()
+    }
+
+    fn is_host(&self) -> bool {
+        self.backend.is_host()
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn preferred_views(&self) -> usize {
+        self.vision.as_ref().map_or(1, |vision| vision.preferred_views(&self.backend))
     }
 
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {

@@ -9,7 +9,7 @@ use crate::backend::Rgb;
 use crate::error::{Error, PictureErrorKind, Result};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageResult, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
 use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -103,6 +103,17 @@ impl Picture {
     pub fn as_rgb(&self) -> Rgb<'_> {
         Rgb::new(self.width, self.height, &self.pixels).expect("checked when the picture was made")
     }
+}
+
+/// The bytes of the decoded picture, as the file's header says; 0 for what will be refused.
+pub(crate) fn decoded_bytes(bytes: &[u8], options: &DecodeOptions) -> usize {
+    let size = match recognise(bytes) {
+        Ok(ImageFormat::Tiff) => tiff::size(bytes),
+        Ok(format) => ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().ok(),
+        Err(_) => None,
+    };
+    let pixels = size.filter(|&size| check_size(size, options.max_pixels).is_ok());
+    pixels.map_or(0, |(width, height)| usize::try_from(u64::from(width) * u64::from(height) * 3).unwrap_or(usize::MAX))
 }
 
 /// The picture as its decoder gives it, and how it is to be turned.

@@ -15,6 +15,7 @@ use crate::backend::args::CropResizeArgs;
 use crate::backend::{Backend, CropOutput, CropPlan, Rgb};
 use crate::error::{Error, Result};
 
+pub(crate) use decode::decoded_bytes;
 pub use decode::{DecodeOptions, Picture};
 pub use resample::bicubic_taps;
 pub(crate) use views::MAX_BOXES;

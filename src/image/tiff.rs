@@ -29,6 +29,11 @@ fn unknown(kind: impl std::fmt::Display) -> Error {
     fault(PictureErrorKind::Damaged, format!("a TIFF {kind}"))
 }
 
+/// The size of the first picture.
+pub(super) fn size(file: &[u8]) -> Option<(u32, u32)> {
+    open(file).ok()?.dimensions().ok()
+}
+
 /// The first picture of the file, and how it is to be turned.
 ///
 /// # Errors

@@ -70,6 +70,11 @@ impl<B: Backend> VisionTower<B> {
         })
     }
 
+    /// The views that [`VisionTower::encode`] encodes together.
+    pub(crate) fn preferred_views(&self, device: &B) -> usize {
+        (self.transformer.batch_rows(device) / (self.patches + 1)).max(1)
+    }
+
     /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: `[views, embed]`, on the device.
     pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();

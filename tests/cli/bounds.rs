@@ -63,11 +63,12 @@ fn views_of_all_runs_are_bounded() {
 fn precisions_have_other_names() {
     let (picture, model) = (golden("pictures/landscape.png"), golden("models/transformers"));
     let run = |precision: &str| {
-        let args = ["classify", &picture, "--model", &model, "--labels", "cat,dog", "--method", "clip"];
+        let args =
+            ["classify", &picture, "--model", &model, "--labels", "cat,dog", "--method", "clip", "--device", "cpu"];
         succeeds(&[&args[..], &["--format", "json", "--precision", precision]].concat())
     };
     for (name, others) in
-        [("f32", &["fp32", "float32"][..]), ("f16", &["fp16", "float16", "half"]), ("bf16", &["bfloat16"])]
+        [("f32", &["auto", "fp32", "float32"][..]), ("f16", &["fp16", "float16", "half"]), ("bf16", &["bfloat16"])]
     {
         let expected = run(name);
         for other in others {

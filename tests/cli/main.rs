@@ -350,9 +350,17 @@ fn a_contact_sheet_shows_all_views() {
 }
 
 #[test]
-fn architectures_and_devices_are_listed() {
+fn bench_and_devices_answer() {
+    let bench = ["bench", "--arch", "ViT-B-32", "--views", "1", "--format", "json"];
+    let line = succeeds(&[&bench[..], &["--device", "cpu"]].concat());
+    let line: Value = serde_json::from_str(&line).unwrap();
+    for field in ["seconds_median", "views_per_s", "gflop_per_s", "threads", "views"] {
+        assert!(line[field].as_f64().unwrap() > 0.0, "{field}");
+    }
     fails(&["bench", "--arch", "ViT-X"], &["ViT-B-32"]);
+    assert_eq!(line["precision"], "f32", "auto, without a GPU");
     let devices = succeeds(&["devices"]);
+    assert!(devices.lines().any(|line| line.starts_with("cpu ") && line.ends_with(", precision f32")), "{devices}");
     for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {
         assert!(devices.lines().any(|line| line.starts_with(name)), "{devices}");
     }

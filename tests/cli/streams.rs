@@ -1,7 +1,10 @@
-//! `-`: standard input and standard output.
+//! `-`: standard input and standard output; many pictures at once.
 
-use super::{Folder, check_failure, command, fails, golden, succeeds};
+use super::common::{floats, tensor};
+use super::{Folder, check_failure, command, crossalign, fails, golden, succeeds};
+use safetensors::SafeTensors;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 /// Runs with `input` on standard input.
@@ -105,4 +108,88 @@ fn results_go_to_standard_output() {
     }
     let explain = ["explain", &picture, "--model", &model, "--prompts", &prompts, "--class", "cat", "-o", "-"];
     fails(&explain, &["output", "standard output", "PNG"]);
+}
+
+/// Rows in order of the pictures, whose names are in the metadata; those that cannot be read are left out.
+#[test]
+fn embeddings_of_several_pictures_are_one_file() {
+    let (folder, pictures) = (Folder::new(), Folder::new());
+    let model = golden("models/transformers");
+    let names = ["landscape", "portrait", "tiny"].map(|name| golden(&format!("pictures/{name}.png")));
+    let boxes = folder.write("boxes.json", "[[0, 0, 2, 2], [1, 2, 2, 3]]");
+    let out = folder.path("out.safetensors");
+    let common = ["embed", "--model", &model, "--boxes", &boxes, "-o", &out];
+    let images = |files: &[&str]| -> Vec<String> {
+        let given = files.iter().flat_map(|file| ["--image", file]);
+        common.iter().copied().chain(given).map(String::from).collect()
+    };
+    let embed = |files: &[&str]| {
+        let args = images(files);
+        let output = crossalign(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let rows = if Path::new(&out).exists() { floats(Path::new(&out), "image_embeds") } else { Vec::new() };
+        (output.status.code(), String::from_utf8(output.stderr).unwrap(), rows)
+    };
+    let listed = || {
+        let bytes = std::fs::read(&out).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let names = header.metadata().as_ref().map(|metadata| serde_json::from_str(&metadata["images"]).unwrap());
+        names.unwrap_or_else(Vec::<String>::new)
+    };
+    let alone = names.each_ref().map(|name| embed(&[name]).2);
+    assert!(listed().is_empty(), "one picture's file is as ever");
+    assert_eq!(tensor(Path::new(&out), "image_embeds").0[0], 3);
+
+    let (code, stderr, rows) = embed(&[&names[0], &names[2], &names[1], &names[0]]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert_eq!(rows, [&alone[0][..], &alone[2], &alone[1], &alone[0]].concat());
+    assert_eq!(listed(), [&names[0], &names[2], &names[1], &names[0]].map(|name| name.clone()));
+
+    // A folder, with what is no picture, a damaged one, and one in a folder of its own.
+    let good = std::fs::read(&names[0]).unwrap();
+    pictures.write("notes.txt", "hello");
+    pictures.write("a.png", &good);
+    let cut = pictures.write("b.png", &good[..good.len() / 2]);
+    std::fs::create_dir(pictures.path("sub")).unwrap();
+    pictures.write("sub/c.png", &good);
+    let root = pictures.path("");
+    let (code, stderr, rows) = embed(&[&root, &names[1]]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 2), "{stderr}");
+    assert!(stderr.contains(&cut) && stderr.contains("1 file in"), "{stderr}");
+    assert_eq!(rows, [&alone[0][..], &alone[1]].concat());
+    assert_eq!(listed(), [pictures.path("a.png"), names[1].clone()]);
+    std::fs::remove_file(&cut).unwrap();
+    succeeds_but_for_strays(&[&common[..], &["--image", &root, "--recursive"]].concat());
+    assert_eq!(listed().len(), 2);
+
+    // Nothing is written without a picture, or over one.
+    std::fs::remove_file(&out).unwrap();
+    let (code, stderr, _) = embed(&[&pictures.write("sub/d.png", "nonsense"), "nowhere.png"]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 2), "{stderr}");
+    assert!(!Path::new(&out).exists());
+    let image = pictures.path("a.png");
+    let linked = folder.path("a.safetensors");
+    std::fs::hard_link(&image, &linked).unwrap();
+    fails(&["embed", "--model", &model, "--image", &root, "-o", &linked], &["a file that this command reads"]);
+}
+
+#[track_caller]
+fn succeeds_but_for_strays(args: &[&str]) {
+    let output = crossalign(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.lines().all(|line| line.contains("not a picture")), "{stderr}");
+}
+
+/// A reader that goes away ends the command quietly, and no thread keeps it.
+#[test]
+fn a_closed_pipe_ends_the_stream() {
+    let (folder, picture) = (Folder::new(), golden("pictures/landscape.png"));
+    for i in 0..200 {
+        std::fs::copy(&picture, folder.path(&format!("{i}.png"))).unwrap();
+    }
+    let (model, root) = (golden("models/transformers"), folder.path(""));
+    let args = ["classify", &root, "--model", &model, "--labels", "cat,dog", "--method", "clip", "--device", "cpu"];
+    let mut process = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

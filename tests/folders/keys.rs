@@ -215,7 +215,7 @@ fn the_place_does_not_change_the_fingerprint() {
     }
     let options = |precision: &str, device: &str| ModelOptions {
         device: device.into(),
-        precision: precision.parse().unwrap(),
+        precision: Some(precision.parse().unwrap()),
         text_cleaning: crossalign::model::TextCleaning::OpenAi,
         ..Default::default()
     };

@@ -99,6 +99,10 @@ impl Backend for Cpu {
         self.pool.current_num_threads()
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn activation_budget(&self) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
         // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.

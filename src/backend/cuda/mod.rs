@@ -62,6 +62,11 @@ impl Backend for Cuda {
         self.0.describe()
     }
 
+    /// Every card that is supported has them.
+    fn has_matrix_units(&self) -> bool {
+        true
+    }
+
     /// Each launch is then between two events, so that it can be timed.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
         Some(self.0.profile(work).1)

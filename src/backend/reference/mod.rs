@@ -33,6 +33,10 @@ impl Backend for Reference {
         "reference: scalar, 1 thread".into()
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn activation_budget(&self) -> usize {
         16 << 20
     }

@@ -119,6 +119,10 @@ impl Backend for Wgpu {
         format!("wgpu:{}: {}", self.0.adapter.index, self.0.adapter)
     }
 
+    fn has_matrix_units(&self) -> bool {
+        self.0.adapter.cooperative_matrix.is_some()
+    }
+
     /// Each dispatch is then a pass of its own, so that it can be timed.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
         Some(self.0.profile(work).1)

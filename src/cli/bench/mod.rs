@@ -65,7 +65,7 @@ impl Args {
         print(&match self.format {
             Format::Json => {
                 let mut line = json!({
-                    "arch": self.arch, "device": model.device(), "precision": self.device.precision.to_string(),
+                    "arch": self.arch, "device": model.device(), "precision": model.precision().to_string(),
                     "threads": threads, "views": self.views, "seconds_median": median, "views_per_s": rate,
                     "gflop_per_s": speed,
                 });
@@ -78,7 +78,7 @@ impl Args {
                 let text = format!(
                     "{} {} on {}: {rate:.2} views/s, {speed:.1} GFLOP/s (median of {} runs of {} views, {median:.4} s)\n",
                     self.arch,
-                    self.device.precision,
+                    model.precision(),
                     model.device(),
                     seconds.len(),
                     self.views,

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const FORMAT: &str = "crossalign-evaluation-1";
 
@@ -27,9 +28,11 @@ pub(super) struct Record {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    /// Ranks by content and class.
-    known: HashMap<(String, String), Vec<Ranks>>,
+    known: Arc<Known>,
 }
+
+/// Ranks of earlier runs, by content and class.
+pub(super) type Known = HashMap<(String, String), Vec<Ranks>>;
 
 /// Refuses, before long work, what cannot keep results: a device, a pipe or a folder.
 pub(super) fn check(path: &Path) -> Result<()> {
@@ -67,12 +70,12 @@ impl Journal {
             if whole == 0 { file.write_all(header.as_bytes()) } else { Ok(()) }
         };
         begin().map_err(Error::io(path))?;
-        Ok(Self { path: path.to_owned(), file, known })
+        Ok(Self { path: path.to_owned(), file, known: known.into() })
     }
 
-    /// What the picture gave in an earlier run.
-    pub(super) fn known(&self, content: &str, class: &str) -> Option<&Vec<Ranks>> {
-        self.known.get(&(content.to_string(), class.to_string()))
+    /// What earlier runs gave.
+    pub(super) fn known(&self) -> Arc<Known> {
+        self.known.clone()
     }
 
     /// Keeps a record at once: in one write, so that an interruption costs this line at most.
@@ -83,7 +86,7 @@ impl Journal {
 }
 
 /// Reads whole lines.
-fn read(bytes: &[u8], header: &str) -> Result<HashMap<(String, String), Vec<Ranks>>> {
+fn read(bytes: &[u8], header: &str) -> Result<Known> {
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
     check_header(lines.next().unwrap_or_default(), header)?;
     let parse = |(i, line): (usize, &[u8])| {

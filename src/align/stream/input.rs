@@ -1,0 +1,56 @@
+//! What a stream takes a picture from.
+
+use crate::image::Picture;
+use std::path::{Path, PathBuf};
+
+/// A picture on its way into a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A file, which a decoding thread reads.
+    File(PathBuf),
+    /// A file's bytes, in a format that [`Picture::decode`] takes.
+    Bytes(Vec<u8>),
+    /// A decoded picture.
+    Picture(Picture),
+}
+
+impl Input {
+    /// The bytes that it holds in memory.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::File(_) => 0,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Picture(picture) => size(picture),
+        }
+    }
+}
+
+/// The bytes of a decoded picture.
+pub(super) fn size(picture: &Picture) -> usize {
+    picture.as_rgb().pixels().len()
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<&Path> for Input {
+    fn from(path: &Path) -> Self {
+        Self::File(path.into())
+    }
+}
+
+impl From<Vec<u8>> for Input {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Picture> for Input {
+    fn from(picture: Picture) -> Self {
+        Self::Picture(picture)
+    }
+}
