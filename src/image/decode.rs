@@ -1,6 +1,6 @@
 //! From a file's bytes to RGB.
 
-use super::fault::{check_size, decoder_fault, fault};
+use super::fault::{check_size, decoder_fault, fault, memory_limit};
 use super::format::recognise;
 use super::orientation::orientation;
 use super::rgb::{into_rgb8, whiten};
@@ -160,9 +160,4 @@ fn pixels(mut decoder: impl ImageDecoder, max_pixels: u64) -> Result<DynamicImag
     limits.max_alloc = Some(memory_limit(u64::from(width) * u64::from(height)) as u64);
     decoder.set_limits(limits).map_err(decoder_fault)?;
     DynamicImage::from_decoder(decoder).map_err(decoder_fault)
-}
-
-/// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
-pub(super) fn memory_limit(pixels: u64) -> usize {
-    usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)
 }

@@ -35,6 +35,11 @@ pub(super) fn check_size((width, height): (u32, u32), max_pixels: u64) -> Result
     }
 }
 
+/// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
+pub(super) fn memory_limit(pixels: u64) -> usize {
+    usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)
+}
+
 /// A picture of another size than `expected` says.
 pub(super) fn size_fault((width, height): (u32, u32), expected: String) -> Error {
     let found = format!("{width}×{height} pixels");

@@ -1,7 +1,6 @@
 //! PNG, row by row: a file that ends behind its last row is whole.
 
-use super::decode::memory_limit;
-use super::fault::{check_size, decoder_fault, fault};
+use super::fault::{check_size, decoder_fault, fault, memory_limit};
 use super::orientation::orientation;
 use super::rgb::{narrow, spread};
 use crate::error::{Error, PictureErrorKind, Result};

@@ -1,7 +1,6 @@
 //! TIFF and BigTIFF (TIFF Revision 6.0).
 
-use super::decode::memory_limit;
-use super::fault::{check_size, decoder_fault, fault};
+use super::fault::{check_size, decoder_fault, fault, memory_limit};
 use super::orientation::{from_number, orientation};
 use super::rgb::{narrow, spread};
 use crate::error::{Error, PictureErrorKind, Result};

@@ -140,6 +140,7 @@ const ROWS: &[Row] = &[
     ("embed", "--text-cleaning", &[("--text-cleaning", "openai")], Differs),
     ("embed", "--activation", &[("--activation", "gelu")], Differs),
     ("embed", "--image", &[("--image", "@/pictures/a.png")], Differs),
+    ("embed", "--recursive", &[("--image", "@/pictures"), ("--recursive", "")], Differs),
     ("embed", "--boxes", &[("--boxes", "@/boxes.json")], Differs),
     ("embed", "--texts", &[("--texts", "-")], Differs),
     ("embed", "--raw", &[("--raw", "")], Differs),

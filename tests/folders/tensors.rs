@@ -113,6 +113,18 @@ fn missing_and_misshapen_tensors_are_named() {
             let error = folder.load_with(Towers::Both, activation(name)).err();
             let error = error.unwrap_or_else(|| panic!("{name}: accepted {tensor} longer")).to_string();
             assert!(error.contains("expected"), "{error}");
+
+            // As many elements, transposed.
+            let folder = Folder::golden(name);
+            let mut is_same = false;
+            folder.tensors(|tensors| {
+                let (shape, _) = tensors.get_mut(tensor).unwrap();
+                let before = shape.clone();
+                shape.reverse();
+                is_same = *shape == before;
+            });
+            let result = folder.load_with(Towers::Both, activation(name));
+            assert_eq!(result.is_ok(), is_same, "{name}: {tensor} transposed");
         }
     }
 }
