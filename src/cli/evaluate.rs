@@ -82,12 +82,14 @@ impl Args {
         for (entry, evaluation) in stream.open(entries(&samples), read) {
             let Entry { picture, content, known, .. } = entry;
             let Sample { path, class, folder } = &samples[picture.at];
-            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph));
+            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph && evaluation.is_ok()));
+            bar.inc(1);
+            if let Some(known) = known {
+                resumed += 1;
+                ranks.push(known);
+                continue;
+            }
             match evaluation.and_then(|evaluation| evaluation.ranks(class)) {
-                _ if let Some(known) = known => {
-                    resumed += 1;
-                    ranks.push(known);
-                }
                 Ok(found) => {
                     let (image, class) = (path.to_string_lossy().into(), (*class).into());
                     let record = Record { image, content, class, ranks: found };
@@ -102,7 +104,6 @@ impl Args {
                     bar.suspend(|| report(&about(path, error)));
                 }
             }
-            bar.inc(1);
         }
         bar.finish_and_clear();
         strays.report();
