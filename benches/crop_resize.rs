@@ -9,7 +9,9 @@ mod input;
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossalign::backend::args::CropResizeArgs;
-use crossalign::backend::{Backend, Cpu, CropOutput, CropPlan, PatchLayout, Reference, Rgb, Shape, SimdLevel, Taps};
+use crossalign::backend::{
+    Backend, Cpu, CropJob, CropOutput, CropPlan, PatchLayout, Reference, Rgb, Shape, SimdLevel, Taps,
+};
 use crossalign::image::{Resize, ViewSampling, plan_views};
 use crossalign::model::Config;
 
@@ -35,9 +37,7 @@ fn bench(criterion: &mut Criterion) {
                 let mut bytes = vec![0; CROPS.len() * 224 * 224 * 3];
                 group.bench(&name("bytes"), threads, crops, work, || {
                     cpu.crop_resize(CropResizeArgs {
-                        picture,
-                        plan: &plan,
-                        views: CROPS,
+                        jobs: &[CropJob { picture, plan: &plan, views: CROPS }],
                         output: CropOutput::Bytes(&mut bytes),
                     })
                     .expect("a valid call");
@@ -45,7 +45,7 @@ fn bench(criterion: &mut Criterion) {
                 let mut rows = cpu.allocate(patch_rows(CROPS.len())).expect("memory");
                 group.bench(&name("patches"), threads, crops, work, || {
                     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut rows };
-                    cpu.crop_resize(CropResizeArgs { picture, plan: &plan, views: CROPS, output })
+                    cpu.crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan: &plan, views: CROPS }], output })
                         .expect("a valid call");
                 });
             }
@@ -80,9 +80,14 @@ fn check(cpu: &Cpu, picture: Rgb<'_>, plan: &CropPlan, layout: &PatchLayout) {
         let mut rows = backend.allocate(patch_rows(1)).expect("memory");
         let patches = CropOutput::Patches { layout, first_row: 0, out: &mut rows };
         backend
-            .crop_resize(CropResizeArgs { picture, plan, views: 1..2, output: CropOutput::Bytes(&mut bytes) })
+            .crop_resize(CropResizeArgs {
+                jobs: &[CropJob { picture, plan, views: 1..2 }],
+                output: CropOutput::Bytes(&mut bytes),
+            })
             .expect("a valid call");
-        backend.crop_resize(CropResizeArgs { picture, plan, views: 1..2, output: patches }).expect("a valid call");
+        backend
+            .crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan, views: 1..2 }], output: patches })
+            .expect("a valid call");
         (bytes, backend.download(&rows).expect("memory"))
     }
     assert!(run(cpu, picture, plan, layout) == run(&Reference, picture, plan, layout), "{}", input::name(cpu));

@@ -15,7 +15,7 @@ use crossalign::backend::args::{
     AttentionArgs, CropResizeArgs, GatherRowsArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Cuda, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
+    Activation, Backend, CropJob, CropOutput, Cuda, Epilogue, PatchLayout, Precision, Profile, Reduction, Shape, Wgpu,
 };
 use crossalign::image::{Resize, ViewSampling, plan_views};
 use std::time::{Duration, Instant};
@@ -143,8 +143,11 @@ fn crop_resize<B: Backend>(bench: &mut Bench<'_, B>, views: usize) {
     let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");
     bench.run(&format!("crop_resize {views} views 1024x768"), |gpu| {
         let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-        gpu.crop_resize(CropResizeArgs { picture: picture.as_rgb(), plan: &plan, views: 0..views, output })
-            .expect("a valid call");
+        gpu.crop_resize(CropResizeArgs {
+            jobs: &[CropJob { picture: picture.as_rgb(), plan: &plan, views: 0..views }],
+            output,
+        })
+        .expect("a valid call");
     });
 }
 

@@ -10,7 +10,8 @@ use crossalign::backend::args::{
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Epilogue, HostTensor, PatchLayout, Precision, Reduction, Reference, Rgb, Shape,
+    Activation, Backend, CropJob, CropOutput, Epilogue, HostTensor, PatchLayout, Precision, Reduction, Reference, Rgb,
+    Shape,
 };
 use crossalign::image::{CropBox, Resize, plan_views};
 use half::{bf16, f16};
@@ -198,7 +199,9 @@ fn crop_resize() -> Case {
     let mut out = tensor(views * (size / patch).pow(2), 3 * patch.pow(2), 1);
     let before = read_write(out.data());
     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-    Reference.crop_resize(CropResizeArgs { picture, plan: &plan, views: 0..views, output }).unwrap();
+    Reference
+        .crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan: &plan, views: 0..views }], output })
+        .unwrap();
 
     let corners: Vec<[u32; 4]> =
         plan.views().iter().map(|view| [view.x, view.y, view.horizontal as u32, view.vertical as u32]).collect();

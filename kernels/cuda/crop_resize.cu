@@ -1,6 +1,6 @@
 // crop_resize: cut, resample as Pillow does, normalise and patchify.
 //
-// picture [height, width, 3] bytes, out [views · (S/P)², 3·P·P] f32 or f16. Two passes, horizontal first, each
+// pictures [height, width, 3] bytes, out [views · (S/P)², 3·P·P] f32 or f16. Two passes, horizontal first, each
 // clip8((2²¹ + Σ w·v) >> 22) with integer weights and bytes in between: the same bytes as every other backend.
 // Block: 16×16 pixels of one view, one thread each.
 // Shared memory: 64 rows of 16 horizontally resampled pixels, 4 KiB; taller supports go through it in bands.
@@ -14,8 +14,7 @@ constexpr unsigned BAND = 64;
 constexpr unsigned PRECISION_BITS = 22;
 
 struct CropResizeParams {
-    // Width of the picture, side of a view, side of a patch.
-    unsigned width;
+    // Side of a view, side of a patch.
     unsigned size;
     unsigned patch_side;
     unsigned out_stride;
@@ -49,15 +48,17 @@ __device__ __forceinline__ unsigned horizontal(const unsigned char* pixel, const
     return clip8(sum.red) | clip8(sum.green) << 8 | clip8(sum.blue) << 16;
 }
 
-// views: per view left and upper edge, and the taps of its columns and of its rows; taps [sets, S]: the first pixel,
+// views: per view left and upper edge, the taps of its columns and of its rows; then the address and width of its picture;
+// taps [sets, S]: the first pixel,
 // the first weight, the number of weights; table [3, 256]: the normalised value of each byte of each channel.
 template <typename Out>
-__device__ __forceinline__ void crop_resize(const CropResizeParams& params, const unsigned char* picture,
-                                            const uint4* views, const uint4* taps, const int* weights,
+__device__ __forceinline__ void crop_resize(const CropResizeParams& params, const uint4* views, const uint4* taps, const int* weights,
                                             const float* table, Out* out) {
     __shared__ unsigned band[BAND * TILE];
     const unsigned size = params.size;
-    const uint4 view = views[blockIdx.x];
+    const uint4 view = views[2 * blockIdx.x];
+    const uint4 source = views[2 * blockIdx.x + 1];
+    const unsigned char* picture = reinterpret_cast<const unsigned char*>(size_t(source.y) << 32 | source.x);
     const unsigned x = blockIdx.y * TILE + threadIdx.x;
     const unsigned y = blockIdx.z * TILE + threadIdx.y;
     const unsigned thread = threadIdx.y * TILE + threadIdx.x;
@@ -74,7 +75,7 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
             const unsigned column = blockIdx.y * TILE + i % TILE;
             if (row < end && column < size) {
                 const uint4 across = taps[view.z * size + column];
-                const unsigned char* pixel = picture + (size_t(view.y + row) * params.width + view.x + across.x) * 3;
+                const unsigned char* pixel = picture + (size_t(view.y + row) * source.z + view.x + across.x) * 3;
                 band[i] = horizontal(pixel, across, weights);
             }
         }
@@ -100,12 +101,12 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256) crop_resize_f32(CropResizeParams params, const unsigned char* picture, const uint4* views,
+extern "C" __global__ void __launch_bounds__(256) crop_resize_f32(CropResizeParams params, const uint4* views,
                                            const uint4* taps, const int* weights, const float* table, float* out) {
-    crop_resize(params, picture, views, taps, weights, table, out);
+    crop_resize(params, views, taps, weights, table, out);
 }
 
-extern "C" __global__ void __launch_bounds__(256) crop_resize_f16(CropResizeParams params, const unsigned char* picture, const uint4* views,
+extern "C" __global__ void __launch_bounds__(256) crop_resize_f16(CropResizeParams params, const uint4* views,
                                            const uint4* taps, const int* weights, const float* table, __half* out) {
-    crop_resize(params, picture, views, taps, weights, table, out);
+    crop_resize(params, views, taps, weights, table, out);
 }

@@ -197,6 +197,24 @@ impl PatchLayout {
     }
 }
 
+/// A picture, and the views of its plan to cut.
+#[derive(Clone, Debug)]
+pub struct CropJob<'a> {
+    /// The picture.
+    pub picture: Rgb<'a>,
+    /// Its views.
+    pub plan: &'a CropPlan,
+    /// Which of them.
+    pub views: std::ops::Range<usize>,
+}
+
+impl<'a> CropJob<'a> {
+    /// The views to cut.
+    pub(crate) fn views(&self) -> &'a [CropView] {
+        &self.plan.views()[self.views.clone()]
+    }
+}
+
 /// Where [`Backend::crop_resize`](super::Backend::crop_resize) puts the views.
 pub enum CropOutput<'a, T> {
     /// As bytes, `[views, S, S, 3]`.

@@ -28,7 +28,7 @@ use args::{Checked, KernelArgs};
 
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
-pub use crop::{CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
+pub use crop::{CropJob, CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaTensor};
 pub use host::HostTensor;
@@ -255,7 +255,8 @@ pub trait Backend: Sized + Send + Sync {
         work()
     }
 
-    /// Cuts each of `plan.views()[views]` out of the picture, resamples it to `S×S` and writes it out.
+    /// Cuts each of `plan.views()[views]` out of each job's picture, resamples it to `S×S` and writes it out, the views of all
+    /// jobs in order.
     ///
     /// Resampling is Pillow's bicubic bit for bit: two passes, horizontal first, each `clip8((2²¹ + Σ w·v) >> 22)`
     /// with the integer weights of the plan's [`Taps`] and bytes in between.

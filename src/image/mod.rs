@@ -12,7 +12,7 @@ mod tiff;
 mod views;
 
 use crate::backend::args::CropResizeArgs;
-use crate::backend::{Backend, CropOutput, CropPlan, Rgb};
+use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Rgb};
 use crate::error::{Error, Result};
 
 pub(crate) use decode::decoded_bytes;
@@ -53,11 +53,7 @@ pub fn resampled(backend: &impl Backend, picture: Rgb<'_>, plan: &CropPlan) -> R
     out.try_reserve_exact(bytes)
         .map_err(|_| Error::argument("views", format!("{bytes} bytes"), "no more than fit in memory"))?;
     out.resize(bytes, 0);
-    backend.crop_resize(CropResizeArgs {
-        picture,
-        plan,
-        views: 0..plan.views().len(),
-        output: CropOutput::Bytes(&mut out),
-    })?;
+    let jobs = [CropJob { picture, plan, views: 0..plan.views().len() }];
+    backend.crop_resize(CropResizeArgs { jobs: &jobs, output: CropOutput::Bytes(&mut out) })?;
     Ok(out)
 }

@@ -5,7 +5,7 @@ use super::config::{Config, Pooling};
 use super::layout::{LinearWeights, Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, linear, project};
 use crate::backend::args::{AddPositionsArgs, CropResizeArgs, GatherRowsArgs};
-use crate::backend::{Backend, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
+use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
 use crate::error::Result;
 use crate::lock::lock;
 use std::ops::Range;
@@ -102,22 +102,17 @@ impl<B: Backend> VisionTower<B> {
         let mut space = lock(&self.space);
         let columns = 3 * (self.layout.patch() as usize).pow(2);
         device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
-        let mut start = 0;
-        for job in jobs {
-            let end = start + job.plan.views().len();
+        let (mut start, mut crops) = (0, Vec::new());
+        for &ViewJob { picture, plan } in jobs {
+            let end = start + plan.views().len();
             let (from, to) = (batch.start.max(start), batch.end.min(end));
             if from < to {
-                let first_row = (from - batch.start) * self.patches;
-                let output = CropOutput::Patches { layout: &self.layout, first_row, out: &mut space.input };
-                device.crop_resize(CropResizeArgs {
-                    picture: job.picture,
-                    plan: job.plan,
-                    views: from - start..to - start,
-                    output,
-                })?;
+                crops.push(CropJob { picture, plan, views: from - start..to - start });
             }
             start = end;
         }
+        let output = CropOutput::Patches { layout: &self.layout, first_row: 0, out: &mut space.input };
+        device.crop_resize(CropResizeArgs { jobs: &crops, output })?;
 
         let (mut recording, space) = (lock(&self.recording), &mut *space);
         let key = 2 * batch.len() + usize::from(normalize);

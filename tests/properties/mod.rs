@@ -15,7 +15,8 @@ use crossalign::backend::args::{
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
 use crossalign::backend::{
-    Activation, Backend, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape, Shaped,
+    Activation, Backend, CropJob, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape,
+    Shaped,
 };
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
 pub use deep::{deep_linear, linear_in_f16, weights_round_to_even};
@@ -620,17 +621,25 @@ pub fn crop_resize<B: Backend>(device: &B) {
         let expected = resampled(&Reference, picture, &plan).unwrap();
         prop_assert_eq!(&resampled(device, picture, &plan).unwrap(), &expected);
 
-        // As patches, some views into the middle of a larger matrix: the rest of it stays.
+        // As patches, some views into the middle of a larger matrix: the rest of it stays. Before them, views of another
+        // picture.
+        let other_pixels: Vec<u8> = pixels.iter().rev().copied().collect();
+        let other = Rgb::new(height, width, &other_pixels).unwrap();
+        let other_plan = plan_views((height, width), &[], size, Resize::Squash).unwrap();
+        let before = 0..seed as usize / 7 % 2;
         let layout = PatchLayout::new(patch, [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]).unwrap();
         let views = seed as usize % plan.views().len()..plan.views().len();
         let (per_view, first_row) = ((grid * grid) as usize, seed as usize % 5);
-        let shape = Shape::new(first_row + views.len() * per_view + 2, 3 * (patch * patch) as usize);
+        let count = before.len() + views.len();
+        let shape = Shape::new(first_row + count * per_view + 2, 3 * (patch * patch) as usize);
         let mut out = pair(device, shape, seed);
         let (layout, found, expected) = (&layout, &mut out.found, &mut out.expected);
+        let jobs =
+            [CropJob { picture: other, plan: &other_plan, views: before }, CropJob { picture, plan: &plan, views }];
         let output = CropOutput::Patches { layout, first_row, out: found };
-        device.crop_resize(CropResizeArgs { picture, plan: &plan, views: views.clone(), output }).unwrap();
+        device.crop_resize(CropResizeArgs { jobs: &jobs, output }).unwrap();
         let output = CropOutput::Patches { layout, first_row, out: expected };
-        Reference.crop_resize(CropResizeArgs { picture, plan: &plan, views, output }).unwrap();
+        Reference.crop_resize(CropResizeArgs { jobs: &jobs, output }).unwrap();
         close(device, &out, |_| 0.0)
     });
 }

@@ -9,7 +9,7 @@
 use super::Cpu;
 use super::simd::{Kernel, Simd};
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropOutput, CropPlan, CropView, PRECISION_BITS, PatchLayout, Rgb, Taps};
+use crate::backend::{CropJob, CropOutput, CropPlan, CropView, PRECISION_BITS, PatchLayout, Rgb, Taps};
 use crate::error::Result;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -26,22 +26,22 @@ const CHUNK: usize = 8;
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, Cpu>>) -> Result<()> {
-    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
-    let size = plan.size() as usize;
-    let views = &plan.views()[views];
-    let one = |scratch: &mut Scratch, view: &CropView, store: Store<'_>| {
-        cpu.level.dispatch(OneView { picture, plan, view, store, scratch });
+    let CropResizeArgs { jobs, output } = args.into_inner();
+    let size = jobs.first().map_or(0, |job| job.plan.size() as usize);
+    let views: Vec<_> = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view))).collect();
+    let one = |scratch: &mut Scratch, &(job, view): &(&CropJob<'_>, &CropView), store: Store<'_>| {
+        cpu.level.dispatch(OneView { picture: job.picture, plan: job.plan, view, store, scratch });
     };
     cpu.install(|| match output {
         CropOutput::Bytes(bytes) => bytes
             .par_chunks_exact_mut((size * size * 3).max(1))
-            .zip(views)
+            .zip(&views)
             .for_each_init(Scratch::default, |scratch, (out, view)| one(scratch, view, Store::Bytes(out))),
         CropOutput::Patches { layout, first_row, out } => {
             let elements = size * size * 3;
             out.data_mut()[first_row * 3 * (layout.patch() as usize).pow(2)..]
                 .par_chunks_exact_mut(elements.max(1))
-                .zip(views)
+                .zip(&views)
                 .for_each_init(Scratch::default, |scratch, (out, view)| {
                     one(scratch, view, Store::Patches { layout, out });
                 });

@@ -204,6 +204,11 @@ impl Context {
         (result, turn.borrow_mut().collected.take().unwrap_or_default())
     }
 
+    /// Where some memory is, for a kernel that finds it in a table. It must outlive the launch's place in the stream.
+    pub(super) fn address(&self, memory: &CudaSlice<u8>) -> u64 {
+        memory.device_ptr(&self.stream).0
+    }
+
     /// The first bytes of some memories, so many of each, behind all work so far; one wait for all.
     pub(super) fn download<const N: usize>(
         &self,

@@ -2,15 +2,16 @@
 
 use crate::backend::Reference;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropOutput, HostTensor, PatchLayout, Rgb, Taps, crop::PRECISION_BITS};
+use crate::backend::{CropJob, CropOutput, HostTensor, PatchLayout, Rgb, Taps, crop::PRECISION_BITS};
 use crate::error::Result;
 
 pub(super) fn run(args: Checked<CropResizeArgs<'_, Reference>>) -> Result<()> {
-    let CropResizeArgs { picture, plan, views, mut output } = args.into_inner();
-    let size = plan.size() as usize;
-    for (i, view) in plan.views()[views].iter().enumerate() {
+    let CropResizeArgs { jobs, mut output } = args.into_inner();
+    let views = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view)));
+    for (i, (CropJob { picture, plan, .. }, view)) in views.enumerate() {
+        let size = plan.size() as usize;
         let (horizontal, vertical) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
-        let bytes = resample(picture, view.x as usize, view.y as usize, horizontal, vertical);
+        let bytes = resample(*picture, view.x as usize, view.y as usize, horizontal, vertical);
         match &mut output {
             CropOutput::Bytes(out) => out[i * bytes.len()..][..bytes.len()].copy_from_slice(&bytes),
             CropOutput::Patches { layout, first_row, out } => {

@@ -5,7 +5,7 @@ use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropPlan, Rgb, tables};
+use crate::backend::{CropJob, CropPlan, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -23,26 +23,33 @@ struct Params {
 }
 
 pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, Wgpu>>) -> Result<()> {
-    let CropResizeArgs { picture, plan, views, output } = args.into_inner();
+    let CropResizeArgs { jobs, output } = args.into_inner();
     tables::crop_output(
         output,
         |shape| WgpuTensor::allocate(queue, shape),
         |out| WgpuTensor::download_all(queue, [out]).map(|[bytes]| bytes),
-        |patch_side, table, first_row, out| patches(queue, picture, plan, views, patch_side, table, first_row, out),
+        |patch_side, table, first_row, out| {
+            let mut row = first_row;
+            for job in jobs {
+                patches(queue, job, patch_side, table, row, out)?;
+                row += job.views.len() * ((job.plan.size() / patch_side) as usize).pow(2);
+            }
+            Ok(())
+        },
     )
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two outputs in one form")]
+/// A picture's views.
 fn patches(
     queue: &Queue,
-    picture: Rgb<'_>,
-    plan: &CropPlan,
-    views: Range<usize>,
+    job: &CropJob<'_>,
     patch_side: u32,
     table: &[f32],
     first_row: usize,
     out: &mut WgpuTensor,
 ) -> Result<()> {
+    let &CropJob { picture, plan, .. } = job;
+    let views = job.views();
     let size = plan.size();
     let per_view = ((size / patch_side) as usize).pow(2);
     let columns = 3 * (patch_side as usize).pow(2);
@@ -58,9 +65,8 @@ fn patches(
     // The views of a larger picture go one by one, each with the rows that it needs.
     let step = if whole { rows_at_once(queue, &[per_view * columns]).min(queue.max_groups as usize) } else { 1 };
     let uploaded = if whole { Some(queue.upload(picture.pixels())?) } else { None };
-    let start = views.start;
     for batch in chunks(views.len(), step) {
-        let batch_views = &plan.views()[start + batch.start..start + batch.end];
+        let batch_views = &views[batch.clone()];
         let rows = first_row + batch.start * per_view..first_row + batch.end * per_view;
         let window = out.window(queue, "crop_resize output", rows)?;
         let boxes = queue.upload(&tables::views(batch_views))?;
