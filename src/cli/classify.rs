@@ -61,7 +61,7 @@ impl Args {
         let bar = pictures::progress(files.len());
         let options = self.model.stream(&self.decode).with_views(views);
         for (picture, result) in classifier.stream(options).open(Streamed::list(&files), Streamed::read) {
-            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph));
+            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
             match result {
                 Ok(result) => {
                     let lines = self.show(&picture.path, &classifier.compiled().options, &result);

@@ -92,7 +92,7 @@ impl Args {
         let bar = pictures::progress(files.len());
         let stream = model.stream(self.model.stream(&self.decode).with_views(views), !self.raw);
         for (picture, result) in stream.open(Streamed::list(files), Streamed::read) {
-            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph));
+            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
             match result {
                 Ok(rows) => {
                     embedded.rows.data.extend(rows.data);

@@ -81,7 +81,7 @@ impl Args {
         for (entry, evaluation) in stream.open(entries(&samples), read) {
             let Entry { picture, content, known, .. } = entry;
             let Sample { path, class, folder } = &samples[picture.at];
-            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph));
+            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph && evaluation.is_ok()));
             match evaluation.and_then(|evaluation| evaluation.ranks(class)) {
                 _ if let Some(known) = known => {
                     resumed += 1;
