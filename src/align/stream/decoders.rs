@@ -341,22 +341,27 @@ fn panicked() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     const SIDE: u32 = 20;
     const PICTURE: usize = (SIDE * SIDE * 3) as usize;
     const COUNT: usize = 30;
 
-    /// Takes pictures in batches of `batch`. The most that was in flight at once: as the input counts it, and as it was
-    /// charged.
-    fn run(input: &Input, limits: Limits, batch: usize) -> (usize, usize) {
+    /// Takes pictures in batches of `batch`; `before` runs on the decoding threads. The most that was in flight at once: as
+    /// the input counts it, and as it was charged.
+    fn run(input: &Input, limits: Limits, batch: usize, before: fn(usize)) -> (usize, usize) {
         let (held, in_flight, highest) = (input.held(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let job = {
             let (input, in_flight, highest) = (input.clone(), in_flight.clone(), highest.clone());
             move |tag| {
                 highest.fetch_max(in_flight.fetch_add(held, SeqCst) + held, SeqCst);
                 let input = input.clone();
-                Job { tag, held, open: Box::new(move |_: &mut usize| Ok(input)) }
+                let open = move |tag: &mut usize| {
+                    before(*tag);
+                    Ok(input)
+                };
+                Job { tag, held, open: Box::new(open) }
             }
         };
         let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), limits);
@@ -383,18 +388,41 @@ mod tests {
         (highest.load(SeqCst), charged)
     }
 
-    #[test]
-    fn bytes_in_flight_stay_within_the_budget() {
+    fn png() -> Vec<u8> {
         let mut png = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(SIDE, SIDE).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        png.into_inner()
+    }
+
+    /// Four threads that have a file each decode no more at once than fit.
+    #[test]
+    fn pictures_wait_for_room() {
+        static ALL: Barrier = Barrier::new(4);
+        let (bytes, input) = (2 * PICTURE, Input::Bytes(png()));
+        let limits = Limits { threads: 4, bytes, pictures: usize::MAX, alternate: false };
+        let meet = |tag| {
+            if tag < 4 {
+                ALL.wait();
+            }
+        };
+        let (_, charged) = run(&input, limits, 7, meet);
+        assert!(charged < bytes + PICTURE + 4 * input.held(), "{charged} of {bytes}");
+    }
+
+    #[test]
+    fn bytes_in_flight_stay_within_the_budget() {
         let picture = Input::Picture(Picture::new(SIDE, SIDE, vec![0; PICTURE]).unwrap());
-        for input in [picture, Input::Bytes(png.into_inner())] {
+        for input in [picture, Input::Bytes(png())] {
             for (bytes, threads, batch) in [1, PICTURE - 1, 3 * PICTURE, 100 * PICTURE]
                 .into_iter()
                 .flat_map(|bytes| (1..=4).flat_map(move |threads| [1, 2, 7].map(|batch| (bytes, threads, batch))))
             {
-                let (given, charged) =
-                    run(&input, Limits { threads, bytes, pictures: usize::MAX, alternate: threads == 1 }, batch);
+                let (given, charged) = run(
+                    &input,
+                    Limits { threads, bytes, pictures: usize::MAX, alternate: threads == 1 },
+                    batch,
+                    |_| {},
+                );
                 let one = input.held();
                 let what = format!("of {bytes}, {threads} threads, batches of {batch}");
                 assert!(given < bytes + one, "{given} {what}");
