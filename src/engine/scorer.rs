@@ -10,6 +10,10 @@ use std::sync::Arc;
 /// The least length that a score is divided by, as in PyTorch's `F.normalize`.
 const LEAST_LENGTH: f32 = 1e-12;
 
+/// Views whose embeddings are kept for one scoring, about: 64 MiB of the widest models', which is half of what WebGPU lets a
+/// binding have. Pictures beyond are scored after them.
+const VIEWS_AT_ONCE: usize = 16 << 10;
+
 /// What a classifier leaves on a device, and how it scores.
 pub(crate) struct Scoring<'a> {
     /// One vector a class.
@@ -21,6 +25,7 @@ pub(crate) struct Scoring<'a> {
 }
 
 /// What pictures scored.
+#[derive(Default)]
 pub(crate) struct Scores {
     /// `[pictures, classes]`
     pub(crate) scores: Vec<f32>,
@@ -59,8 +64,21 @@ pub(super) fn on<B: Backend + 'static>(engine: Arc<On<B>>, scoring: &Scoring<'_>
 
 impl<B: Backend> Scorer for OnDevice<B> {
     fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Scores> {
-        let views: Vec<usize> = jobs.iter().map(|job| job.plan.views().len()).collect();
-        self.score_tensor(&self.engine.encode(jobs, true)?, &views)
+        let (mut all, mut rest) = (Scores::default(), jobs);
+        while !rest.is_empty() {
+            let mut total = 0;
+            let fits = |job: &&ViewJob<'_>| {
+                total += job.plan.views().len();
+                total <= VIEWS_AT_ONCE
+            };
+            let (together, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let views: Vec<usize> = together.iter().map(|job| job.plan.views().len()).collect();
+            let Scores { scores, weights } = self.score_tensor(&self.engine.encode(together, true)?, &views)?;
+            all.scores.extend(scores);
+            all.weights.extend(weights);
+            rest = after;
+        }
+        Ok(all)
     }
 
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores> {
@@ -71,9 +89,6 @@ impl<B: Backend> Scorer for OnDevice<B> {
 impl<B: Backend> OnDevice<B> {
     /// Scores embeddings `[views, D]` on the device; one download brings all of it.
     fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Scores> {
-        if views.is_empty() {
-            return Ok(Scores { scores: Vec::new(), weights: Vec::new() });
-        }
         let backend = &self.engine.backend;
         let starts: Vec<u32> =
             views.iter().scan(0, |end, &views| Some(std::mem::replace(end, *end + views as u32))).collect();
