@@ -120,8 +120,5 @@ pub(crate) fn describe_tensor(name: &str) -> &'static str {
         ("_norm", "a norm that CLIP's blocks do not have"),
         ("ln_", "a norm that CLIP's blocks do not have"),
     ];
-    PARTS
-        .iter()
-        .find(|(part, _)| name.contains(part))
-        .map_or("a tensor that no part of CLIP's towers is", |(_, what)| what)
+    find(PARTS, std::iter::once(name)).unwrap_or("a tensor that no part of CLIP's towers is")
 }

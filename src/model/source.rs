@@ -1,6 +1,7 @@
 //! Where a model's files are: in a folder, or compiled in.
 
 use crate::error::{Error, Result};
+use crate::text_file;
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// What a text file begins with that Git LFS left in place of a large one (its specification, version 1).
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
-/// A mark that some editors put before UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A model's files by name.
 pub(crate) enum Source {
@@ -116,9 +115,7 @@ impl Source {
                 let path = folder.join(name);
                 let mut bytes = std::fs::read(&path).map_err(Error::io(&path))?;
                 check_pointer(&path, &bytes)?;
-                if bytes.starts_with(BYTE_ORDER_MARK) {
-                    bytes.drain(..BYTE_ORDER_MARK.len());
-                }
+                text_file::strip_mark(&mut bytes);
                 Ok(Cow::Owned(bytes))
             }
             Self::BuiltIn(..) => self.built_in(name).map(Cow::Borrowed).ok_or_else(|| self.missing(name)),
