@@ -37,7 +37,7 @@ fn bench(criterion: &mut Criterion) {
                 let mut bytes = vec![0; CROPS.len() * 224 * 224 * 3];
                 group.bench(&name("bytes"), threads, crops, work, || {
                     cpu.crop_resize(CropResizeArgs {
-                        jobs: &[CropJob { picture, plan: &plan, views: CROPS }],
+                        jobs: &[CropJob { picture: &picture, plan: &plan, views: CROPS }],
                         output: CropOutput::Bytes(&mut bytes),
                     })
                     .expect("a valid call");
@@ -45,8 +45,11 @@ fn bench(criterion: &mut Criterion) {
                 let mut rows = cpu.allocate(patch_rows(CROPS.len())).expect("memory");
                 group.bench(&name("patches"), threads, crops, work, || {
                     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut rows };
-                    cpu.crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan: &plan, views: CROPS }], output })
-                        .expect("a valid call");
+                    cpu.crop_resize(CropResizeArgs {
+                        jobs: &[CropJob { picture: &picture, plan: &plan, views: CROPS }],
+                        output,
+                    })
+                    .expect("a valid call");
                 });
             }
         }
@@ -76,6 +79,7 @@ fn operations(plan: &CropPlan) -> f64 {
 /// The first crop is the reference's, byte for byte and number for number.
 fn check(cpu: &Cpu, picture: Rgb<'_>, plan: &CropPlan, layout: &PatchLayout) {
     fn run(backend: &impl Backend, picture: Rgb<'_>, plan: &CropPlan, layout: &PatchLayout) -> (Vec<u8>, Vec<f32>) {
+        let picture = &backend.upload_picture(picture).expect("memory");
         let mut bytes = vec![0; 224 * 224 * 3];
         let mut rows = backend.allocate(patch_rows(1)).expect("memory");
         let patches = CropOutput::Patches { layout, first_row: 0, out: &mut rows };

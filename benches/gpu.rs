@@ -143,11 +143,9 @@ fn crop_resize<B: Backend>(bench: &mut Bench<'_, B>, views: usize) {
     let mut out = bench.gpu.allocate(Shape::new(views * 49, 3 * 32 * 32)).expect("memory");
     bench.run(&format!("crop_resize {views} views 1024x768"), |gpu| {
         let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
-        gpu.crop_resize(CropResizeArgs {
-            jobs: &[CropJob { picture: picture.as_rgb(), plan: &plan, views: 0..views }],
-            output,
-        })
-        .expect("a valid call");
+        let picture = &gpu.upload_picture(picture.as_rgb()).expect("memory");
+        gpu.crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan: &plan, views: 0..views }], output })
+            .expect("a valid call");
     });
 }
 

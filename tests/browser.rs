@@ -200,7 +200,7 @@ fn crop_resize() -> Case {
     let before = read_write(out.data());
     let output = CropOutput::Patches { layout: &layout, first_row: 0, out: &mut out };
     Reference
-        .crop_resize(CropResizeArgs { jobs: &[CropJob { picture, plan: &plan, views: 0..views }], output })
+        .crop_resize(CropResizeArgs { jobs: &[CropJob { picture: &picture, plan: &plan, views: 0..views }], output })
         .unwrap();
 
     let corners: Vec<[u32; 4]> =

@@ -197,18 +197,30 @@ impl PatchLayout {
     }
 }
 
-/// A picture, and the views of its plan to cut.
+/// Anything that has a picture's size.
+pub trait PictureSize {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+}
+
+impl PictureSize for Rgb<'_> {
+    fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+}
+
+/// A picture on a device, and the views of its plan to cut.
 #[derive(Clone, Debug)]
-pub struct CropJob<'a> {
-    /// The picture.
-    pub picture: Rgb<'a>,
+pub struct CropJob<'a, P> {
+    /// The picture, from [`Backend::upload_picture`](super::Backend::upload_picture).
+    pub picture: &'a P,
     /// Its views.
     pub plan: &'a CropPlan,
     /// Which of them.
     pub views: std::ops::Range<usize>,
 }
 
-impl<'a> CropJob<'a> {
+impl<'a, P> CropJob<'a, P> {
     /// The views to cut.
     pub(crate) fn views(&self) -> &'a [CropView] {
         &self.plan.views()[self.views.clone()]

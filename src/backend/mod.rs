@@ -18,6 +18,7 @@ pub mod wgpu;
 mod crop;
 mod host;
 mod pages;
+mod pending;
 mod profile;
 mod quantize;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -28,14 +29,15 @@ use args::{Checked, KernelArgs};
 
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
-pub use crop::{CropJob, CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
+pub use crop::{CropJob, CropOutput, CropPlan, CropView, PatchLayout, PictureSize, Rgb, Taps};
 #[cfg(feature = "cuda")]
-pub use cuda::{Cuda, CudaTensor};
+pub use cuda::{Cuda, CudaPicture, CudaTensor};
 pub use host::HostTensor;
+pub use pending::Pending;
 pub use profile::{Dispatch, Profile, Work};
 pub use reference::Reference;
 #[cfg(feature = "wgpu")]
-pub use wgpu::{Wgpu, WgpuTensor};
+pub use wgpu::{Wgpu, WgpuPicture, WgpuTensor};
 
 /// Rows and columns of a row-major matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +183,8 @@ pub trait Backend: Sized + Send + Sync {
     type Tensor: Shaped + Send + Sync;
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
     type Linear: Shaped + Send + Sync;
+    /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
+    type Picture<'p>: PictureSize + Send + Sync;
 
     /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
     type Recording: Default + Send;
@@ -227,8 +231,17 @@ pub trait Backend: Sized + Send + Sync {
     /// A tensor with `data`, row by row.
     fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor>;
 
+    /// A picture for [`Backend::crop_resize`] to read, as often as it is asked to.
+    fn upload_picture<'p>(&self, picture: Rgb<'p>) -> Result<Self::Picture<'p>>;
+
+    /// Submits all work so far, and with it the download of several tensors' elements, row by row: one wait is for all of
+    /// them. The tensors may change or go before that.
+    fn download_later<const N: usize>(&self, tensors: [&Self::Tensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>>;
+
     /// The elements of several tensors, row by row, with one wait for all of them.
-    fn download_all<const N: usize>(&self, tensors: [&Self::Tensor; N]) -> Result<[Vec<f32>; N]>;
+    fn download_all<const N: usize>(&self, tensors: [&Self::Tensor; N]) -> Result<[Vec<f32>; N]> {
+        self.download_later(tensors)?.wait()
+    }
 
     /// A tensor's elements, row by row.
     fn download(&self, tensor: &Self::Tensor) -> Result<Vec<f32>> {
@@ -263,12 +276,12 @@ pub trait Backend: Sized + Send + Sync {
     /// With [`CropOutput::Bytes`] the views are stored as `[views, S, S, 3]`. With [`CropOutput::Patches`] they are
     /// normalised by a table and stored as rows of `[views · (S/P)², 3·P·P]` from `first_row` on: patches in
     /// reading order, columns ordered channel, row, column, as CLIP's patch embedding multiplies them.
-    fn crop_resize(&self, args: args::CropResizeArgs<'_, Self>) -> Result<()> {
+    fn crop_resize(&self, args: args::CropResizeArgs<'_, '_, Self>) -> Result<()> {
         self.run_crop_resize(args.checked()?)
     }
 
     #[doc(hidden)]
-    fn run_crop_resize(&self, args: Checked<args::CropResizeArgs<'_, Self>>) -> Result<()>;
+    fn run_crop_resize(&self, args: Checked<args::CropResizeArgs<'_, '_, Self>>) -> Result<()>;
 
     /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32; a
     /// device may round the input to the precision that the weights are stored in.

@@ -53,7 +53,7 @@ pub fn resampled(backend: &impl Backend, picture: Rgb<'_>, plan: &CropPlan) -> R
     out.try_reserve_exact(bytes)
         .map_err(|_| Error::argument("views", format!("{bytes} bytes"), "no more than fit in memory"))?;
     out.resize(bytes, 0);
-    let jobs = [CropJob { picture, plan, views: 0..plan.views().len() }];
+    let jobs = [CropJob { picture: &backend.upload_picture(picture)?, plan, views: 0..plan.views().len() }];
     backend.crop_resize(CropResizeArgs { jobs: &jobs, output: CropOutput::Bytes(&mut out) })?;
     Ok(out)
 }

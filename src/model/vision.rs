@@ -79,22 +79,28 @@ impl<B: Backend> VisionTower<B> {
     pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
         let mut embeddings = device.allocate(Shape::new(views, self.embed))?;
+        let mut pictures: Vec<_> = jobs.iter().map(|_| None).collect();
         let (mut limit, mut first) = (self.transformer.batch_rows(device), 0);
         while first < views {
             let count = (limit / (self.patches + 1)).clamp(1, views - first);
-            let batch = self.encode_batch(device, jobs, first..first + count, normalize, &mut embeddings);
+            let batch = first..first + count;
+            let batch = self.encode_batch(device, jobs, &mut pictures, batch, normalize, &mut embeddings);
             if fits(batch, count, count * (self.patches + 1), &mut limit)? {
                 first += count;
+            } else {
+                pictures.fill_with(|| None); // Those of the smaller batch are uploaded again.
             }
         }
         Ok(embeddings)
     }
 
-    /// The views `batch`, counted through all jobs, into their rows of `embeddings`.
-    fn encode_batch(
+    /// The views `batch`, counted through all jobs, into their rows of `embeddings`. `pictures` are on the device from
+    /// the first batch that has views of them to the last.
+    fn encode_batch<'p>(
         &self,
         device: &B,
-        jobs: &[ViewJob<'_>],
+        jobs: &[ViewJob<'p>],
+        pictures: &mut [Option<B::Picture<'p>>],
         batch: Range<usize>,
         normalize: bool,
         embeddings: &mut B::Tensor,
@@ -102,17 +108,24 @@ impl<B: Backend> VisionTower<B> {
         let mut space = lock(&self.space);
         let columns = 3 * (self.layout.patch() as usize).pow(2);
         device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
-        let (mut start, mut crops) = (0, Vec::new());
-        for &ViewJob { picture, plan } in jobs {
-            let end = start + plan.views().len();
-            let (from, to) = (batch.start.max(start), batch.end.min(end));
-            if from < to {
-                crops.push(CropJob { picture, plan, views: from - start..to - start });
+        let parts = cut(jobs, &batch);
+        for (job, _) in &parts {
+            if pictures[*job].is_none() {
+                pictures[*job] = Some(device.upload_picture(jobs[*job].picture)?);
             }
-            start = end;
         }
+        let crop = |(job, views): &(usize, Range<usize>)| {
+            let (picture, plan) = (pictures[*job].as_ref()?, jobs[*job].plan);
+            Some(CropJob { picture, plan, views: views.clone() })
+        };
+        let crops: Vec<_> = parts.iter().filter_map(crop).collect();
         let output = CropOutput::Patches { layout: &self.layout, first_row: 0, out: &mut space.input };
         device.crop_resize(CropResizeArgs { jobs: &crops, output })?;
+        for (job, views) in parts {
+            if views.end == jobs[job].plan.views().len() {
+                pictures[job] = None;
+            }
+        }
 
         let (mut recording, space) = (lock(&self.recording), &mut *space);
         let key = 2 * batch.len() + usize::from(normalize);
@@ -157,4 +170,18 @@ impl<B: Backend> VisionTower<B> {
         }
         project(device, space, &self.projection, normalize)
     }
+}
+
+/// Which views of which jobs the views `batch` are, counted through all jobs.
+fn cut(jobs: &[ViewJob<'_>], batch: &Range<usize>) -> Vec<(usize, Range<usize>)> {
+    let (mut start, mut parts) = (0, Vec::new());
+    for (job, ViewJob { plan, .. }) in jobs.iter().enumerate() {
+        let end = start + plan.views().len();
+        let (from, to) = (batch.start.max(start), batch.end.min(end));
+        if from < to {
+            parts.push((job, from - start..to - start));
+        }
+        start = end;
+    }
+    parts
 }

@@ -15,8 +15,8 @@ use crossalign::backend::args::{
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
 use crossalign::backend::{
-    Activation, Backend, CropJob, CropOutput, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb, Shape,
-    Shaped,
+    Activation, Backend, CropJob, CropOutput, CropPlan, Epilogue, PatchLayout, Precision, Reduction, Reference, Rgb,
+    Shape, Shaped,
 };
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
 pub use deep::{deep_linear, linear_in_f16, weights_round_to_even};
@@ -27,6 +27,7 @@ pub use extremes::{
 use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::ops::Range;
 
 /// The relative error of a sum of `terms` products in f32, in whatever order, with room for approximations of a few
 /// units in the last place: `(terms + 32) · 2⁻²⁴`.
@@ -634,14 +635,32 @@ pub fn crop_resize<B: Backend>(device: &B) {
         let shape = Shape::new(first_row + count * per_view + 2, 3 * (patch * patch) as usize);
         let mut out = pair(device, shape, seed);
         let (layout, found, expected) = (&layout, &mut out.found, &mut out.expected);
-        let jobs =
-            [CropJob { picture: other, plan: &other_plan, views: before }, CropJob { picture, plan: &plan, views }];
-        let output = CropOutput::Patches { layout, first_row, out: found };
-        device.crop_resize(CropResizeArgs { jobs: &jobs, output }).unwrap();
-        let output = CropOutput::Patches { layout, first_row, out: expected };
-        Reference.crop_resize(CropResizeArgs { jobs: &jobs, output }).unwrap();
+        cut(device, [(other, &other_plan, before.clone()), (picture, &plan, views.clone())], layout, first_row, found);
+        cut(&Reference, [(other, &other_plan, before), (picture, &plan, views)], layout, first_row, expected);
         close(device, &out, |_| 0.0)
     });
+}
+
+/// Cuts views of two pictures, those of the second in two calls.
+fn cut<B: Backend>(
+    device: &B,
+    [first, second]: [(Rgb<'_>, &CropPlan, Range<usize>); 2],
+    layout: &PatchLayout,
+    first_row: usize,
+    out: &mut B::Tensor,
+) {
+    let (picture, plan, views) = second;
+    let pictures = [first.0, picture].map(|picture| device.upload_picture(picture).unwrap());
+    let middle = views.start + views.len() / 2;
+    let job = |views| CropJob { picture: &pictures[1], plan, views };
+    let jobs = [CropJob { picture: &pictures[0], plan: first.1, views: first.2 }, job(views.start..middle)];
+    let mut run = |jobs: &[CropJob<'_, B::Picture<'_>>], first_row| {
+        let output = CropOutput::Patches { layout, first_row, out };
+        device.crop_resize(CropResizeArgs { jobs, output }).unwrap();
+    };
+    run(&jobs, first_row);
+    let done: usize = jobs.iter().map(|job| job.views.len()).sum();
+    run(&[job(middle..views.end)], first_row + done * ((plan.size() / layout.patch()) as usize).pow(2));
 }
 
 /// Wrong shapes are errors that name the kernel, and change nothing.

@@ -1,23 +1,23 @@
 //! Arguments of `crop_resize`.
 
 use super::KernelArgs;
-use crate::backend::{Backend, CropJob, CropOutput, Shaped};
+use crate::backend::{Backend, CropJob, CropOutput, PictureSize, Shaped};
 use crate::error::{Error, Result};
 
 /// Of [`Backend::crop_resize`].
-pub struct CropResizeArgs<'a, B: Backend> {
+pub struct CropResizeArgs<'a, 'p, B: Backend> {
     /// Pictures and their views, all of one size.
-    pub jobs: &'a [CropJob<'a>],
+    pub jobs: &'a [CropJob<'a, B::Picture<'p>>],
     /// Where all views go, one after the other.
     pub output: CropOutput<'a, B::Tensor>,
 }
 
-impl<B: Backend> KernelArgs for CropResizeArgs<'_, B> {
+impl<B: Backend> KernelArgs for CropResizeArgs<'_, '_, B> {
     fn check(&self) -> Result<()> {
         let size = self.jobs.first().map_or(1, |job| job.plan.size());
         for CropJob { picture, plan, views } in self.jobs {
-            if (picture.width(), picture.height()) != plan.picture() {
-                let (found, expected) = ((picture.width(), picture.height()), plan.picture());
+            if picture.size() != plan.picture() {
+                let (found, expected) = (picture.size(), plan.picture());
                 return Err(Error::argument("crop_resize picture", format!("{found:?}"), format!("{expected:?}")));
             }
             if views.start > views.end || views.end > plan.views().len() {

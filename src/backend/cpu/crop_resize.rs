@@ -25,12 +25,12 @@ const CHUNK: usize = 8;
 /// What rounds: half of one, as Pillow adds it.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, Cpu>>) -> Result<()> {
+pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, '_, Cpu>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
     let size = jobs.first().map_or(0, |job| job.plan.size() as usize);
     let views: Vec<_> = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view))).collect();
-    let one = |scratch: &mut Scratch, &(job, view): &(&CropJob<'_>, &CropView), store: Store<'_>| {
-        cpu.level.dispatch(OneView { picture: job.picture, plan: job.plan, view, store, scratch });
+    let one = |scratch: &mut Scratch, &(job, view): &(&CropJob<'_, Rgb<'_>>, &CropView), store: Store<'_>| {
+        cpu.level.dispatch(OneView { picture: *job.picture, plan: job.plan, view, store, scratch });
     };
     cpu.install(|| match output {
         CropOutput::Bytes(bytes) => bytes

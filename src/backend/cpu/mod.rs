@@ -24,7 +24,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
 };
-use super::{Backend, HostTensor, Precision, Shape};
+use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape};
 use crate::error::{Error, Result};
 
 pub use linear::CpuLinear;
@@ -89,6 +89,7 @@ impl Cpu {
 impl Backend for Cpu {
     type Tensor = HostTensor;
     type Linear = CpuLinear;
+    type Picture<'p> = Rgb<'p>;
     type Recording = ();
 
     fn describe(&self) -> String {
@@ -117,8 +118,12 @@ impl Backend for Cpu {
         HostTensor::upload(shape, data)
     }
 
-    fn download_all<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<[Vec<f32>; N]> {
-        Ok(tensors.map(|tensor| tensor.data().to_vec()))
+    fn upload_picture<'p>(&self, picture: Rgb<'p>) -> Result<Rgb<'p>> {
+        Ok(picture)
+    }
+
+    fn download_later<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
+        Ok(Pending::ready(tensors.map(|tensor| tensor.data().to_vec())))
     }
 
     fn reshape(&self, tensor: &mut HostTensor, shape: Shape) -> Result<()> {
@@ -135,7 +140,7 @@ impl Backend for Cpu {
         self.install(work)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
         crop_resize::run(self, args)
     }
 

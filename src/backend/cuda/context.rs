@@ -209,12 +209,12 @@ impl Context {
         memory.device_ptr(&self.stream).0
     }
 
-    /// The first bytes of some memories, so many of each, behind all work so far; one wait for all.
+    /// Copies the first bytes of some memories, so many of each, behind all work so far; what is returned waits for them.
     pub(super) fn download<const N: usize>(
         &self,
         memories: [&CudaSlice<u8>; N],
         sizes: [usize; N],
-    ) -> Result<[Vec<u8>; N]> {
+    ) -> Result<impl FnOnce() -> Result<[Vec<u8>; N]> + Send + '_> {
         let mut all = [const { Vec::new() }; N];
         let _turn = self.turn.lock();
         for ((found, memory), bytes) in all.iter_mut().zip(memories).zip(sizes) {
@@ -222,10 +222,12 @@ impl Context {
                 *found = self.stream.clone_dtoh(&memory.slice(..bytes)).map_err(failed(self.index))?;
             }
         }
-        if all.iter().any(|found| !found.is_empty()) {
-            self.stream.synchronize().map_err(failed(self.index))?;
-        }
-        Ok(all)
+        Ok(move || {
+            if all.iter().any(|found| !found.is_empty()) {
+                self.stream.synchronize().map_err(failed(self.index))?;
+            }
+            Ok(all)
+        })
     }
 
     /// Launches a kernel: its parameters, then pointers to `memories` in the kernel's order.

@@ -4,8 +4,9 @@ use super::context::{Context, Launch};
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropJob, Work, tables};
+use crate::backend::{CropJob, PictureSize, Rgb, Work, tables};
 use crate::error::Result;
+use cudarc::driver::CudaSlice;
 
 /// Side of a block's part of a view, as in kernels/cuda/crop_resize.cu.
 const TILE: usize = 16;
@@ -19,19 +20,39 @@ struct Params {
     first_row: u32,
 }
 
-pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, Cuda>>) -> Result<()> {
+/// A picture in the GPU's memory. It is given back in the stream's order, behind the launches that read it.
+#[derive(Debug)]
+pub struct CudaPicture {
+    size: (u32, u32),
+    /// `[height, width, 3]`
+    pixels: CudaSlice<u8>,
+}
+
+impl CudaPicture {
+    pub(super) fn upload(context: &Context, picture: Rgb<'_>) -> Result<Self> {
+        Ok(Self { size: picture.size(), pixels: context.upload(picture.pixels())? })
+    }
+}
+
+impl PictureSize for CudaPicture {
+    fn size(&self) -> (u32, u32) {
+        self.size
+    }
+}
+
+pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, '_, Cuda>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
     tables::crop_output(
         output,
         |shape| CudaTensor::allocate(context, shape),
-        |out| CudaTensor::download_all(context, [out]).map(|[bytes]| bytes),
+        |out| CudaTensor::download_later(context, [out])?.wait().map(|[bytes]| bytes),
         |patch_side, table, first_row, out| patches(context, jobs, patch_side, table, first_row, out),
     )
 }
 
 fn patches(
     context: &Context,
-    jobs: &[CropJob<'_>],
+    jobs: &[CropJob<'_, CudaPicture>],
     patch_side: u32,
     table: &[f32],
     first_row: usize,
@@ -44,20 +65,18 @@ fn patches(
     };
     let params = Params { size, patch_side, out_stride: out.stride() as u32, first_row: first_row as u32 };
     let elements = ((size / patch_side) * (size / patch_side) * 3 * patch_side * patch_side) as usize;
-    let (mut pictures, mut views, mut taps, mut weights) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut views, mut taps, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     let mut work = Work::default();
     for job in jobs {
         let sets = (taps.len() / size as usize) as u32;
         tables::add_taps(job.plan, &mut taps, &mut weights);
-        let picture = context.upload(job.picture.pixels())?;
-        let address = context.address(&picture);
-        pictures.push(picture);
+        let (address, (width, height)) = (context.address(&job.picture.pixels), job.picture.size);
         for [x, y, horizontal, vertical] in tables::views(job.views()) {
             views.push([x, y, sets + horizontal, sets + vertical]);
-            views.push([address as u32, (address >> 32) as u32, job.picture.width(), 0]);
+            views.push([address as u32, (address >> 32) as u32, width, 0]);
         }
         let written = (out.element.bytes() * job.views.len() * elements) as u64;
-        let Work { bytes, flops } = tables::crop_work(job.plan, job.views(), 0..job.picture.height() as usize, written);
+        let Work { bytes, flops } = tables::crop_work(job.plan, job.views(), 0..height as usize, written);
         (work.bytes, work.flops) = (work.bytes + bytes, work.flops + flops);
     }
     let count = views.len() / 2;
@@ -66,6 +85,5 @@ fn patches(
     let memories = [&views, &taps, &weights, &table, &out.memory];
     let tiles = (size as usize).div_ceil(TILE);
     let launch = Launch { grid: [count, tiles, tiles], block: [TILE as u32, TILE as u32], shared: 0 };
-    // The pictures' memory is given back behind the launch, in the stream's order.
     context.launch(kernel, &params, &memories, launch, work)
 }

@@ -23,10 +23,11 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
-use super::{Backend, Precision, Profile, Shape};
+use super::{Backend, Pending, Precision, Profile, Rgb, Shape};
 use crate::error::Result;
 use context::Context;
 
+pub use crop_resize::CudaPicture;
 pub use linear::CudaLinear;
 pub use recording::CudaRecording;
 pub use tensor::CudaTensor;
@@ -56,6 +57,7 @@ impl Cuda {
 impl Backend for Cuda {
     type Tensor = CudaTensor;
     type Linear = CudaLinear;
+    type Picture<'p> = CudaPicture;
     type Recording = CudaRecording;
 
     fn describe(&self) -> String {
@@ -89,8 +91,12 @@ impl Backend for Cuda {
         CudaTensor::upload(&self.0, shape, data)
     }
 
-    fn download_all<const N: usize>(&self, tensors: [&CudaTensor; N]) -> Result<[Vec<f32>; N]> {
-        CudaTensor::download_all(&self.0, tensors)
+    fn upload_picture(&self, picture: Rgb<'_>) -> Result<CudaPicture> {
+        CudaPicture::upload(&self.0, picture)
+    }
+
+    fn download_later<const N: usize>(&self, tensors: [&CudaTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
+        CudaTensor::download_later(&self.0, tensors)
     }
 
     fn reshape(&self, tensor: &mut CudaTensor, shape: Shape) -> Result<()> {
@@ -105,7 +111,7 @@ impl Backend for Cuda {
         recording.replay(&self.0, key, work)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
         crop_resize::run(&self.0, args)
     }
 

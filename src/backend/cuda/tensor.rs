@@ -1,7 +1,7 @@
 //! Tensors in a GPU's memory.
 
 use super::context::Context;
-use crate::backend::{Precision, Shape, Shaped};
+use crate::backend::{Pending, Precision, Shape, Shaped};
 use crate::error::{Error, Result};
 use cudarc::driver::CudaSlice;
 use half::f16;
@@ -58,29 +58,20 @@ impl CudaTensor {
         Ok(Self { shape, element: Element::F32, memory: context.upload(data)? })
     }
 
-    pub(super) fn download_all<const N: usize>(context: &Context, tensors: [&Self; N]) -> Result<[Vec<f32>; N]> {
+    pub(super) fn download_later<'d, const N: usize>(
+        context: &'d Context,
+        tensors: [&Self; N],
+    ) -> Result<Pending<'d, [Vec<f32>; N]>> {
         let mut sizes = [0; N];
         for (size, tensor) in sizes.iter_mut().zip(tensors) {
             *size = bytes(tensor.shape, tensor.element)?;
         }
         let found = context.download(tensors.map(|tensor| &tensor.memory), sizes)?;
-        let mut all = [const { Vec::new() }; N];
-        for ((elements, tensor), found) in all.iter_mut().zip(tensors).zip(found) {
-            *elements = tensor.widen(&found);
-        }
-        Ok(all)
-    }
-
-    /// The elements that are in these bytes.
-    fn widen(&self, bytes: &[u8]) -> Vec<f32> {
-        match self.element {
-            Element::F32 => bytemuck::pod_collect_to_vec(bytes),
-            Element::F16 => {
-                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
-                let rows = halves.chunks_exact(self.stride().max(1));
-                rows.flat_map(|row| &row[..self.shape.cols]).map(|x| x.to_f32()).collect()
-            }
-        }
+        let layouts = tensors.map(|tensor| (tensor.element, tensor.shape.cols));
+        Ok(Pending::new(move || {
+            let mut layouts = layouts.into_iter();
+            found().map(|all| all.map(|bytes| layouts.next().map_or_else(Vec::new, |layout| widen(layout, &bytes))))
+        }))
     }
 
     pub(super) fn reshape(&mut self, context: &Context, shape: Shape) -> Result<()> {
@@ -118,6 +109,18 @@ impl CudaTensor {
 impl Shaped for CudaTensor {
     fn shape(&self) -> Shape {
         self.shape
+    }
+}
+
+/// The elements of rows of so many columns that are in these bytes.
+fn widen((element, cols): (Element, usize), bytes: &[u8]) -> Vec<f32> {
+    match element {
+        Element::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Element::F16 => {
+            let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
+            let rows = halves.chunks_exact(element.stride(cols).max(1));
+            rows.flat_map(|row| &row[..cols]).map(|x| x.to_f32()).collect()
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::{CropJob, CropOutput, HostTensor, PatchLayout, Rgb, Taps, crop::PRECISION_BITS};
 use crate::error::Result;
 
-pub(super) fn run(args: Checked<CropResizeArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn run(args: Checked<CropResizeArgs<'_, '_, Reference>>) -> Result<()> {
     let CropResizeArgs { jobs, mut output } = args.into_inner();
     let views = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view)));
     for (i, (CropJob { picture, plan, .. }, view)) in views.enumerate() {
         let size = plan.size() as usize;
         let (horizontal, vertical) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
-        let bytes = resample(*picture, view.x as usize, view.y as usize, horizontal, vertical);
+        let bytes = resample(**picture, view.x as usize, view.y as usize, horizontal, vertical);
         match &mut output {
             CropOutput::Bytes(out) => out[i * bytes.len()..][..bytes.len()].copy_from_slice(&bytes),
             CropOutput::Patches { layout, first_row, out } => {

@@ -15,7 +15,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
 };
-use super::{Backend, HostTensor, Precision, Shape};
+use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape};
 use crate::error::Result;
 
 pub use linear::ReferenceLinear;
@@ -27,6 +27,7 @@ pub struct Reference;
 impl Backend for Reference {
     type Tensor = HostTensor;
     type Linear = ReferenceLinear;
+    type Picture<'p> = Rgb<'p>;
     type Recording = ();
 
     fn describe(&self) -> String {
@@ -49,8 +50,12 @@ impl Backend for Reference {
         HostTensor::upload(shape, data)
     }
 
-    fn download_all<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<[Vec<f32>; N]> {
-        Ok(tensors.map(|tensor| tensor.data().to_vec()))
+    fn upload_picture<'p>(&self, picture: Rgb<'p>) -> Result<Rgb<'p>> {
+        Ok(picture)
+    }
+
+    fn download_later<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
+        Ok(Pending::ready(tensors.map(|tensor| tensor.data().to_vec())))
     }
 
     fn reshape(&self, tensor: &mut HostTensor, shape: Shape) -> Result<()> {
@@ -68,7 +73,7 @@ impl Backend for Reference {
         Ok(ReferenceLinear::new(shape, weight, bias, precision))
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
         crop_resize::run(args)
     }
 

@@ -25,12 +25,13 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
-use super::{Backend, Precision, Profile, Shape};
+use super::{Backend, Pending, Precision, Profile, Rgb, Shape};
 use crate::error::{Error, Result};
 use linear::Cooperative;
 use queue::Queue;
 
 pub use adapter::WgpuAdapter;
+pub use crop_resize::WgpuPicture;
 pub use linear::WgpuLinear;
 pub use tensor::WgpuTensor;
 
@@ -113,6 +114,7 @@ impl Wgpu {
 impl Backend for Wgpu {
     type Tensor = WgpuTensor;
     type Linear = WgpuLinear;
+    type Picture<'p> = WgpuPicture;
     type Recording = ();
 
     fn describe(&self) -> String {
@@ -141,8 +143,12 @@ impl Backend for Wgpu {
         WgpuTensor::upload(&self.0, shape, data)
     }
 
-    fn download_all<const N: usize>(&self, tensors: [&WgpuTensor; N]) -> Result<[Vec<f32>; N]> {
-        WgpuTensor::download_all(&self.0, tensors)
+    fn upload_picture(&self, picture: Rgb<'_>) -> Result<WgpuPicture> {
+        WgpuPicture::upload(&self.0, picture)
+    }
+
+    fn download_later<const N: usize>(&self, tensors: [&WgpuTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
+        WgpuTensor::download_later(&self.0, tensors)
     }
 
     fn reshape(&self, tensor: &mut WgpuTensor, shape: Shape) -> Result<()> {
@@ -153,7 +159,7 @@ impl Backend for Wgpu {
         WgpuLinear::new(&self.0, shape, weight, bias, precision)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, Self>>) -> Result<()> {
+    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
         crop_resize::run(&self.0, args)
     }
 

@@ -10,7 +10,7 @@ use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
 use crate::backend::tables::Kept;
-use crate::backend::{Dispatch, Profile, Work};
+use crate::backend::{Dispatch, Pending, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::sync::{Arc, Mutex};
@@ -195,11 +195,16 @@ impl Queue {
         self.check()
     }
 
-    /// Submits what has been recorded and reads the first bytes of some buffers, so many of each; one wait for all.
-    pub(super) fn read<const N: usize>(&self, buffers: [&wgpu::Buffer; N], sizes: [u64; N]) -> Result<[Vec<u8>; N]> {
+    /// Submits what has been recorded, and the reading of the first bytes of some buffers, so many of each; one wait is
+    /// for all.
+    pub(super) fn read<const N: usize>(
+        &self,
+        buffers: [&wgpu::Buffer; N],
+        sizes: [u64; N],
+    ) -> Result<Pending<'_, [Vec<u8>; N]>> {
         let bytes = sizes.iter().sum();
         if bytes == 0 {
-            return Ok([const { Vec::new() }; N]);
+            return Ok(Pending::ready([const { Vec::new() }; N]));
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
@@ -216,25 +221,32 @@ impl Queue {
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, end, bytes);
             end += bytes;
         }
-        self.queue.submit([encoder.finish()]);
+        let submission = self.queue.submit([encoder.finish()]);
         drop(recorder);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
         timestamps.iter().for_each(Timestamps::map);
-        let lost = |error: String| Error::device(format!("wgpu:{}", self.adapter.index), error);
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(error.to_string()))?;
-        self.check()?;
-        if let (Some(profile), Some(timestamps)) = (&mut *profile, timestamps) {
+        let wait = move || {
+            let lost = |error: String| Error::device(format!("wgpu:{}", self.adapter.index), error);
+            let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+            self.device.poll(until).map_err(|error| lost(error.to_string()))?;
+            self.check()?;
+            let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
+            let mut rest = &view[..];
+            Ok(sizes.map(|bytes| {
+                let (found, others) = rest.split_at(bytes as usize);
+                rest = others;
+                found.to_vec()
+            }))
+        };
+        let Some(profile) = &mut *profile else { return Ok(Pending::new(wait)) };
+        // A profile wants the times of what it has noted.
+        let read = wait()?;
+        if let Some(timestamps) = timestamps {
             let times = timestamps.times(self.queue.get_timestamp_period());
             let first = profile.dispatches.len() - times.len();
             profile.dispatches[first..].iter_mut().zip(times).for_each(|(dispatch, time)| dispatch.time = Some(time));
         }
-        let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-        let mut rest = &view[..];
-        Ok(sizes.map(|bytes| {
-            let (found, others) = rest.split_at(bytes as usize);
-            rest = others;
-            found.to_vec()
-        }))
+        Ok(Pending::ready(read))
     }
 
     /// Notes a submission of what is recorded; what times it, where the adapter can.
@@ -295,10 +307,10 @@ mod tests {
     fn a_lost_device_is_an_error() {
         let queue = Queue::open(Some(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
-        assert_eq!(queue.read([&buffer], [8]).unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
+        assert_eq!(queue.read([&buffer], [8]).unwrap().wait().unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
         queue.device.destroy();
         for _ in 0..2 {
-            assert!(queue.read([&buffer], [8]).is_err());
+            assert!(queue.read([&buffer], [8]).and_then(Pending::wait).is_err());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tensors in the GPU's memory, and the windows that a binding shows of them.
 
 use super::queue::{Queue, Slice, VECTOR};
-use crate::backend::{Shape, Shaped};
+use crate::backend::{Pending, Shape, Shaped};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -32,12 +32,16 @@ impl WgpuTensor {
         Ok(Self { shape, buffer: queue.upload(data)? })
     }
 
-    pub(super) fn download_all<const N: usize>(queue: &Queue, tensors: [&Self; N]) -> Result<[Vec<f32>; N]> {
+    pub(super) fn download_later<'d, const N: usize>(
+        queue: &'d Queue,
+        tensors: [&Self; N],
+    ) -> Result<Pending<'d, [Vec<f32>; N]>> {
         let mut sizes = [0; N];
         for (size, tensor) in sizes.iter_mut().zip(tensors) {
             *size = bytes(tensor.shape)?;
         }
-        Ok(queue.read(tensors.map(|tensor| &tensor.buffer), sizes)?.map(|bytes| bytemuck::pod_collect_to_vec(&bytes)))
+        let bytes = queue.read(tensors.map(|tensor| &tensor.buffer), sizes)?;
+        Ok(bytes.map(|all| all.map(|bytes| bytemuck::pod_collect_to_vec(&bytes))))
     }
 
     pub(super) fn reshape(&mut self, queue: &Queue, shape: Shape) -> Result<()> {
