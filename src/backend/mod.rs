@@ -174,6 +174,34 @@ pub enum Reduction {
     BestMean(usize),
 }
 
+/// What a row (a token) takes in a transformer: a device tells from it how many make a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct TransformerRow {
+    /// Elements of the residual stream, and outputs of the narrowest layer.
+    pub width: usize,
+    /// Elements of the MLP's middle.
+    pub hidden: usize,
+    /// Elements of the patch matrix.
+    pub patch: usize,
+    /// How many tensors of `width` are f32 whatever the precision.
+    pub streams: usize,
+    /// What the other ones are asked for in, see [`Backend::activation`].
+    pub precision: Precision,
+}
+
+impl TransformerRow {
+    /// Elements that a block's kernels read and write: the stream, the layer norm's output, queries, keys, values, what is
+    /// attended, and the MLP's middle.
+    pub fn of_a_block(self) -> usize {
+        6 * self.width + self.hidden
+    }
+
+    /// Bytes of all tensors, with activations of so many bytes an element.
+    pub fn bytes(self, activation: usize) -> usize {
+        size_of::<f32>() * self.streams * self.width + activation * (self.of_a_block() - self.width + self.patch)
+    }
+}
+
 /// One device's kernels, tensors and packed weights.
 ///
 /// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments, then runs them; a wrong
@@ -214,8 +242,8 @@ pub trait Backend: Sized + Send + Sync {
         None
     }
 
-    /// Bytes that the activations of one batch may take; the model cuts its batches by it.
-    fn activation_budget(&self) -> usize;
+    /// How many rows of a transformer this device takes at once; the model cuts its batches by it. At least 1.
+    fn preferred_rows(&self, row: TransformerRow) -> usize;
 
     /// A tensor of zeros.
     fn allocate(&self, shape: Shape) -> Result<Self::Tensor>;

@@ -49,7 +49,7 @@ impl<B: Backend> TextTower<B> {
     /// attention is causal. Attention is within each text, so that the batch changes nothing.
     pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<B::Tensor> {
         let mut embeddings = device.allocate(Shape::new(texts.len(), self.embed))?;
-        let (mut limit, mut first) = (self.transformer.batch_rows(device), 0);
+        let (mut limit, mut first) = (self.transformer.batch_rows(device, 0), 0);
         while first < texts.len() {
             let mut rows = 0;
             let inside = |text: &&&[u32]| {

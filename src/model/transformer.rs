@@ -4,7 +4,7 @@ use super::config::TowerConfig;
 use super::layout::{BlockPart, Layout, LinearWeights, Tower, read_linear};
 use super::weights::Weights;
 use crate::backend::args::{AttentionArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs, LinearArgs};
-use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
+use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, TransformerRow};
 use crate::error::{Error, Result};
 
 /// Weights on their way from the file to the device.
@@ -70,6 +70,7 @@ struct Block<B: Backend> {
 pub(crate) struct Transformer<B: Backend> {
     config: TowerConfig,
     causal: bool,
+    precision: Precision,
     blocks: Vec<Block<B>>,
 }
 
@@ -136,14 +137,14 @@ impl<B: Backend> Transformer<B> {
             })
         };
         let blocks = (0..layers).map(block).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), causal, blocks })
+        Ok(Self { config: config.clone(), causal, precision: loader.precision, blocks })
     }
 
-    /// Rows of a batch, so that its activations stay within the device's budget.
-    pub(crate) fn batch_rows(&self, device: &B) -> usize {
-        // stream, normed, queries, attended: width each; keys and values: 2 width; the MLP's middle.
-        let row = (6 * self.config.width + self.config.mlp) * size_of::<f32>();
-        (device.activation_budget() / row).max(1)
+    /// Rows of a batch, for a tower whose patch matrix has so many columns.
+    pub(crate) fn batch_rows(&self, device: &B, patch: usize) -> usize {
+        // Beside the stream, what the vision tower makes it of.
+        let (streams, &TowerConfig { width, mlp: hidden, .. }) = (1 + usize::from(patch > 0), &self.config);
+        device.preferred_rows(TransformerRow { width, hidden, patch, streams, precision: self.precision })
     }
 
     /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`; without

@@ -72,7 +72,16 @@ impl<B: Backend> VisionTower<B> {
 
     /// The views that [`VisionTower::encode`] encodes together.
     pub(crate) fn preferred_views(&self, device: &B) -> usize {
-        (self.transformer.batch_rows(device) / (self.patches + 1)).max(1)
+        (self.batch_rows(device) / (self.patches + 1)).max(1)
+    }
+
+    fn batch_rows(&self, device: &B) -> usize {
+        self.transformer.batch_rows(device, self.columns())
+    }
+
+    /// Of the patch matrix.
+    fn columns(&self) -> usize {
+        3 * (self.layout.patch() as usize).pow(2)
     }
 
     /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: `[views, embed]`, on the device.
@@ -80,7 +89,7 @@ impl<B: Backend> VisionTower<B> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
         let mut embeddings = device.allocate(Shape::new(views, self.embed))?;
         let mut pictures: Vec<_> = jobs.iter().map(|_| None).collect();
-        let (mut limit, mut first) = (self.transformer.batch_rows(device), 0);
+        let (mut limit, mut first) = (self.batch_rows(device), 0);
         while first < views {
             let count = (limit / (self.patches + 1)).clamp(1, views - first);
             let batch = first..first + count;
@@ -106,8 +115,7 @@ impl<B: Backend> VisionTower<B> {
         embeddings: &mut B::Tensor,
     ) -> Result<()> {
         let mut space = lock(&self.space);
-        let columns = 3 * (self.layout.patch() as usize).pow(2);
-        device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, columns))?;
+        device.reshape(&mut space.input, Shape::new(batch.len() * self.patches, self.columns()))?;
         let parts = cut(jobs, &batch);
         for (job, _) in &parts {
             if pictures[*job].is_none() {

@@ -2,7 +2,7 @@
 
 use super::common::noise;
 use super::{golden, method, prompts};
-use crossalign::backend::{Backend, Cpu, CropPlan, Rgb};
+use crossalign::backend::{Backend, Cpu, CropPlan, Precision, Rgb, TransformerRow};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
 use crossalign::model::ViewJob;
@@ -58,10 +58,11 @@ const WIDTH: usize = 4;
 const VOCABULARY: usize = 814;
 const CONTEXT: usize = 40;
 
-/// A model of one thin block a tower, with an MLP so wide that the device's budget holds a batch of `ROWS` rows.
+/// A model of one thin block a tower, with an MLP so wide that the CPU takes batches of `ROWS` rows.
 fn wide_model(folder: &Path) -> Model {
-    let budget = Cpu::new(1).unwrap().activation_budget();
-    let mlp = budget / (size_of::<f32>() * ROWS) - 6 * WIDTH; // as Transformer::batch_rows counts
+    let mlp = (24 << 20) / (size_of::<f32>() * ROWS) - 6 * WIDTH;
+    let row = TransformerRow { width: WIDTH, hidden: mlp, patch: 3 * 8 * 8, streams: 2, precision: Precision::F32 };
+    assert_eq!(Cpu::new(1).unwrap().preferred_rows(row), ROWS);
     let tower = |more: serde_json::Value| {
         let mut tower =
             json!({"hidden_size": WIDTH, "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": mlp});

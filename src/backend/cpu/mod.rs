@@ -24,7 +24,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
 };
-use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape};
+use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape, TransformerRow};
 use crate::error::{Error, Result};
 
 pub use linear::CpuLinear;
@@ -104,10 +104,10 @@ impl Backend for Cpu {
         true
     }
 
-    fn activation_budget(&self) -> usize {
+    fn preferred_rows(&self, row: TransformerRow) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
         // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.
-        24 << 20
+        ((24 << 20) / (size_of::<f32>() * row.of_a_block())).max(1)
     }
 
     fn allocate(&self, shape: Shape) -> Result<HostTensor> {

@@ -44,6 +44,8 @@ pub(super) struct Context {
     name: String,
     /// Streaming multiprocessors.
     pub(super) multiprocessors: usize,
+    /// Bytes of the device's memory, free or not.
+    pub(super) memory: usize,
     context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
     turn: ReentrantMutex<RefCell<Turn>>,
@@ -120,6 +122,7 @@ impl Context {
             index,
             name,
             multiprocessors,
+            memory,
             context,
             stream,
             turn: ReentrantMutex::default(),

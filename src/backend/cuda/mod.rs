@@ -23,7 +23,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
-use super::{Backend, Pending, Precision, Profile, Rgb, Shape};
+use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::Result;
 use context::Context;
 
@@ -74,9 +74,8 @@ impl Backend for Cuda {
         Some(self.0.profile(work).1)
     }
 
-    fn activation_budget(&self) -> usize {
-        // Enough rows to fill a large GPU; little beside its memory.
-        512 << 20
+    fn preferred_rows(&self, row: TransformerRow) -> usize {
+        linear::preferred_rows(row, self.0.multiprocessors, self.0.memory)
     }
 
     fn allocate(&self, shape: Shape) -> Result<CudaTensor> {

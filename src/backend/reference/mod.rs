@@ -15,7 +15,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
 };
-use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape};
+use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape, TransformerRow};
 use crate::error::Result;
 
 pub use linear::ReferenceLinear;
@@ -38,8 +38,8 @@ impl Backend for Reference {
         true
     }
 
-    fn activation_budget(&self) -> usize {
-        16 << 20
+    fn preferred_rows(&self, row: TransformerRow) -> usize {
+        ((16 << 20) / (size_of::<f32>() * row.of_a_block())).max(1)
     }
 
     fn allocate(&self, shape: Shape) -> Result<HostTensor> {

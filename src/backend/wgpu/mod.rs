@@ -25,7 +25,7 @@ use super::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
 };
-use super::{Backend, Pending, Precision, Profile, Rgb, Shape};
+use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::{Error, Result};
 use linear::Cooperative;
 use queue::Queue;
@@ -130,9 +130,9 @@ impl Backend for Wgpu {
         Some(self.0.profile(work).1)
     }
 
-    fn activation_budget(&self) -> usize {
-        // Enough rows to fill a large GPU; little beside its memory.
-        256 << 20
+    fn preferred_rows(&self, row: TransformerRow) -> usize {
+        // Enough rows to fill a large GPU, whose multiprocessors WebGPU does not tell; little beside its memory.
+        ((384 << 20) / row.bytes(size_of::<f32>())).max(1)
     }
 
     fn allocate(&self, shape: Shape) -> Result<WgpuTensor> {
