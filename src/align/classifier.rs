@@ -163,7 +163,7 @@ impl Classifier {
         let jobs: Vec<ViewJob<'_>> =
             pictures.iter().zip(&plans).map(|(picture, plan)| ViewJob { picture: picture.as_rgb(), plan }).collect();
         let scorers: Vec<&dyn Scorer> = self.scorers.iter().map(|scorer| &**scorer).collect();
-        let parts = spread(&scorers, &jobs, |scorer, jobs| scorer.score(jobs));
+        let parts = spread(&scorers, &jobs, |scorer, jobs| scorer.score(jobs)?.wait());
         let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
         let (mut scores, mut weights) = (Vec::new(), Vec::new());
         for Scores { scores: part, weights: of_part } in parts {

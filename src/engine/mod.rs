@@ -6,7 +6,7 @@ mod model;
 mod scorer;
 
 use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
-use crate::backend::{Backend, Epilogue, Precision, Profile, Shape};
+use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape};
 #[cfg(feature = "cli")]
 use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
@@ -45,8 +45,8 @@ pub(crate) trait Engine: Send + Sync {
     #[cfg(feature = "cli")]
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>>;
 
-    /// The embeddings of all views of all jobs, in order, of unit length with `normalize`.
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>>;
+    /// Submits the encoding of all views of all jobs: their embeddings, in order, of unit length with `normalize`.
+    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
 
     /// The embeddings of texts, given by their tokens up to the end token.
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>>;
@@ -145,8 +145,8 @@ impl<B: Backend + 'static> Engine for On<B> {
         crate::image::resampled(&self.backend, picture, plan)
     }
 
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Vec<f32>> {
-        self.backend.download(&self.encode(jobs, normalize)?)
+    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
+        Ok(self.backend.download_later([&self.encode(jobs, normalize)?])?.map(|[rows]| rows))
     }
 
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {

@@ -219,7 +219,7 @@ impl Model {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
         let engines: Vec<&dyn Engine> = self.0.engines.iter().map(|engine| &**engine).collect();
-        let parts = spread(&engines, jobs, |engine, jobs| engine.encode_views(jobs, normalize));
+        let parts = spread(&engines, jobs, |engine, jobs| engine.encode_views(jobs, normalize)?.wait());
         let data = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
         Ok(Embeddings { width: self.0.config.embed, data })
     }

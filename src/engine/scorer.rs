@@ -2,7 +2,7 @@
 
 use super::{Embeddings, On};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
-use crate::backend::{Backend, Precision, Reduction, Shape};
+use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
 use crate::model::ViewJob;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub(crate) struct Scores {
 
 /// A classifier on a device.
 pub(crate) trait Scorer: Send + Sync {
-    /// Encodes and scores pictures. The first view of each is its global one.
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Scores>;
+    /// Submits the encoding and scoring of pictures. The first view of each is its global one.
+    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>>;
 
     /// Scores pictures by their encoded views, so many of each; the first is its global one.
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores>;
@@ -63,8 +63,8 @@ pub(super) fn on<B: Backend + 'static>(engine: Arc<On<B>>, scoring: &Scoring<'_>
 }
 
 impl<B: Backend> Scorer for OnDevice<B> {
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Scores> {
-        let (mut all, mut rest) = (Scores::default(), jobs);
+    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>> {
+        let (mut parts, mut rest) = (Vec::new(), jobs);
         while !rest.is_empty() {
             let mut total = 0;
             let fits = |job: &&ViewJob<'_>| {
@@ -73,22 +73,27 @@ impl<B: Backend> Scorer for OnDevice<B> {
             };
             let (together, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             let views: Vec<usize> = together.iter().map(|job| job.plan.views().len()).collect();
-            let Scores { scores, weights } = self.score_tensor(&self.engine.encode(together, true)?, &views)?;
-            all.scores.extend(scores);
-            all.weights.extend(weights);
+            parts.push(self.score_tensor(&self.engine.encode(together, true)?, &views)?);
             rest = after;
         }
-        Ok(all)
+        Ok(Pending::new(|| {
+            parts.into_iter().try_fold(Scores::default(), |mut all, part| {
+                let Scores { scores, weights } = part.wait()?;
+                all.scores.extend(scores);
+                all.weights.extend(weights);
+                Ok(all)
+            })
+        }))
     }
 
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores> {
-        self.score_tensor(&self.engine.upload(rows)?, views)
+        self.score_tensor(&self.engine.upload(rows)?, views)?.wait()
     }
 }
 
 impl<B: Backend> OnDevice<B> {
     /// Scores embeddings `[views, D]` on the device; one download brings all of it.
-    fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Scores> {
+    fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Pending<'_, Scores>> {
         let backend = &self.engine.backend;
         let starts: Vec<u32> =
             views.iter().scan(0, |end, &views| Some(std::mem::replace(end, *end + views as u32))).collect();
@@ -96,8 +101,8 @@ impl<B: Backend> OnDevice<B> {
         let Some(scale) = self.view_scale else {
             let weights = backend.upload(Shape::new(1, views.len()), &vec![1.0; views.len()])?;
             let pictures: Vec<u32> = (0..=views.len() as u32).collect();
-            let scores = backend.download(&self.similarities(&globals, &weights, &pictures)?)?;
-            return Ok(Scores { scores, weights: Vec::new() });
+            let scores = backend.download_later([&self.similarities(&globals, &weights, &pictures)?])?;
+            return Ok(scores.map(|[scores]| Scores { scores, weights: Vec::new() }));
         };
         let local = starts.iter().zip(views).flat_map(|(&start, &views)| start + 1..start + views as u32);
         let local: Vec<u32> = local.collect();
@@ -118,13 +123,15 @@ impl<B: Backend> OnDevice<B> {
             out: &mut weights,
         })?;
         let scores = self.similarities(&locals, &weights, &pictures)?;
-        let [mut scores, weights, lengths] = backend.download_all([&scores, &weights, &lengths])?;
-        if self.unit {
-            for (scores, length) in scores.chunks_mut(self.classes.len() - 1).zip(lengths) {
-                scores.iter_mut().for_each(|score| *score /= length.max(LEAST_LENGTH));
+        let (unit, classes) = (self.unit, self.classes.len() - 1);
+        Ok(backend.download_later([&scores, &weights, &lengths])?.map(move |[mut scores, weights, lengths]| {
+            if unit {
+                for (scores, length) in scores.chunks_mut(classes).zip(lengths) {
+                    scores.iter_mut().for_each(|score| *score /= length.max(LEAST_LENGTH));
+                }
             }
-        }
-        Ok(Scores { scores, weights })
+            Scores { scores, weights }
+        }))
     }
 
     fn gather(&self, input: &B::Tensor, rows: &[u32]) -> Result<B::Tensor> {
