@@ -66,7 +66,7 @@ fn decode(bytes: &[u8]) -> Picture {
 }
 
 /// The official score by its formula: `unit(Σ w f) · vector`, from the weights that the classifier reports.
-fn check(classifier: &Classifier, picture: &Picture, result: &Classification<'_>) {
+fn check(classifier: &Classifier, picture: &Picture, result: &Classification) {
     let boxes: Vec<_> = result.views().iter().map(|view| view.crop).collect();
     let plan = plan_views((picture.width(), picture.height()), &boxes, 224, Resize::ShortestEdge)
         .expect("boxes of this picture");

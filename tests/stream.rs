@@ -160,7 +160,7 @@ fn is_dropped<T>(held: &Arc<T>) {
 }
 
 /// Scores and weights.
-fn bits(result: &crossalign::Classification<'_>) -> (Vec<f32>, Vec<f32>) {
+fn bits(result: &crossalign::Classification) -> (Vec<f32>, Vec<f32>) {
     (result.scores().to_vec(), result.views().iter().map(|view| view.weight).collect())
 }
 

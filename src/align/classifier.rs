@@ -1,12 +1,13 @@
 //! A compiled classifier at work.
 
 use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::planned::{self, Planned, PlannedPicture};
 use super::prompts::Prompts;
-use crate::backend::CropPlan;
+use crate::backend::Pending;
 use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring, spread};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
-use crate::model::ViewJob;
+use std::sync::Arc;
 
 /// The local views of a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,13 +62,13 @@ pub struct Prediction<'a> {
 
 /// What a picture scored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Classification<'a> {
-    classes: &'a [String],
+pub struct Classification {
+    classes: Arc<[String]>,
     scores: Vec<f32>,
     views: Vec<WeightedView>,
 }
 
-impl<'a> Classification<'a> {
+impl Classification {
     /// The scores, in the order of the classes.
     pub fn scores(&self) -> &[f32] {
         &self.scores
@@ -79,7 +80,7 @@ impl<'a> Classification<'a> {
     }
 
     /// Classes and scores, best first; of equal scores the lower index wins.
-    pub fn predictions(&self) -> Vec<Prediction<'a>> {
+    pub fn predictions(&self) -> Vec<Prediction<'_>> {
         let mut order: Vec<usize> = (0..self.scores.len()).collect();
         // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
         order.sort_by(|&a, &b| (self.scores[b] + 0.0).total_cmp(&(self.scores[a] + 0.0)));
@@ -87,12 +88,14 @@ impl<'a> Classification<'a> {
     }
 }
 
-/// A model and the classes it tells apart.
+/// A model and the classes it tells apart. Clones share it.
+#[derive(Clone)]
 pub struct Classifier {
     model: Model,
-    compiled: Compiled,
+    compiled: Arc<Compiled>,
+    classes: Arc<[String]>,
     /// One for each of the model's devices.
-    scorers: Vec<Box<dyn Scorer>>,
+    scorers: Arc<[Box<dyn Scorer>]>,
 }
 
 impl Model {
@@ -124,7 +127,7 @@ impl Model {
             unit: wca && options.score == Score::Official,
         };
         let scorers = self.engines().iter().map(|engine| engine.clone().scorer(&scoring)).collect::<Result<_>>()?;
-        Ok(Classifier { model: self, scorers, compiled })
+        Ok(Classifier { model: self, classes: compiled.classes.as_slice().into(), compiled: compiled.into(), scorers })
     }
 }
 
@@ -143,7 +146,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the vision tower was not loaded, or memory is short.
-    pub fn classify(&self, picture: &Picture) -> Result<Classification<'_>> {
+    pub fn classify(&self, picture: &Picture) -> Result<Classification> {
         let mut one = self.classify_batch(&[picture], &Views::default())?;
         Ok(one.swap_remove(0))
     }
@@ -153,45 +156,52 @@ impl Classifier {
     /// # Errors
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
     /// was not loaded, or memory is short.
-    pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification<'_>>> {
-        let boxes: Vec<Vec<CropBox>> =
-            pictures.iter().map(|picture| self.local_boxes(picture, views)).collect::<Result<_>>()?;
-        let plan = |(picture, boxes): (&&Picture, &Vec<CropBox>)| {
-            self.model.config().plan_views((picture.width(), picture.height()), boxes)
-        };
-        let plans: Vec<CropPlan> = pictures.iter().zip(&boxes).map(plan).collect::<Result<_>>()?;
-        let jobs: Vec<ViewJob<'_>> =
-            pictures.iter().zip(&plans).map(|(picture, plan)| ViewJob { picture: picture.as_rgb(), plan }).collect();
-        let scorers: Vec<&dyn Scorer> = self.scorers.iter().map(|scorer| &**scorer).collect();
-        let parts = spread(&scorers, &jobs, |scorer, jobs| scorer.score(jobs)?.wait());
-        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-        let (mut scores, mut weights) = (Vec::new(), Vec::new());
-        for Scores { scores: part, weights: of_part } in parts {
-            scores.extend(part);
-            weights.extend(of_part);
+    pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification>> {
+        let planned: Vec<Planned> = pictures.iter().map(|picture| self.plan(picture, views)).collect::<Result<_>>()?;
+        let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
+        let parts = spread(&self.scorers.iter().collect::<Vec<_>>(), &pictures, |scorer, pictures| {
+            self.score(&**scorer, pictures)?.wait()
+        });
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// The views that the method looks at.
+    pub(super) fn plan(&self, picture: &Picture, views: &Views) -> Result<Planned> {
+        let mut boxes = Vec::new();
+        if self.compiled.options.method == Method::Wca {
+            boxes = views.boxes(picture)?;
+            check_local(&boxes)?;
         }
-        Ok(self.classifications(Scores { scores, weights }, &boxes))
+        Planned::new(&self.model, picture, boxes)
+    }
+
+    /// Submits pictures to one of the model's devices.
+    pub(super) fn submit(
+        &self,
+        device: usize,
+        pictures: &[PlannedPicture<'_>],
+    ) -> Result<Pending<'_, Vec<Classification>>> {
+        self.score(&*self.scorers[device], pictures)
+    }
+
+    fn score<'s>(
+        &'s self,
+        scorer: &'s dyn Scorer,
+        pictures: &[PlannedPicture<'_>],
+    ) -> Result<Pending<'s, Vec<Classification>>> {
+        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|(_, planned)| planned.boxes.clone()).collect();
+        Ok(scorer.score(&planned::jobs(pictures))?.map(move |scores| self.classifications(scores, &boxes)))
     }
 
     /// What each picture scored, with its own views.
-    fn classifications(&self, scores: Scores, boxes: &[Vec<CropBox>]) -> Vec<Classification<'_>> {
-        let classes = &self.compiled.classes;
+    fn classifications(&self, scores: Scores, boxes: &[Vec<CropBox>]) -> Vec<Classification> {
         let mut weights = scores.weights.into_iter();
-        let rows = scores.scores.chunks_exact(classes.len()).zip(boxes);
+        let rows = scores.scores.chunks_exact(self.classes.len()).zip(boxes);
         rows.map(|(scores, boxes)| {
             let views = boxes.iter().zip(&mut weights).map(|(&crop, weight)| WeightedView { crop, weight }).collect();
-            Classification { classes, scores: scores.to_vec(), views }
+            Classification { classes: self.classes.clone(), scores: scores.to_vec(), views }
         })
         .collect()
-    }
-
-    fn local_boxes(&self, picture: &Picture, views: &Views) -> Result<Vec<CropBox>> {
-        if self.compiled.options.method != Method::Wca {
-            return Ok(Vec::new());
-        }
-        let boxes = views.boxes(picture)?;
-        check_local(&boxes)?;
-        Ok(boxes)
     }
 
     /// Scores a picture by its encoded views, `[1 + boxes, D]` and of unit length: row 0 is the global view, then comes
@@ -200,7 +210,7 @@ impl Classifier {
     /// # Errors
     /// When the embeddings have another width than the model's or other rows than the boxes ask for, there are no
     /// boxes for WCA, or memory is short.
-    pub fn score_views(&self, embeddings: &Embeddings, boxes: &[CropBox]) -> Result<Classification<'_>> {
+    pub fn score_views(&self, embeddings: &Embeddings, boxes: &[CropBox]) -> Result<Classification> {
         let (width, local) = (self.compiled.vectors.width, boxes.len());
         if embeddings.width != width || embeddings.data.len() != (1 + local) * width {
             let found = format!("{} numbers in rows of {}", embeddings.data.len(), embeddings.width);
@@ -208,11 +218,21 @@ impl Classifier {
         }
         if self.compiled.options.method == Method::Wca {
             check_local(boxes)?;
-            let scores = self.scorers[0].score_rows(embeddings, &[1 + local])?;
-            return Ok(self.classifications(scores, &[boxes.to_vec()]).swap_remove(0));
+            return Ok(self.score_rows(0, embeddings, &[boxes.to_vec()])?.swap_remove(0));
         }
         let global = Embeddings { width, data: embeddings.row(0).to_vec() };
-        Ok(self.classifications(self.scorers[0].score_rows(&global, &[1])?, &[Vec::new()]).swap_remove(0))
+        Ok(self.score_rows(0, &global, &[Vec::new()])?.swap_remove(0))
+    }
+
+    /// Scores pictures on one of the model's devices by their encoded views: of each the global one, then one a box.
+    pub(super) fn score_rows(
+        &self,
+        device: usize,
+        rows: &Embeddings,
+        boxes: &[Vec<CropBox>],
+    ) -> Result<Vec<Classification>> {
+        let views: Vec<usize> = boxes.iter().map(|boxes| 1 + boxes.len()).collect();
+        Ok(self.classifications(self.scorers[device].score_rows(rows, &views)?, boxes))
     }
 }
 
@@ -229,9 +249,9 @@ mod tests {
 
     #[test]
     fn of_equal_scores_the_lower_index_is_first() {
-        let classes = ["a", "b", "c", "d", "e"].map(String::from);
+        let classes: Arc<[String]> = ["a", "b", "c", "d", "e"].map(String::from).into();
         let order = |scores: [f32; 5]| {
-            let result = Classification { classes: &classes, scores: scores.to_vec(), views: Vec::new() };
+            let result = Classification { classes: classes.clone(), scores: scores.to_vec(), views: Vec::new() };
             result.predictions().iter().map(|prediction| prediction.class).collect::<String>()
         };
         assert_eq!(order([0.5, 0.5, 0.5, 0.5, 0.5]), "abcde");

@@ -1,12 +1,15 @@
 //! Methods compared on labelled pictures.
 
-use super::stream::{Devices, Stream, StreamOptions};
+use super::planned::{Planned, PlannedPicture, jobs};
+use super::stream::{Hardware, Stream, StreamOptions, Task};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
-use crate::engine::{Embeddings, Model};
+use crate::backend::Pending;
+use crate::engine::{Embeddings, Model, spread};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, MAX_BOXES, Picture, ViewSampling};
-use crate::model::ViewJob;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// The place of a picture's true class among all, 1 for the best.
 ///
@@ -19,7 +22,9 @@ pub struct Ranks {
     pub ranks: Vec<usize>,
 }
 
-/// Classifiers of all methods over the same classes. A picture's views are encoded once and shared by them.
+/// Classifiers of all methods over the same classes. A picture's views are encoded once and shared by them. Clones share the
+/// classifiers.
+#[derive(Clone)]
 pub struct Evaluator {
     model: Model,
     classifiers: Vec<Classifier>,
@@ -91,26 +96,20 @@ impl Evaluator {
     ///
     /// # Errors
     /// When the vision tower was not loaded, or memory is short.
-    pub fn evaluate_batch(&self, pictures: &[&Picture]) -> Result<Vec<Evaluation<'_>>> {
-        let boxes = |picture: &&Picture| -> Result<Vec<Vec<CropBox>>> {
-            self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect()
-        };
-        let boxes = pictures.iter().map(boxes).collect::<Result<Vec<_>>>()?;
-        let plan = |(picture, boxes): (&&Picture, &Vec<Vec<CropBox>>)| {
-            self.model.config().plan_views((picture.width(), picture.height()), &boxes.concat())
-        };
-        let plans = pictures.iter().zip(&boxes).map(plan).collect::<Result<Vec<_>>>()?;
-        let job = |(picture, plan)| ViewJob { picture: Picture::as_rgb(picture), plan };
-        let jobs: Vec<ViewJob<'_>> = pictures.iter().copied().zip(&plans).map(job).collect();
-        let embeddings = self.model.encode_views(&jobs, true)?;
-        let rows = embeddings.data.chunks_exact(self.views() * embeddings.width);
-        rows.zip(&boxes).map(|(views, boxes)| self.evaluate(views, embeddings.width, boxes)).collect()
+    pub fn evaluate_batch(&self, pictures: &[&Picture]) -> Result<Vec<Evaluation>> {
+        let planned = pictures.iter().map(|picture| self.plan(picture)).collect::<Result<Vec<_>>>()?;
+        let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
+        let devices: Vec<usize> = (0..self.model.devices()).collect();
+        let parts = spread(&devices.iter().collect::<Vec<_>>(), &pictures, |&device, pictures| {
+            self.submit(device, pictures)?.wait()
+        });
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
     /// evaluator's own.
-    pub fn stream(&self, options: StreamOptions) -> Stream<'_, Evaluation<'_>> {
-        Stream::new(Devices::of(&self.model), options, self.views(), |pictures| self.evaluate_batch(pictures))
+    pub fn stream(&self, options: StreamOptions) -> Stream<Evaluation> {
+        Stream::new(Hardware::of(&self.model), options, self.views(), Arc::new(self.clone()))
     }
 
     /// Views of a picture: the global one, and those of all runs.
@@ -118,39 +117,72 @@ impl Evaluator {
         1 + self.samplings.iter().map(|sampling| sampling.count).sum::<usize>()
     }
 
-    /// Scores a picture by its global view and its local ones, which are in the `boxes` of each run.
-    fn evaluate(&self, views: &[f32], width: usize, boxes: &[Vec<CropBox>]) -> Result<Evaluation<'_>> {
-        let (global, mut local) = views.split_at(width);
-        let runs: Vec<Embeddings> = boxes
-            .iter()
-            .map(|boxes| {
-                let (run, others) = local.split_at(boxes.len() * width);
-                local = others;
-                Embeddings { width, data: [global, run].concat() }
-            })
-            .collect();
-        let mut methods = Vec::new();
+    /// Scores pictures by their views, `embeddings`, on one of the model's devices.
+    fn evaluate(&self, device: usize, embeddings: &[f32], boxes: &[Vec<CropBox>]) -> Result<Vec<Evaluation>> {
+        let local = |end: &mut usize, sampling: &ViewSampling| {
+            let run = *end..*end + sampling.count;
+            *end = run.end;
+            Some(run)
+        };
+        let runs: Vec<Range<usize>> = self.samplings.iter().scan(0, local).collect();
+        let mut evaluations = vec![Evaluation(Vec::new()); boxes.len()];
         for classifier in &self.classifiers {
             let method = classifier.compiled().options.method;
-            let seeds = if method == Method::Wca { runs.len() } else { 1 };
-            let run = |(views, boxes): (&Embeddings, &Vec<CropBox>)| classifier.score_views(views, boxes);
-            methods.push((method, runs.iter().zip(boxes).take(seeds).map(run).collect::<Result<_>>()?));
+            let runs = if method == Method::Wca { runs.as_slice() } else { &[0..0] };
+            evaluations.iter_mut().for_each(|evaluation| evaluation.0.push((method, Vec::new())));
+            for run in runs {
+                let results = self.score(device, classifier, embeddings, boxes, run.clone())?;
+                for (Evaluation(methods), result) in evaluations.iter_mut().zip(results) {
+                    methods.last_mut().expect("pushed above").1.push(result);
+                }
+            }
         }
-        Ok(Evaluation(methods))
+        Ok(evaluations)
+    }
+
+    /// Scores pictures by their global views and some of their local ones.
+    fn score(
+        &self,
+        device: usize,
+        classifier: &Classifier,
+        embeddings: &[f32],
+        boxes: &[Vec<CropBox>],
+        run: Range<usize>,
+    ) -> Result<Vec<Classification>> {
+        let width = self.model.config().embed;
+        let views =
+            |picture: &[f32]| [&picture[..width], &picture[(1 + run.start) * width..(1 + run.end) * width]].concat();
+        let data = embeddings.chunks_exact(self.views() * width).flat_map(views).collect();
+        let boxes: Vec<_> = boxes.iter().map(|boxes| boxes[run.clone()].to_vec()).collect();
+        classifier.score_rows(device, &Embeddings { width, data }, &boxes)
+    }
+}
+
+impl Task<Evaluation> for Evaluator {
+    fn plan(&self, picture: &Picture) -> Result<Planned> {
+        let boxes =
+            self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect::<Result<Vec<_>>>()?;
+        Planned::new(&self.model, picture, boxes.concat())
+    }
+
+    fn submit(&self, device: usize, pictures: &[PlannedPicture<'_>]) -> Result<Pending<'_, Vec<Evaluation>>> {
+        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|(_, planned)| planned.boxes.clone()).collect();
+        let embeddings = self.model.engines()[device].encode_views(&jobs(pictures), true)?;
+        Ok(Pending::new(move || self.evaluate(device, &embeddings.wait()?, &boxes)))
     }
 }
 
 /// What a picture scored with every method.
 #[derive(Clone, Debug)]
-pub struct Evaluation<'a>(Vec<(Method, Vec<Classification<'a>>)>);
+pub struct Evaluation(Vec<(Method, Vec<Classification>)>);
 
-impl Evaluation<'_> {
+impl Evaluation {
     /// The ranks of the picture's true class.
     ///
     /// # Errors
     /// When there is no such class.
     pub fn ranks(&self, class: &str) -> Result<Vec<Ranks>> {
-        let rank = |(method, runs): &(Method, Vec<Classification<'_>>)| {
+        let rank = |(method, runs): &(Method, Vec<Classification>)| {
             let ranks = runs.iter().map(|run| place(run, class)).collect::<Result<_>>()?;
             Ok(Ranks { method: *method, ranks })
         };
@@ -159,7 +191,7 @@ impl Evaluation<'_> {
 }
 
 /// The rank of a class, from 1.
-fn place(result: &Classification<'_>, class: &str) -> Result<usize> {
+fn place(result: &Classification, class: &str) -> Result<usize> {
     let place = result.predictions().iter().position(|prediction| prediction.class == class);
     place.map(|i| i + 1).ok_or_else(|| Error::argument("class", format!("{class:?}"), "a class of the prompts"))
 }

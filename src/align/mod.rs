@@ -20,6 +20,7 @@ mod compile;
 mod evaluate;
 mod explain;
 mod file;
+mod planned;
 mod prompts;
 mod stream;
 

@@ -159,6 +159,12 @@ impl CropPlan {
     pub fn taps(&self) -> &[Taps] {
         &self.taps
     }
+
+    /// The bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let taps = |taps: &Taps| size_of_val(&*taps.starts) + size_of_val(&*taps.offsets) + size_of_val(&*taps.weights);
+        size_of_val(&*self.views) + self.taps.iter().map(taps).sum::<usize>()
+    }
 }
 
 /// How bytes become the numbers that the patch embedding multiplies.

@@ -96,7 +96,7 @@ impl Args {
         Ok(classifier)
     }
 
-    fn show(&self, path: &Path, options: &CompileOptions, result: &Classification<'_>) -> String {
+    fn show(&self, path: &Path, options: &CompileOptions, result: &Classification) -> String {
         let predictions = result.predictions();
         let predictions = &predictions[..predictions.len().min(self.top)];
         match self.format {

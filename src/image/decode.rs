@@ -1,6 +1,6 @@
 //! From a file's bytes to RGB.
 
-use super::fault::{check_size, decoder_fault, fault, memory_limit};
+use super::fault::{check_size, decoder_fault, decoder_panicked, fault, memory_limit};
 use super::format::recognise;
 use super::orientation::orientation;
 use super::rgb::{into_rgb8, whiten};
@@ -86,7 +86,7 @@ impl Picture {
             }
             Self::new(image.width(), image.height(), into_rgb8(image))
         });
-        decoded.unwrap_or_else(|_| Err(fault(PictureErrorKind::Damaged, "a picture that makes its decoder panic")))
+        decoded.unwrap_or_else(|_| Err(decoder_panicked()))
     }
 
     /// Width in pixels.

@@ -10,6 +10,11 @@ pub(super) fn fault(kind: PictureErrorKind, found: impl Into<String>) -> Error {
     Error::Picture { path: None, kind, found: found.into(), expected: EXPECTED.into(), source: None }
 }
 
+/// A decoder's panic.
+pub(crate) fn decoder_panicked() -> Error {
+    fault(PictureErrorKind::Damaged, "a picture that makes its decoder panic")
+}
+
 /// A fault that a decoder found; an end of the file at the root of it says that the file is cut.
 pub(super) fn decoder_fault(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     let mut causes = std::iter::successors(Some(&source as &dyn std::error::Error), |error| error.source());

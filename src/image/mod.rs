@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 
 pub(crate) use decode::decoded_bytes;
 pub use decode::{DecodeOptions, Picture};
+pub(crate) use fault::decoder_panicked;
 pub use resample::bicubic_taps;
 pub(crate) use views::MAX_BOXES;
 pub use views::{CropBox, Resize, ViewSampling, plan_views};

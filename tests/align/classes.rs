@@ -14,7 +14,7 @@ fn few() -> Views {
     Views::Sampled(ViewSampling { count: 3, ..Default::default() })
 }
 
-fn classes<'a>(result: &Classification<'a>) -> Vec<&'a str> {
+fn classes(result: &Classification) -> Vec<&str> {
     result.predictions().iter().map(|prediction| prediction.class).collect()
 }
 

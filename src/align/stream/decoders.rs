@@ -1,31 +1,37 @@
-//! Threads that read and decode pictures, within a budget of bytes, for one consumer that takes them in order.
+//! Threads that read and decode pictures and plan their views, within a budget of bytes, for devices that take them in
+//! batches.
 //!
 //! ```text
-//! input ── pulled by one thread at a time ──▶ slots, in the order of the input ──▶ batch ── released ──▶ results
-//!                                              Working │ Waiting │ Ready            (held by the consumer)
+//! input ── pulled by one thread at a time ──▶ slots, in the order of the input ──▶ batch ── released ──▶ result
+//!                                              Working │ Waiting │ Ready        (held by a device)   (held by the consumer)
 //! ```
 //!
 //! A picture is charged to the budget from the pull until its batch is released: with the bytes that the input holds, with
-//! its encoded bytes once they are read, with both its forms while it is decoded, and then with its pixels.
-//! A thread pulls only while less than the budget is charged, and decodes only what fits; the oldest picture that is not
-//! released is decoded even if it does not fit.
+//! its encoded bytes once they are read, with both its forms while it is decoded, and then with its pixels and the tables of
+//! its views. A thread pulls only while less than the budget is charged, and decodes only what fits; the first picture is
+//! decoded even if it does not fit, once no batch is held. A batch takes no more than its share of the budget, so that
+//! there is room to decode the next one meanwhile. The number of pictures is bounded from the pull until their results are
+//! taken.
 //!
 //! No order of events deadlocks. All waits are for one condition variable, whose lock is never held while the input, a
-//! decoder or the device runs. A working picture waits for nothing. So let the consumer wait for the next picture:
+//! decoder or a device runs. A working picture waits for nothing, and a device that holds a batch releases it without
+//! waiting for others. One device at a time fills a batch. So let it wait for the next picture:
 //! * It is *working*: it gets ready.
-//! * It is *waiting* for room: with an empty batch it is the oldest, and goes on. Otherwise the consumer is told
-//!   [`Next::Stalled`], computes its batch and releases it; then the batch is empty.
-//! * It is not pulled, because the budget is full: all that is charged is in the batch, and the same holds.
-//! * It is not pulled, because decoding is paused: only while the consumer computes.
+//! * It is *waiting* for room: a device that has pictures, in this batch or an earlier one, is told to go on with them and
+//!   releases them. Then no batch is held, and the picture goes on.
+//! * It is not pulled, because the budget is full: all that is charged is in batches, and the same holds.
+//! * It is not pulled, because too many results are not taken: they are in front of it, and the consumer can take them.
+//! * It is not pulled, because decoding is paused: only while a device computes.
 //! * It is not pulled, because the input has not given it: a batch is not kept back for it longer than [`PATIENCE`].
 
+use super::super::planned::Planned;
 use super::input::{Input, size};
-use crate::error::{Error, PictureErrorKind, Result};
-use crate::image::{DecodeOptions, Picture, decoded_bytes};
+use crate::error::{Error, Result};
+use crate::image::{DecodeOptions, Picture, decoded_bytes, decoder_panicked};
 use crate::lock::lock;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -50,20 +56,35 @@ pub(super) struct Limits {
     pub(super) threads: usize,
     pub(super) bytes: usize,
     pub(super) pictures: usize,
+    /// Of the bytes, those of a batch: with the picture that reaches it, it is full.
+    pub(super) batch_bytes: usize,
     /// No picture is begun while a batch is computed.
     pub(super) alternate: bool,
 }
 
-/// A picture that was decoded, or why it was not.
+/// A picture that was decoded, with its views, or why it was not.
 pub(super) struct Decoded<T> {
     pub(super) tag: T,
-    pub(super) picture: Result<Picture>,
+    pub(super) picture: Result<(Picture, Planned)>,
 }
 
-/// What [`Decoders::next`] gives.
+/// Plans a picture's views.
+pub(super) type Plan = Box<dyn Fn(&Picture) -> Result<Planned> + Send + Sync>;
+
+/// Pictures that a device holds.
+pub(super) struct Batch<T> {
+    /// Counted from the first of the stream.
+    pub(super) number: usize,
+    pub(super) pictures: Vec<Decoded<T>>,
+    /// How many they are until they are released.
+    count: usize,
+    charged: usize,
+}
+
+/// What [`Decoders::take`] gives.
 pub(super) enum Next<T> {
-    Picture(Decoded<T>),
-    /// Not before the pictures that the consumer has are released, or not soon.
+    Batch(Batch<T>),
+    /// Not before the batches that are held are released, or not soon.
     Stalled,
     End,
 }
@@ -81,6 +102,7 @@ struct Shared<T> {
     changed: Condvar,
     limits: Limits,
     options: DecodeOptions,
+    plan: Plan,
 }
 
 struct State<T> {
@@ -92,20 +114,26 @@ struct State<T> {
     ended: bool,
     /// What is pulled need not be decoded.
     stopped: bool,
+    /// Nothing more is taken.
+    closed: bool,
     /// What the input panicked with.
     panic: Option<Box<dyn Any + Send>>,
     /// The pictures that are pulled and not taken.
     slots: VecDeque<Slot<T>>,
     /// The number of the first slot's picture, counted from the first that was pulled.
     first: usize,
-    /// The pictures before this one have left.
-    released: usize,
-    /// The consumer computes a batch, and shares the processors.
+    /// A device fills a batch.
+    filling: bool,
+    /// How many batches were taken.
+    batches: usize,
+    /// How many pictures were taken and not released.
+    held: usize,
+    /// How many results have left.
+    finished: usize,
+    /// A device computes a batch, and shares the processors.
     paused: bool,
-    /// What all pictures in flight are charged with.
+    /// What all pictures up to their release are charged with.
     charged: usize,
-    /// The part of it that is for pictures that were taken.
-    taken: usize,
 }
 
 struct Slot<T> {
@@ -122,7 +150,7 @@ enum Stage<T> {
 
 impl<T> State<T> {
     fn has_room(&self, limits: &Limits) -> bool {
-        let pictures = self.first + self.slots.len() - self.released;
+        let pictures = self.first + self.slots.len() - self.finished;
         self.charged < limits.bytes && pictures < limits.pictures
     }
 
@@ -137,7 +165,7 @@ impl<T> State<T> {
 }
 
 impl<T: Send + 'static> Decoders<T> {
-    pub(super) fn start(input: Jobs<T>, options: DecodeOptions, limits: Limits) -> Self {
+    pub(super) fn start(input: Jobs<T>, options: DecodeOptions, plan: Plan, limits: Limits) -> Self {
         let threads = limits.threads.min(input.size_hint().1.unwrap_or(usize::MAX)).max(1);
         let (input, slots) = (Some(input), VecDeque::new());
         let state = State {
@@ -145,15 +173,18 @@ impl<T: Send + 'static> Decoders<T> {
             pulling: None,
             ended: false,
             stopped: false,
+            closed: false,
             panic: None,
             slots,
             first: 0,
-            released: 0,
+            filling: false,
+            batches: 0,
+            held: 0,
+            finished: 0,
             paused: false,
             charged: 0,
-            taken: 0,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), limits, options });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), limits, options, plan });
         let start = |thread| {
             let shared = shared.clone();
             std::thread::spawn(move || shared.work(thread))
@@ -161,80 +192,101 @@ impl<T: Send + 'static> Decoders<T> {
         Self { threads: (0..threads).map(start).collect(), shared }
     }
 
-    /// The next picture in order, for a consumer that has an empty batch or not.
-    ///
-    /// # Panics
-    /// With what the input panicked with.
-    pub(super) fn next(&self, empty: bool) -> Next<T> {
-        let shared = &*self.shared;
-        let mut deadline = None;
-        let mut state = lock(&shared.state);
-        if std::mem::take(&mut state.paused) {
-            shared.changed.notify_all(); // a batch that panicked was not released
+    /// For a device's thread.
+    pub(super) fn source(&self) -> Source<T> {
+        Source(self.shared.clone())
+    }
+}
+
+/// Where a device takes its batches from.
+pub(super) struct Source<T>(Arc<Shared<T>>);
+
+impl<T> Source<T> {
+    /// The next pictures in order, up to `most`, for a device that has an earlier batch under way or not.
+    pub(super) fn take(&self, most: usize, busy: bool) -> Next<T> {
+        let Shared { state, limits, .. } = &*self.0;
+        let (mut pictures, mut charged, mut deadline) = (Vec::new(), 0, None);
+        let (mut state, mut late) = (lock(state), false);
+        while state.filling && !state.closed {
+            (state, late) = if busy { self.0.wait_a_little(state, &mut deadline) } else { (self.0.wait(state), false) };
+            if late {
+                return Next::Stalled;
+            }
         }
-        loop {
+        state.filling = true;
+        while pictures.len() < most && charged < limits.batch_bytes && !late && !state.closed {
+            let has_pictures = busy || !pictures.is_empty();
             match state.slots.front().map(|slot| &slot.stage) {
                 Some(Stage::Ready(_)) => {
                     let slot = state.slots.pop_front().expect("there is a first one");
-                    state.first += 1;
-                    state.taken += slot.charged;
+                    (state.first, state.held) = (state.first + 1, state.held + 1);
+                    charged += slot.charged;
                     if let Stage::Ready(decoded) = slot.stage {
-                        return Next::Picture(decoded);
+                        pictures.push(decoded);
                     }
+                    deadline = None;
                 }
-                Some(Stage::Waiting) if !empty => return Next::Stalled,
-                None if state.ended => match state.panic.take_if(|_| empty) {
-                    Some(panic) => {
-                        drop(state);
-                        resume_unwind(panic)
-                    }
-                    None => return Next::End,
-                },
-                None if !empty => {
-                    let patience = deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
-                    let left = patience.saturating_duration_since(Instant::now());
-                    if left.is_zero() || !state.has_room(&shared.limits) {
-                        return Next::Stalled;
-                    }
-                    let woken = shared.changed.wait_timeout(state, left);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                _ => state = shared.wait(state),
+                Some(Stage::Waiting) if has_pictures => break,
+                None if state.ended || (has_pictures && !state.has_room(limits)) => break,
+                None if has_pictures => (state, late) = self.0.wait_a_little(state, &mut deadline),
+                _ => state = self.0.wait(state),
+            }
+        }
+        state.filling = false;
+        self.0.changed.notify_all();
+        match pictures.is_empty() {
+            true if state.closed || (state.ended && state.slots.is_empty()) => Next::End,
+            true => Next::Stalled,
+            false => {
+                state.batches += 1;
+                Next::Batch(Batch { number: state.batches - 1, count: pictures.len(), pictures, charged })
             }
         }
     }
 
-    /// The pictures that were taken have left.
-    pub(super) fn release(&self) {
-        let mut state = lock(&self.shared.state);
-        state.released = state.first;
-        state.charged -= std::mem::take(&mut state.taken);
+    /// The pictures of a batch have left.
+    pub(super) fn release(&self, Batch { pictures, count, charged, .. }: Batch<T>) {
+        drop(pictures);
+        let mut state = lock(&self.0.state);
+        state.held -= count;
+        state.charged -= charged;
         state.paused = false;
-        self.shared.changed.notify_all();
+        self.0.changed.notify_all();
     }
 
-    /// Until the batch is released, or the next picture asked for, no other is begun if the limits say so.
+    /// Until a batch is released, no other picture is begun if the limits say so.
     pub(super) fn pause(&self) {
-        lock(&self.shared.state).paused = self.shared.limits.alternate;
+        lock(&self.0.state).paused = self.0.limits.alternate;
+    }
+
+    /// Pulls no more, and decodes no more than is begun; what has been pulled can still be taken.
+    pub(super) fn stop(&self) {
+        self.0.stop();
     }
 }
 
 impl<T> Decoders<T> {
-    /// Pulls no more, and decodes no more than is begun; what has been pulled can still be taken.
-    pub(super) fn stop(&self) {
-        let input = {
-            let mut state = lock(&self.shared.state);
-            (state.ended, state.stopped) = (true, true);
-            self.shared.changed.notify_all();
-            state.input.take()
-        };
-        drop(input); // not under the lock: it is not our code
+    /// A result has left.
+    pub(super) fn finish(&self) {
+        lock(&self.shared.state).finished += 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// What the input panicked with.
+    pub(super) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        lock(&self.shared.state).panic.take()
+    }
+
+    /// Pulls no more, and nothing more can be taken.
+    pub(super) fn close(&self) {
+        lock(&self.shared.state).closed = true;
+        self.shared.stop();
     }
 }
 
 impl<T> Drop for Decoders<T> {
     fn drop(&mut self) {
-        self.stop();
+        self.shared.stop();
         let pulling = lock(&self.shared.state).pulling;
         for (_, thread) in self.threads.drain(..).enumerate().filter(|&(number, _)| Some(number) != pulling) {
             // A decoder's panic is caught and told as its picture's error.
@@ -248,12 +300,41 @@ impl<T> Shared<T> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for a change, but not beyond the deadline, which the first wait sets; and whether that has passed.
+    fn wait_a_little<'a>(
+        &self,
+        state: MutexGuard<'a, State<T>>,
+        deadline: &mut Option<Instant>,
+    ) -> (MutexGuard<'a, State<T>>, bool) {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return (state, true);
+        }
+        (self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0, false)
+    }
+
+    fn stop(&self) {
+        let input = {
+            let mut state = lock(&self.state);
+            (state.ended, state.stopped) = (true, true);
+            self.changed.notify_all();
+            state.input.take()
+        };
+        drop(input); // not under the lock: it is not our code
+    }
+
     fn work(&self, thread: usize) {
         while let Some((index, Job { mut tag, open, .. })) = self.pull(thread) {
-            let decode = AssertUnwindSafe(|| self.decode(index, open(&mut tag)?));
-            let picture = catch_unwind(decode).unwrap_or_else(|_| Err(panicked()));
+            let decode = AssertUnwindSafe(|| {
+                let picture = self.decode(index, open(&mut tag)?)?;
+                let planned = (self.plan)(&picture)?;
+                Ok((picture, planned))
+            });
+            let picture = catch_unwind(decode).unwrap_or_else(|_| Err(decoder_panicked()));
+            let bytes = |(picture, planned): &(Picture, Planned)| size(picture) + planned.bytes();
             let mut state = lock(&self.state);
-            state.charge(index, picture.as_ref().map_or(0, size));
+            state.charge(index, picture.as_ref().map_or(0, bytes));
             state.slot(index).stage = Stage::Ready(Decoded { tag, picture });
             self.changed.notify_all();
         }
@@ -319,7 +400,7 @@ impl<T> Shared<T> {
                 return Err(Error::argument("picture", "a stream that was stopped", "one that goes on"));
             }
             let others = state.charged - state.slot(index).charged;
-            if others.saturating_add(bytes) <= self.limits.bytes || index == state.released {
+            if others.saturating_add(bytes) <= self.limits.bytes || (index == state.first && state.held == 0) {
                 break;
             }
             if matches!(std::mem::replace(&mut state.slot(index).stage, Stage::Waiting), Stage::Working) {
@@ -333,13 +414,9 @@ impl<T> Shared<T> {
     }
 }
 
-fn panicked() -> Error {
-    let (kind, found) = (PictureErrorKind::Damaged, "a picture that makes its decoder panic".into());
-    Error::Picture { path: None, kind, found, expected: "one that can be decoded".into(), source: None }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::tests::planned;
     use super::*;
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -364,28 +441,28 @@ mod tests {
                 Job { tag, held, open: Box::new(open) }
             }
         };
-        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), limits);
-        let (mut tags, mut charged) = (Vec::new(), 0);
-        loop {
-            let mut taken = 0;
-            while taken < batch
-                && let Next::Picture(decoded) = decoders.next(taken == 0)
-            {
-                charged = charged.max(lock(&decoders.shared.state).charged);
-                decoded.picture.unwrap();
-                tags.push(decoded.tag);
-                taken += 1;
+        let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
+        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        let (source, mut tags, mut charged) = (decoders.source(), Vec::new(), 0);
+        while let Next::Batch(mut taken) = source.take(batch, false) {
+            charged = charged.max(lock(&decoders.shared.state).charged);
+            source.pause();
+            in_flight.fetch_sub(held * taken.pictures.len(), SeqCst);
+            for Decoded { tag, picture } in taken.pictures.drain(..) {
+                picture.unwrap();
+                tags.push(tag);
+                decoders.finish();
             }
-            if taken == 0 {
-                break;
-            }
-            decoders.pause();
-            in_flight.fetch_sub(held * taken, SeqCst);
-            decoders.release();
+            source.release(taken);
         }
         assert!(tags.into_iter().eq(0..COUNT), "in order");
         assert_eq!(lock(&decoders.shared.state).charged, 0, "all is given back");
         (highest.load(SeqCst), charged)
+    }
+
+    /// Bytes of the tables of a picture's views.
+    fn tables() -> usize {
+        planned(&Picture::new(SIDE, SIDE, vec![0; PICTURE]).unwrap()).bytes()
     }
 
     fn png() -> Vec<u8> {
@@ -399,14 +476,14 @@ mod tests {
     fn pictures_wait_for_room() {
         static ALL: Barrier = Barrier::new(4);
         let (bytes, input) = (2 * PICTURE, Input::Bytes(png()));
-        let limits = Limits { threads: 4, bytes, pictures: usize::MAX, alternate: false };
+        let limits = Limits { threads: 4, bytes, pictures: usize::MAX, batch_bytes: bytes, alternate: false };
         let meet = |tag| {
             if tag < 4 {
                 ALL.wait();
             }
         };
         let (_, charged) = run(&input, limits, 7, meet);
-        assert!(charged < bytes + PICTURE + 4 * input.held(), "{charged} of {bytes}");
+        assert!(charged < bytes + PICTURE + 4 * (input.held() + tables()), "{charged} of {bytes}");
     }
 
     #[test]
@@ -419,7 +496,13 @@ mod tests {
             {
                 let (given, charged) = run(
                     &input,
-                    Limits { threads, bytes, pictures: usize::MAX, alternate: threads == 1 },
+                    Limits {
+                        threads,
+                        bytes,
+                        pictures: usize::MAX,
+                        batch_bytes: (bytes / 3).max(1),
+                        alternate: threads == 1,
+                    },
                     batch,
                     |_| {},
                 );
@@ -427,7 +510,7 @@ mod tests {
                 let what = format!("of {bytes}, {threads} threads, batches of {batch}");
                 assert!(given < bytes + one, "{given} {what}");
                 let decoded = if matches!(input, Input::Bytes(_)) { one + PICTURE } else { one };
-                assert!(charged < bytes + decoded + one, "{charged} {what}");
+                assert!(charged < bytes + decoded + one + threads * tables(), "{charged} {what}");
             }
         }
     }
@@ -439,16 +522,25 @@ mod tests {
         let count = given.clone();
         let jobs = std::iter::repeat_with(move || {
             count.fetch_add(1, SeqCst);
-            Job { tag: (), held: 0, open: Box::new(|()| Err(panicked())) }
+            Job { tag: (), held: 0, open: Box::new(|()| Err(decoder_panicked())) }
         });
-        let limits = Limits { threads: 3, bytes: 1, pictures: 5, alternate: true };
-        let decoders = Decoders::start(Box::new(jobs), DecodeOptions::default(), limits);
-        for _ in 0..5 {
-            assert!(matches!(decoders.next(true), Next::Picture(_)));
-        }
-        assert!(matches!(decoders.next(false), Next::Stalled));
+        let limits = Limits { threads: 3, bytes: 1, pictures: 5, batch_bytes: 1, alternate: true };
+        let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
+        let decoders = Decoders::start(Box::new(jobs), DecodeOptions::default(), plan, limits);
+        let source = decoders.source();
+        // The second device waits until the first has released what it holds.
+        let Next::Batch(batch) = source.take(9, false) else { panic!("a batch") };
+        assert_eq!((batch.number, batch.pictures.len()), (0, 5));
+        assert!(matches!(source.take(9, true), Next::Stalled));
+        source.release(batch);
+        assert!(matches!(source.take(9, true), Next::Stalled), "no result has left");
         assert_eq!(given.load(SeqCst), 5);
-        drop(decoders);
-        assert_eq!((given.load(SeqCst), Arc::strong_count(&given)), (5, 1));
+        decoders.finish();
+        let Next::Batch(batch) = source.take(9, false) else { panic!("a batch") };
+        assert_eq!((batch.number, batch.pictures.len(), given.load(SeqCst)), (1, 1, 6));
+        decoders.close();
+        assert!(matches!(source.take(9, true), Next::End));
+        drop((source, decoders));
+        assert_eq!((given.load(SeqCst), Arc::strong_count(&given)), (6, 1));
     }
 }
