@@ -13,7 +13,7 @@ use crossalign::backend::cuda::CudaRecording;
 use crossalign::backend::{Activation, Backend, Cuda, CudaTensor, Epilogue, Precision, Shape, Shaped};
 use crossalign::engine::ModelOptions;
 use crossalign::image::ViewSampling;
-use crossalign::{Picture, Views};
+use crossalign::{CompileOptions, Method, Picture, Views};
 use properties::activations::{activation, empty};
 use std::ops::Range;
 use std::process::{Command, Output};
@@ -227,4 +227,42 @@ fn a_batch_is_scored_in_one_go() {
     let encoder = batch.iter().rposition(|kernel| *kernel == "l2_normalize").unwrap();
     assert_eq!(batch.len() - 1 - encoder, 5);
     assert_eq!(together[7], alone[0]);
+}
+
+/// A batch: each picture goes up once, one wait brings all that was computed, and few launches come beside the encoder's
+/// graphs. Also where memory is so short that views are cut inside pictures.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_batch_takes_one_wait_and_one_upload_a_picture() {
+    const WHOLE: &str = "1000000000";
+    let Ok(memory) = std::env::var("SIMT_MEMORY") else {
+        for memory in [WHOLE, "12000000"] {
+            common::cuda::run_with("a_batch_takes_one_wait_and_one_upload_a_picture", &[("SIMT_MEMORY", memory)]);
+        }
+        return;
+    };
+    const BYTES: u64 = 40 * 31 * 3;
+    let reference = common::Reference::golden();
+    let model = common::load(&reference.models()[0], ModelOptions { device: "cuda".into(), ..Default::default() });
+    let pictures: Vec<Picture> = (0..64).map(|i| Picture::new(40, 31, common::noise(40, 31, i)).unwrap()).collect();
+    for (method, pictures) in [(Method::Wca, &pictures[..8]), (Method::Cupl, &pictures)] {
+        let classifier = model.compile(&reference.prompts(), &CompileOptions { method, ..Default::default() }).unwrap();
+        let classify = || classifier.classify_batch(&pictures.iter().collect::<Vec<_>>(), &Views::default()).unwrap();
+        // A sequence of launches runs as it is, then is captured, then is a graph.
+        let expected = classify();
+        classify();
+        common::cuda::calls();
+        assert_eq!(classify(), expected);
+        let calls = common::cuda::calls();
+        let count = |letter| calls.iter().filter(|call| call.0 == letter).count();
+        let views = pictures.len() * if method == Method::Wca { 61 } else { 1 };
+        let batches = views.div_ceil(model.preferred_views());
+        assert_eq!(batches > 1, memory != WHOLE && method == Method::Wca, "{} views at once", model.preferred_views());
+        assert_eq!(calls.iter().filter(|&&call| call == ('U', BYTES)).count(), pictures.len(), "{method:?}: {calls:?}");
+        let downloads = calls.iter().rev().skip(1).take_while(|call| call.0 == 'D').count();
+        assert!((1..=3).contains(&downloads) && calls.last().unwrap().0 == 'W', "{method:?}: {calls:?}");
+        assert_eq!((count('D'), count('W'), count('G')), (downloads, 1, batches), "{method:?}: {calls:?}");
+        // Of each batch the crops and what keeps its embeddings; of all the scores.
+        assert!(count('L') <= 10 + 2 * batches, "{method:?}: {calls:?}");
+    }
 }

@@ -118,6 +118,17 @@ impl Fixture {
         Self { classifiers, alone }
     }
 
+    /// Streams this many random inputs.
+    fn check_all(&self, count: u32) {
+        let config = Config { cases: count, failure_persistence: None, ..Config::default() };
+        TestRunner::new(config)
+            .run(&cases(), |case| {
+                self.check(&case);
+                Ok(())
+            })
+            .unwrap();
+    }
+
     /// Streams an input and compares each result.
     fn check(&self, case: &Case) {
         let Case { wca, threads, bytes, batch, taken, .. } = *case;
@@ -164,35 +175,32 @@ fn bits(result: &crossalign::Classification) -> (Vec<f32>, Vec<f32>) {
     (result.scores().to_vec(), result.views().iter().map(|view| view.weight).collect())
 }
 
-fn check(device: &str, cases_of_it: u32) {
-    let fixture = Fixture::new(device);
-    let config = Config { cases: cases_of_it, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
-        .run(&cases(), |case| {
-            fixture.check(&case);
-            Ok(())
-        })
-        .unwrap();
-}
-
 #[test]
 fn results_are_those_of_one_picture_at_a_time() {
-    check("cpu", 96);
+    Fixture::new("cpu").check_all(96);
 }
 
 #[cfg(feature = "wgpu")]
 #[test]
 #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
 fn results_are_those_of_one_picture_at_a_time_on_wgpu() {
-    check("wgpu:0", 12);
+    Fixture::new("wgpu:0").check_all(12);
 }
 
 #[cfg(feature = "cuda")]
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
 fn results_are_those_of_one_picture_at_a_time_on_cuda() {
-    common::cuda::load_driver();
-    check("cuda", 12);
+    let Ok(devices) = std::env::var("SIMT_DEVICES") else {
+        for devices in ["1", "2", "3"] {
+            let test = "results_are_those_of_one_picture_at_a_time_on_cuda";
+            common::cuda::run_with(test, &[("SIMT_DEVICES", devices)]);
+        }
+        return;
+    };
+    let fixture = Fixture::new("cuda:all");
+    assert_eq!(fixture.classifiers[0].model().devices().to_string(), devices);
+    fixture.check_all(12);
 }
 
 /// A result does not wait for pictures that the input has not given yet, be it asked for them by the results themselves;

@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "calls.h"
 #include "state.h"
 
 namespace driver {
@@ -37,6 +38,7 @@ CUresult host_work(const Work& work) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
     if (const CUresult error = forbid_in_capture()) return error;
+    note(work);
     return perform(work);
 }
 

@@ -6,6 +6,7 @@
 
 #include "../executor/block.h"
 #include "../executor/limits.h"
+#include "calls.h"
 #include "state.h"
 
 namespace driver {
@@ -158,6 +159,7 @@ CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned 
     const dim3 block = {block_x, block_y, block_z};
     Device& device = *stream->context->device;
     if (!stream->capture) {
+        note(Call::launch);
         const simt::Launch launch = {&kernel, arguments, grid, block, shared_bytes};
         return simt::run(launch, device.memory) ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
     }

@@ -1,5 +1,6 @@
 // Streams and events. Work is done when it is submitted, so that there is never anything to wait for; what waiting
 // means to a capture is here.
+#include "calls.h"
 #include "state.h"
 
 namespace driver {
@@ -49,7 +50,10 @@ CUresult forbid_in_capture() {
 }
 
 CUresult submit(Stream& stream, Work work) {
-    if (!stream.capture) return perform(work);
+    if (!stream.capture) {
+        note(work);
+        return perform(work);
+    }
     if (!stream.capture->valid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     stream.capture->graph->work.push_back(std::move(work));
     stream.position++;
@@ -90,14 +94,21 @@ CUDA_API CUresult cuStreamSynchronize(CUstream handle) {
     const Lock lock;
     Stream* stream;
     if (const CUresult error = need_stream(handle, &stream)) return error;
+    note(Call::wait);
     return forbid_if_capturing(*stream);
 }
 
-CUDA_API CUresult cuStreamQuery(CUstream handle) { return cuStreamSynchronize(handle); }
+CUDA_API CUresult cuStreamQuery(CUstream handle) {
+    const Lock lock;
+    Stream* stream;
+    if (const CUresult error = need_stream(handle, &stream)) return error;
+    return forbid_if_capturing(*stream);
+}
 
 CUDA_API CUresult cuCtxSynchronize() {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
+    note(Call::wait);
     CUresult result = CUDA_SUCCESS;
     for (Stream* stream : handles<Stream>()) {
         if (stream->context != current_context()) continue;
@@ -188,6 +199,7 @@ CUDA_API CUresult cuEventQuery(CUevent event) {
 CUDA_API CUresult cuEventSynchronize(CUevent event) {
     const Lock lock;
     if (const CUresult error = need_event(event)) return error;
+    note(Call::wait);
     return event->capture ? CUDA_ERROR_CAPTURED_EVENT : CUDA_SUCCESS;
 }
 
