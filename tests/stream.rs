@@ -101,21 +101,24 @@ fn views() -> Views {
 }
 
 impl Fixture {
-    fn new(device: &str) -> Self {
+    /// Views are encoded so many at once, but for the pictures alone.
+    fn new(device: &str, views_at_once: usize) -> Self {
         let reference = Reference::golden();
-        let options = ModelOptions { device: device.into(), threads: 2, ..Default::default() };
-        let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
-        let compile =
-            |method| model.compile(&reference.prompts(), &CompileOptions { method, ..Default::default() }).unwrap();
-        let classifiers = [compile(Method::Cupl), compile(Method::Wca)];
-        let alone = classifiers.each_ref().map(|classifier| {
+        let classifiers = |views_at_once| {
+            let options = ModelOptions { device: device.into(), threads: 2, views_at_once, ..Default::default() };
+            let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
+            let compile =
+                |method| model.compile(&reference.prompts(), &CompileOptions { method, ..Default::default() }).unwrap();
+            [compile(Method::Cupl), compile(Method::Wca)]
+        };
+        let alone = classifiers(0).each_ref().map(|classifier| {
             let alone = |name: &&str| {
                 let results = classifier.classify_batch(&[&reference.picture(name)], &views()).unwrap();
                 bits(&results[0])
             };
             PICTURES.iter().map(alone).collect()
         });
-        Self { classifiers, alone }
+        Self { classifiers: classifiers(views_at_once), alone }
     }
 
     /// Streams this many random inputs.
@@ -177,14 +180,21 @@ fn bits(result: &crossalign::Classification) -> (Vec<f32>, Vec<f32>) {
 
 #[test]
 fn results_are_those_of_one_picture_at_a_time() {
-    Fixture::new("cpu").check_all(96);
+    Fixture::new("cpu", 0).check_all(48);
+    Fixture::new("cpu", 3).check_all(48);
+}
+
+#[test]
+fn results_are_those_of_one_picture_at_a_time_on_the_reference() {
+    Fixture::new("reference", 3).check_all(4);
 }
 
 #[cfg(feature = "wgpu")]
 #[test]
 #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
 fn results_are_those_of_one_picture_at_a_time_on_wgpu() {
-    Fixture::new("wgpu:0").check_all(12);
+    Fixture::new("wgpu:0", 0).check_all(8);
+    Fixture::new("wgpu:0", 3).check_all(8);
 }
 
 #[cfg(feature = "cuda")]
@@ -198,16 +208,18 @@ fn results_are_those_of_one_picture_at_a_time_on_cuda() {
         }
         return;
     };
-    let fixture = Fixture::new("cuda:all");
-    assert_eq!(fixture.classifiers[0].model().devices().to_string(), devices);
-    fixture.check_all(12);
+    for views_at_once in [0, 3] {
+        let fixture = Fixture::new("cuda:all", views_at_once);
+        assert_eq!(fixture.classifiers[0].model().devices().to_string(), devices);
+        fixture.check_all(8);
+    }
 }
 
 /// A result does not wait for pictures that the input has not given yet, be it asked for them by the results themselves;
 /// and a stream can be dropped while its input waits.
 #[test]
 fn an_input_may_wait_for_results() {
-    let fixture = Fixture::new("cpu");
+    let fixture = Fixture::new("cpu", 0);
     for threads in 1..=3 {
         let (more, input) = mpsc::channel();
         let stream = fixture.classifiers[0].stream(StreamOptions::default().with_threads(threads));
@@ -227,7 +239,7 @@ fn an_input_may_wait_for_results() {
 /// An endless input is asked for no more than two batches and one picture a thread ahead, and dropped at the end.
 #[test]
 fn an_endless_input_is_pulled() {
-    let fixture = Fixture::new("cpu");
+    let fixture = Fixture::new("cpu", 0);
     let given = Arc::new(AtomicUsize::new(0));
     let count = given.clone();
     let input = std::iter::repeat_with(move || ((), Kind::Bytes(count.fetch_add(1, SeqCst) % 3).input()));
@@ -270,7 +282,7 @@ fn models_are_shared_by_threads() {
     }
     shared::<Model>();
     shared::<Classifier>();
-    let fixture = Fixture::new("cpu");
+    let fixture = Fixture::new("cpu", 0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {

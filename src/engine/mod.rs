@@ -83,10 +83,11 @@ impl<B: Backend> On<B> {
 
     /// Loads towers.
     fn load(backend: B, loading: &Loading<'_>) -> Result<Self> {
-        let Loading { config, towers, .. } = loading;
+        let Loading { config, towers, views_at_once, .. } = loading;
         let precision = loading.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
         let loader = Loader { device: &backend, weights: loading.weights, layout: loading.layout, precision };
-        let vision = (*towers != Towers::Text).then(|| VisionTower::load(&loader, config)).transpose()?;
+        let vision =
+            (*towers != Towers::Text).then(|| VisionTower::load(&loader, config, *views_at_once)).transpose()?;
         let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         Ok(Self { backend, precision, vision, text })
     }
@@ -112,6 +113,7 @@ pub(crate) struct Loading<'a> {
     layout: crate::model::Layout,
     config: &'a Config,
     precision: Option<Precision>,
+    views_at_once: usize,
     towers: Towers,
 }
 

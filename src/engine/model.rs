@@ -32,6 +32,9 @@ pub struct ModelOptions {
     /// that. f16 costs little: the cosine of an embedding to the one in f32 was at least 0.99999 with
     /// [`Model::mini`]. [`Model::precision`] tells which it is.
     pub precision: Option<Precision>,
+    /// Views that a device encodes in one forward pass; 0: as many as fill it. Fewer take less of its memory. No result
+    /// depends on it.
+    pub views_at_once: usize,
     /// The towers to load.
     pub towers: Towers,
     /// What is done to texts before the tokenizer sees them.
@@ -46,6 +49,7 @@ impl Default for ModelOptions {
             device: "auto".into(),
             threads: 0,
             precision: None,
+            views_at_once: 0,
             towers: Towers::Both,
             text_cleaning: TextCleaning::None,
             activation: None,
@@ -117,8 +121,8 @@ impl Model {
         // Before the towers, which take longer: a tokenizer that does not fit is told at once.
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
-        let loading =
-            |towers| Loading { weights: &weights, layout, config: &config, precision: options.precision, towers };
+        let &ModelOptions { precision, views_at_once, .. } = options;
+        let loading = |towers| Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
         let mut engines = vec![device::open(&names[0], options.threads, Some(&loading(towers)))?];
         let further = if towers == Towers::Text { &[] } else { &names[1..] };
         for name in further {
@@ -140,8 +144,9 @@ impl Model {
     /// When the device cannot be opened.
     pub fn random(config: Config, options: &ModelOptions) -> Result<Self> {
         let weights = RandomWeights::new(&config);
-        let (precision, towers) = (options.precision, Towers::Vision);
-        let loading = Loading { weights: &weights, layout: Layout::Transformers, config: &config, precision, towers };
+        let &ModelOptions { precision, views_at_once, .. } = options;
+        let (layout, towers) = (Layout::Transformers, Towers::Vision);
+        let loading = Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
         let engines = vec![device::open(&options.device, options.threads, Some(&loading))?];
         let (fingerprint, tokenizer) = ("random".into(), None);
         Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))

@@ -23,6 +23,7 @@ pub struct ViewJob<'a> {
 pub(crate) struct VisionTower<B: Backend> {
     layout: PatchLayout,
     patches: usize,
+    views_at_once: usize,
     width: usize,
     embed: usize,
     patch_embedding: B::Linear,
@@ -40,7 +41,8 @@ pub(crate) struct VisionTower<B: Backend> {
 }
 
 impl<B: Backend> VisionTower<B> {
-    pub(crate) fn load(loader: &Loader<'_, B>, config: &Config) -> Result<Self> {
+    /// `views_at_once` are encoded together; 0: as many as the device prefers.
+    pub(crate) fn load(loader: &Loader<'_, B>, config: &Config, views_at_once: usize) -> Result<Self> {
         let (layout, weights, device) = (loader.layout, loader.weights, loader.device);
         let (width, eps, patch) = (config.vision.width, config.vision.eps, config.patch_size as usize);
         let name = layout.part(Part::PatchEmbedding);
@@ -52,6 +54,7 @@ impl<B: Backend> VisionTower<B> {
         Ok(Self {
             layout: PatchLayout::new(config.patch_size, config.mean, config.std)?,
             patches: config.patches(),
+            views_at_once,
             width,
             embed: config.embed,
             patch_embedding: loader.pack(patch_embedding, columns)?,
@@ -76,7 +79,10 @@ impl<B: Backend> VisionTower<B> {
     }
 
     fn batch_rows(&self, device: &B) -> usize {
-        self.transformer.batch_rows(device, self.columns())
+        match self.views_at_once {
+            0 => self.transformer.batch_rows(device, self.columns()),
+            views => views.saturating_mul(self.patches + 1),
+        }
     }
 
     /// Of the patch matrix.
