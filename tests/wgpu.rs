@@ -9,15 +9,15 @@ mod common;
 mod cooperative;
 mod properties;
 
-use crossalign::Model;
 use crossalign::backend::args::{
     AddPositionsArgs, AlignmentWeightsArgs, EmbedTokensArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs,
     WeightedSimilarityArgs,
 };
 use crossalign::backend::{Backend, Dispatch, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor};
 use crossalign::engine::ModelOptions;
-use crossalign::image::{CropBox, Resize, plan_views, resampled};
+use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
 use crossalign::model::{Config, ViewJob};
+use crossalign::{Model, Picture, Views};
 
 /// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count; and
 /// with bindings so small (in KiB) that it must split its work, where rows seldom begin at a binding's start.
@@ -232,6 +232,30 @@ fn vit_b_32_agrees_with_the_cpu() {
         let cosine: f32 = found.iter().zip(expected).map(|(a, b)| a * b).sum();
         assert!(cosine >= 0.9999, "cosine {cosine}");
     }
+}
+
+/// Pictures whose views are cut into several forward passes are one submission all the same, with the bits of one pass.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn a_batch_is_one_submission() {
+    let reference = common::Reference::golden();
+    let pictures: Vec<Picture> = (0..3).map(|i| Picture::new(40, 31, common::noise(40, 31, i)).unwrap()).collect();
+    let views = Views::Sampled(ViewSampling { count: 4, ..Default::default() });
+    let classify = |views_at_once| {
+        let options = ModelOptions { device: "wgpu:0".into(), views_at_once, ..Default::default() };
+        let model = common::load(&reference.models()[2], options);
+        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+        let pictures: Vec<&Picture> = pictures.iter().collect();
+        let (results, profile) = model.profile(|| classifier.classify_batch(&pictures, &views).unwrap());
+        let profile = profile.unwrap();
+        assert_eq!(profile.submissions, 1);
+        let crops = profile.dispatches.iter().filter(|dispatch| dispatch.kernel == "crop_resize").count();
+        (results, crops)
+    };
+    let (whole, cut) = (classify(0), classify(4));
+    assert_eq!(whole.0, cut.0);
+    // 15 views, four at a time, of five a picture.
+    assert_eq!((whole.1, cut.1), (3, 6));
 }
 
 /// What a layer takes stands in kernels/README.md, as `crossalign bench` prints it.

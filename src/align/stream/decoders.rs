@@ -515,6 +515,36 @@ mod tests {
         }
     }
 
+    /// The first picture that does not fit is decoded, but not beside batches that devices hold.
+    #[test]
+    fn a_picture_that_does_not_fit_waits_for_held_batches() {
+        let input = Input::Bytes(png());
+        let held = input.held();
+        let job = move |tag| {
+            let input = input.clone();
+            Job { tag, held, open: Box::new(|_: &mut usize| Ok(input)) }
+        };
+        let bytes = 2 * PICTURE + tables() + held - 1;
+        let limits = Limits { threads: 2, bytes, pictures: usize::MAX, batch_bytes: bytes, alternate: false };
+        let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
+        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        let source = decoders.source();
+        let Next::Batch(first) = source.take(1, false) else { panic!("a batch") };
+        let is_waiting = || {
+            let state = lock(&decoders.shared.state);
+            matches!(state.slots.front().map(|slot| &slot.stage), Some(Stage::Waiting))
+        };
+        loop {
+            assert!(matches!(source.take(1, true), Next::Stalled), "nothing fits beside the first batch");
+            if is_waiting() {
+                break;
+            }
+        }
+        source.release(first);
+        let Next::Batch(second) = source.take(1, false) else { panic!("a batch") };
+        assert_eq!(second.pictures[0].tag, 1);
+    }
+
     /// What is in flight is bounded by the number of pictures as well, and a stream that ends drops its input.
     #[test]
     fn an_endless_input_is_not_read_ahead() {

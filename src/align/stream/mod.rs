@@ -318,6 +318,7 @@ mod tests {
     use crate::image::{Resize, plan_views};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
 
     fn picture(number: u8) -> Picture {
         Picture::new(1, 1, vec![number; 3]).unwrap()
@@ -385,6 +386,17 @@ mod tests {
         let [submit, wait] = ["submit", "wait"].map(|event| move |number| (event, number));
         let expected = [submit(0), submit(2), wait(0), submit(4), wait(2), submit(6), wait(4), wait(6)];
         assert_eq!(*events.lock().unwrap(), expected);
+    }
+
+    /// However the decoding threads take turns, each device's batch is of pictures that follow each other.
+    #[test]
+    fn devices_fill_one_batch_after_the_other() {
+        let open = |tag: &mut u8| {
+            std::thread::sleep(Duration::from_micros(u64::from(*tag) * 37 % 500));
+            Ok(Input::Picture(picture(*tag)))
+        };
+        let results: Vec<_> = numbers(3, 4, ready).open(0..100u8, open).map(|(tag, _)| tag).collect();
+        assert!(results.into_iter().eq(0..100));
     }
 
     /// Devices take batches as they have room: one that stands still holds no other back, up to the limit of pictures.
