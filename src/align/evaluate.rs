@@ -125,10 +125,11 @@ impl Evaluator {
             Some(run)
         };
         let runs: Vec<Range<usize>> = self.samplings.iter().scan(0, local).collect();
+        const NONE: Range<usize> = 0..0;
         let mut evaluations = vec![Evaluation(Vec::new()); boxes.len()];
         for classifier in &self.classifiers {
             let method = classifier.compiled().options.method;
-            let runs = if method == Method::Wca { runs.as_slice() } else { &[0..0] };
+            let runs = if method == Method::Wca { runs.as_slice() } else { std::slice::from_ref(&NONE) };
             evaluations.iter_mut().for_each(|evaluation| evaluation.0.push((method, Vec::new())));
             for run in runs {
                 let results = self.score(device, classifier, embeddings, boxes, run.clone())?;

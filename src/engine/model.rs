@@ -172,13 +172,6 @@ impl Model {
         self.engine().precision()
     }
 
-    /// How many views the devices encode at once, together, and at least as many as threads compute: more are cut into
-    /// batches. 1 without the vision tower.
-    pub fn preferred_views(&self) -> usize {
-        let views = |engine: &Arc<dyn Engine>| engine.preferred_views().max(engine.threads());
-        self.0.engines.iter().map(views).sum()
-    }
-
     /// How many devices share the pictures of a call.
     pub fn devices(&self) -> usize {
         self.0.engines.len()

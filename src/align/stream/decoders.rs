@@ -418,8 +418,8 @@ impl<T> Shared<T> {
 mod tests {
     use super::super::tests::planned;
     use super::*;
-    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Barrier, OnceLock};
 
     const SIDE: u32 = 20;
     const PICTURE: usize = (SIDE * SIDE * 3) as usize;
@@ -441,11 +441,22 @@ mod tests {
                 Job { tag, held, open: Box::new(open) }
             }
         };
-        let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
+        // Views are planned while a picture is charged in both its forms.
+        let (charged, shared) = (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::<Source<usize>>::new()));
+        let plan = {
+            let (charged, shared) = (charged.clone(), shared.clone());
+            Box::new(move |picture: &Picture| {
+                if let Some(Source(shared)) = shared.get() {
+                    charged.fetch_max(lock(&shared.state).charged, SeqCst);
+                }
+                Ok(planned(picture))
+            })
+        };
         let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
-        let (source, mut tags, mut charged) = (decoders.source(), Vec::new(), 0);
+        let (source, mut tags) = (decoders.source(), Vec::new());
+        let _ = shared.set(decoders.source());
         while let Next::Batch(mut taken) = source.take(batch, false) {
-            charged = charged.max(lock(&decoders.shared.state).charged);
+            charged.fetch_max(lock(&decoders.shared.state).charged, SeqCst);
             source.pause();
             in_flight.fetch_sub(held * taken.pictures.len(), SeqCst);
             for Decoded { tag, picture } in taken.pictures.drain(..) {
@@ -457,7 +468,7 @@ mod tests {
         }
         assert!(tags.into_iter().eq(0..COUNT), "in order");
         assert_eq!(lock(&decoders.shared.state).charged, 0, "all is given back");
-        (highest.load(SeqCst), charged)
+        (highest.load(SeqCst), charged.load(SeqCst))
     }
 
     /// Bytes of the tables of a picture's views.

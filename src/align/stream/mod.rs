@@ -45,7 +45,8 @@ pub struct StreamOptions {
     /// `bytes + one picture, both encoded and decoded + threads · (one file + one picture's tables)`
     ///
     /// on the host, of the largest ones: a picture larger than all goes through alone. A device holds copies of two batches'
-    /// pictures and tables, which are among them, and for each batch its rows of activations ([`Model::preferred_views`]).
+    /// pictures and tables, which are among them, and the activations of one forward pass
+    /// ([`ModelOptions::views_at_once`](crate::ModelOptions::views_at_once)).
     /// Several devices share the bytes: each batch takes its part of them.
     pub bytes: usize,
     /// Views that a device encodes together; 0: as many as it takes at once. A picture with more is a batch of its own. No
@@ -443,7 +444,7 @@ mod tests {
                 let input = if i == 5 { Input::Bytes(vec![]) } else { Input::Picture(picture(i)) };
                 (i, input)
             });
-            let fail = move |device, numbers: &[u8]| match numbers.iter().any(|&number| number == 6) {
+            let fail = move |device, numbers: &[u8]| match numbers.contains(&6) {
                 true if late => Ok(Pending::new(|| Err(Error::device("cuda:0", "lost")))),
                 true => Err(Error::device("cuda:0", "lost")),
                 false => ready(device, numbers),
