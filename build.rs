@@ -121,9 +121,10 @@ mod wgsl {
             std::fs::read_dir(folder).expect("kernels/wgsl").map(|f| f.unwrap().path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
         files.sort();
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         let (mut table, mut wrong) = (String::new(), false);
         for path in files {
-            match entry(&path) {
+            match entry(&path, &out) {
                 Ok(entry) => table += &entry,
                 Err(message) => {
                     wrong = true;
@@ -131,30 +132,62 @@ mod wgsl {
                 }
             }
         }
-        let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-        std::fs::write(Path::new(&out).join("wgsl.rs"), table).expect("OUT_DIR can be written");
+        std::fs::write(out.join("wgsl.rs"), table).expect("OUT_DIR can be written");
         if wrong {
             std::process::exit(1);
         }
     }
 
-    /// A module with the files that it imports behind it, so that its own lines keep their numbers.
+    /// A module with the files that it imports behind it, and its repetitions written out.
     fn compose(path: &Path) -> String {
         let own = std::fs::read_to_string(path).expect("a kernel can be read");
         let imports = own.lines().filter_map(|line| line.strip_prefix("//! import "));
         let read = |name| std::fs::read_to_string(path.with_file_name("").join(name)).expect("an import can be read");
         let imported: Vec<String> = imports.map(read).collect();
-        std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n")
+        unroll(&std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n"))
     }
 
-    fn entry(path: &Path) -> Result<String, String> {
+    /// Writes the lines from `//! unroll NAME COUNT` to its `//! end` COUNT times, `$NAME` being 0, 1 and so on: compilers
+    /// leave a loop whose bounds a checking layer counts as it is, and a private array that is indexed in it in memory.
+    fn unroll(source: &str) -> String {
+        let (mut out, mut lines) = (String::new(), source.lines());
+        while let Some(line) = lines.next() {
+            let unrolled = line.trim_start().strip_prefix("//! unroll ").and_then(|rest| rest.split_once(' '));
+            let Some((name, count)) = unrolled else {
+                out = out + line + "\n";
+                continue;
+            };
+            let mut depth = 1;
+            let body = lines.by_ref().take_while(|line| {
+                depth += i32::from(line.trim_start().starts_with("//! unroll ")) - i32::from(line.trim() == "//! end");
+                depth > 0
+            });
+            let body = body.collect::<Vec<_>>().join("\n");
+            for turn in 0..count.parse().expect("unroll NAME COUNT") {
+                let turn: u32 = turn;
+                out += &unroll(&body.replace(&format!("${name}"), &turn.to_string()));
+            }
+        }
+        out
+    }
+
+    fn entry(path: &Path, out: &Path) -> Result<String, String> {
         let (source, file) = (compose(path), path.display().to_string());
+        // For the tests, which run it elsewhere.
+        std::fs::write(out.join(path.file_name().expect("a file")), &source).expect("OUT_DIR can be written");
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string_with_path(&source, &file))?;
         // What a module asks for beyond core WGSL, by its `enable` lines, the host offers where the adapter has it.
         let optional = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
         Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional)
             .validate(&module)
             .map_err(|e| e.emit_to_string_with_path(&source, &file))?;
+        check_indices(&module).map_err(|span| {
+            let line = source.lines().nth(span.location(&source).line_number as usize - 1).unwrap_or_default();
+            format!(
+                "{file}: {}: a private array or vector indexed by a variable lives in memory: unroll it",
+                line.trim()
+            )
+        })?;
         let name = path.file_stem().unwrap().to_string_lossy();
         if module.entry_points.len() != 1 || module.entry_points[0].name != name {
             return Err(format!("{file}: one entry point, named {name}, is expected"));
@@ -174,6 +207,31 @@ mod wgsl {
         )
         .unwrap();
         Ok(out)
+    }
+
+    /// Finds what is indexed by a variable and is neither in a buffer nor in workgroup memory.
+    fn check_indices(module: &Module) -> Result<(), naga::Span> {
+        let functions = module.functions.iter().map(|(_, function)| function);
+        for function in functions.chain(module.entry_points.iter().map(|entry| &entry.function)) {
+            for (handle, expression) in function.expressions.iter() {
+                let Expression::Access { mut base, .. } = *expression else { continue };
+                while let Expression::Access { base: of, .. } | Expression::AccessIndex { base: of, .. } =
+                    function.expressions[base]
+                {
+                    base = of;
+                }
+                let shared = match function.expressions[base] {
+                    Expression::GlobalVariable(variable) => {
+                        module.global_variables[variable].space != AddressSpace::Private
+                    }
+                    _ => false,
+                };
+                if !shared {
+                    return Err(function.expressions.get_span(handle));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `Binding::…` of each binding, by number.

@@ -1,6 +1,6 @@
-//! `attention`: softmax(q kᵀ / √d) v, 8 queries of a sequence and one head a workgroup.
+//! `attention`: softmax(q kᵀ / √d) v, 64 queries of a sequence and one head a workgroup.
 
-use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
+use super::pipeline::kernels::attention::{COLUMNS, KERNEL, QUERIES};
 use super::queue::{Queue, Slice};
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::Wgpu;
@@ -49,9 +49,9 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
             keys_values_base: keys_values.base,
             out_base: out.base,
         };
-        // An invocation has one column of the head: wider ones take several workgroups.
+        // Wider heads take several workgroups.
         let [x, y, _] = queue.groups(items.len());
-        let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
+        let groups = [x, y, (heads * head_dim.div_ceil(COLUMNS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
         let work =
             Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * tables::attention_pairs(&items, causal));
