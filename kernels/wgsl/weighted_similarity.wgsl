@@ -74,20 +74,24 @@ fn weighted_similarity(
             found = 0;
             for (var text0 = begin; text0 < end; text0 += TEXTS) {
                 let similarities = similarity_tile(lane, view, views_end, text0, end);
-                //! unroll j 8
-                // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
-                if text0 + $j < end && view < views_end {
-                    let text = text0 + $j;
+                // The next text's is always the first of these.
+                var near = vec4(similarities[0], similarities[1], similarities[2], similarities[3]);
+                var far = vec4(similarities[4], similarities[5], similarities[6], similarities[7]);
+                for (var text = text0; text < min(text0 + TEXTS, end); text++) {
+                    let similarity = near.x;
+                    near = vec4(near.yzw, far.x);
+                    far = vec4(far.yzw, 0);
+                    // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
                     let weight = text_weights[text];
-                    let similarity = similarities[$j];
                     let after = similarity < last || (similarity == last && text > last_text);
-                    if params.best == 0 {
+                    if view >= views_end {
+                        continue;
+                    } else if params.best == 0 {
                         weighted += weight * similarity;
                     } else if weight != 0 && (taken == 0 || after) {
                         insert(similarity, text);
                     }
                 }
-                //! end
             }
             let count = min(found, wanted - min(taken, wanted));
             //! unroll i 8
