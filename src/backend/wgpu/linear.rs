@@ -2,7 +2,7 @@
 
 use super::pipeline::Kernel;
 use super::pipeline::kernels::linear::{
-    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, QUICK_GELU, STORE, TILE,
+    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, Params, QUICK_GELU, STORE, TILE,
 };
 use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 use super::queue::{Queue, Slice};
@@ -64,20 +64,6 @@ impl Shaped for WgpuLinear {
     fn shape(&self) -> Shape {
         self.shape
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    rows: u32,
-    outputs: u32,
-    first_output: u32,
-    out_width: u32,
-    inputs: u32,
-    stride: u32,
-    input_base: u32,
-    weight_base: u32,
-    out_base: u32,
 }
 
 pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
