@@ -106,12 +106,12 @@ mod cuda {
     }
 }
 
-/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides and
-/// constants, as the module itself declares them: the host writes none of these numbers again.
+/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides, constants
+/// and the parameters' struct, as the module itself declares them: the host writes none of these again.
 #[cfg(feature = "wgpu")]
 mod wgsl {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
-    use naga::{AddressSpace, Expression, Literal, Module, StorageAccess};
+    use naga::{AddressSpace, Expression, Literal, Module, Scalar, StorageAccess, TypeInner};
     use std::fmt::Write;
     use std::path::{Path, PathBuf};
 
@@ -197,10 +197,11 @@ mod wgsl {
         overrides.sort_unstable();
         let mut out = String::new();
         let (bindings, constants) = (bindings(&module), constants(&module));
+        let params = params(&module, &file)?;
         writeln!(
             out,
             "/// `kernels/wgsl/{name}.wgsl`\n\
-             pub mod {name} {{\n{constants}\
+             pub mod {name} {{\n{constants}{params}\
              pub const KERNEL: super::Kernel = super::Kernel {{\n\
              name: {name:?}, bindings: &[{bindings}], overrides: &{overrides:?},\n\
              source: {source:?},\n}};\n}}"
@@ -251,6 +252,36 @@ mod wgsl {
             .collect();
         bindings.sort_unstable();
         bindings.iter().map(|(_, kind)| format!("super::Binding::{kind}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The uniform's struct, with the layout that Rust gives it: words without padding.
+    fn params(module: &Module, file: &str) -> Result<String, String> {
+        let uniform = |(_, variable): (_, &naga::GlobalVariable)| match &module.types[variable.ty].inner {
+            TypeInner::Struct { members, span } if variable.space == AddressSpace::Uniform => Some((members, *span)),
+            _ => None,
+        };
+        let mut uniforms = module.global_variables.iter().filter_map(uniform);
+        let (Some((members, span)), None) = (uniforms.next(), uniforms.next()) else {
+            return Err(format!("{file}: one uniform, a struct, is expected"));
+        };
+        let ends = members[1..].iter().map(|next| next.offset).chain([span]);
+        let mut fields = String::new();
+        for ((member, end), words) in members.iter().zip(ends).zip(1..) {
+            let name = member.name.as_deref().expect("WGSL names its fields");
+            let kind = match module.types[member.ty].inner {
+                TypeInner::Scalar(Scalar::U32) => "u32",
+                TypeInner::Scalar(Scalar::I32) => "i32",
+                TypeInner::Scalar(Scalar::F32) => "f32",
+                _ => return Err(format!("{file}: parameter {name}: u32, i32 or f32 is expected")),
+            };
+            if end != 4 * words {
+                return Err(format!("{file}: parameter {name}: padding follows, which Rust's layout has not"));
+            }
+            writeln!(fields, "pub {name}: {kind},").unwrap();
+        }
+        // A kernel that takes those of another has no caller for its own.
+        let attributes = "#[allow(dead_code)]\n#[repr(C)]\n#[derive(Clone, Copy, bytemuck::NoUninit)]";
+        Ok(format!("{attributes}\npub struct Params {{\n{fields}}}\n"))
     }
 
     /// The module's named u32 constants.

@@ -1,7 +1,9 @@
 //! `linear`: matrix product with an epilogue.
 
 use super::pipeline::Kernel;
-use super::pipeline::kernels::linear_64x64::{ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, QUICK_GELU, STORE};
+use super::pipeline::kernels::linear_64x64::{
+    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, Params, QUICK_GELU, STORE,
+};
 use super::pipeline::kernels::{linear_64x64, linear_128x128, linear_cooperative_8, linear_cooperative_16};
 use super::queue::{Queue, Slice};
 use super::tensor::{Window, chunks, rows_at_once, window};
@@ -62,20 +64,6 @@ impl Shaped for WgpuLinear {
     fn shape(&self) -> Shape {
         self.shape
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    rows: u32,
-    outputs: u32,
-    first_output: u32,
-    out_width: u32,
-    inputs: u32,
-    stride: u32,
-    input_base: u32,
-    weight_base: u32,
-    out_base: u32,
 }
 
 pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
