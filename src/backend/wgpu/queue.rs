@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex};
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 const MAX_GROUPS: u32 = 65_535;
 
+/// What a large GPU has of multiprocessors, about; the adapter does not tell.
+const MULTIPROCESSORS: usize = 128;
+
 /// Bytes of a vec4: a kernel may read a matrix by them.
 pub(super) const VECTOR: u64 = 16;
 
@@ -43,6 +46,8 @@ pub(super) struct Queue {
     pub(super) alignment: u64,
     /// Workgroups that one dimension of a dispatch may have.
     pub(super) max_groups: u32,
+    /// Products are cut so that each of them has something to do.
+    pub(super) multiprocessors: usize,
     /// What layers stored in f16 run on, where the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,
 }
@@ -120,9 +125,15 @@ impl Queue {
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: MAX_GROUPS,
+            multiprocessors: MULTIPROCESSORS,
             cooperative,
             device,
         })
+    }
+
+    /// Has the kernels' indices and loops checked from here on.
+    pub(super) fn check_kernels(&mut self) {
+        self.pipelines.check();
     }
 
     /// An error where the driver has reported one.
