@@ -132,17 +132,22 @@ impl<T, R: Send> Device<T, R> {
     fn run(&self) {
         let mut older: Option<Submitted<'_, T, R>> = None;
         loop {
-            let next = self.source.take(self.batch, older.is_some());
-            let newer = match next {
-                Next::Batch(batch) => Some(catch_unwind(AssertUnwindSafe(|| self.submit(batch)))),
-                Next::Stalled => None,
-                Next::End => return older.into_iter().for_each(|older| self.finish(older)),
+            let (newer, ended) = match self.source.take(self.batch, older.is_some()) {
+                Next::Batch(batch) => (Some(catch_unwind(AssertUnwindSafe(|| self.submit(batch)))), false),
+                Next::Stalled => (None, false),
+                Next::End => (None, true),
             };
-            older.into_iter().for_each(|older| self.finish(older));
+            if let Some(older) = older {
+                self.finish(older);
+            }
+            if ended {
+                return;
+            }
             older = newer.map(|newer| newer.unwrap_or_else(|panic| resume_unwind(panic)));
             // What is done, or could not be submitted beside the older one, need not wait for a newer one.
-            if self.is_host || older.as_ref().is_some_and(|batch| !matches!(batch.found, Some(Ok(_)))) {
-                older.take().into_iter().for_each(|batch| self.finish(batch));
+            let is_done = |newer: &mut Submitted<'_, T, R>| self.is_host || !matches!(newer.found, Some(Ok(_)));
+            if let Some(newer) = older.take_if(is_done) {
+                self.finish(newer);
             }
         }
     }
