@@ -8,6 +8,7 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
+use crossalign::align::Kept;
 use crossalign::engine::Embeddings;
 use crossalign::image::{Resize, plan_views};
 use crossalign::model::{Config, ViewJob};
@@ -48,7 +49,7 @@ fn classifier(threads: usize) -> Classifier {
     let compiled = Compiled {
         options: CompileOptions::default(),
         classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
-        vectors: Embeddings { width, data: input::random(CLASSES * width, 1.0 / width as f32, 1) },
+        kept: Kept::Vectors(Embeddings { width, data: input::random(CLASSES * width, 1.0 / width as f32, 1) }),
         model: model.fingerprint().into(),
         prompts: "random".into(),
         truncated: 0,
@@ -79,7 +80,8 @@ fn check(classifier: &Classifier, picture: &Picture, result: &Classification<'_>
         mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += view.weight * x);
     }
     let length = dot(&mean, &mean).sqrt();
-    let expected: Vec<f32> = classifier.compiled().vectors.rows().map(|vector| dot(&mean, vector) / length).collect();
+    let expected: Vec<f32> =
+        classifier.compiled().kept.rows().rows().map(|vector| dot(&mean, vector) / length).collect();
     input::assert_close(result.scores(), &expected);
 }
 

@@ -157,11 +157,12 @@ impl Args {
     /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
     /// has to find its place here.
     fn parameters(&self, model: &Model, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Result<Value> {
-        let CompileOptions { method: _, score, image_scale, text_scale, template } = self.prompts.options();
+        let options = self.prompts.options();
+        let CompileOptions { method: _, score, reduction, keep_texts: _, image_scale, text_scale, template } = options;
         let DecodeOptions { exif_rotation, max_pixels } = self.decode.options();
         let ViewSampling { count, alpha, beta, seed: _ } = samplings[0];
-        // The vectors also depend on the tokenizer, the cleaning of texts, the precision and the device.
-        let class_vectors = hash(compiled.iter().flat_map(|compiled| &compiled.vectors.data));
+        // The vectors or texts also depend on the tokenizer, the cleaning of texts, the precision and the device.
+        let class_vectors = hash(compiled.iter().flat_map(|compiled| compiled.kept.numbers()));
         let prompts = |method| {
             let compiled = compiled.iter().find(|compiled| compiled.options.method == method);
             compiled.map(|compiled| &compiled.prompts)
@@ -169,7 +170,7 @@ impl Args {
         Ok(json!({
             "model": model.fingerprint(), "class_vectors": class_vectors, "view_vector": hash(&view_vector(model)?),
             "prompts": prompts(Method::Cupl), "templates": prompts(Method::ClipE),
-            "score": score, "image_scale": image_scale, "text_scale": text_scale, "template": template,
+            "score": score, "reduction": reduction, "image_scale": image_scale, "text_scale": text_scale, "template": template,
             "views": count, "alpha": alpha, "beta": beta,
             "seeds": samplings.iter().map(|sampling| sampling.seed).collect::<Vec<_>>(),
             "exif_rotation": exif_rotation, "max_pixels": max_pixels,
