@@ -322,28 +322,29 @@ fn what_does_not_go_together_is_named() {
     model.compile_texts(&prompts, &CompileOptions { method: Method::Cupl, ..official(Reduction::MAX) }).unwrap();
 
     // A classifier whose fields were changed.
-    let classifier = |change: &dyn Fn(&mut Compiled)| {
+    let classifier = |change: fn(&mut Compiled)| {
         let mut compiled = model.compile_texts(&prompts, &options(Method::Wca, Reduction::MAX)).unwrap();
         change(&mut compiled);
         let refused = compiled.to_bytes().map(drop);
         (refused, model.clone().into_classifier(compiled).map(drop))
     };
-    assert!(matches!(classifier(&|_| ()), (Ok(()), Ok(()))));
+    assert!(matches!(classifier(|_| ()), (Ok(()), Ok(()))));
     fn texts(compiled: &mut Compiled) -> &mut Texts {
         let Kept::Texts(texts) = &mut compiled.kept else { panic!("no texts") };
         texts
     }
-    let changes: [(&dyn Fn(&mut Compiled), &str); 10] = [
-        (&|compiled| compiled.classes.push("another".into()), "text offsets"),
-        (&|compiled| texts(compiled).offsets[1] = 0, "no texts of class 0"),
-        (&|compiled| texts(compiled).offsets[1] = 99, "no texts of class 1"),
-        (&|compiled| texts(compiled).offsets.clear(), "text offsets"),
-        (&|compiled| texts(compiled).texts.truncate(3), "text offsets"),
-        (&|compiled| texts(compiled).weights.truncate(3), "text weights"),
-        (&|compiled| texts(compiled).weights[2] = 0.0, "text weights: found 0"),
-        (&|compiled| texts(compiled).weights[2] = f32::NAN, "text weights: found NaN"),
-        (&|compiled| texts(compiled).embeddings.data[30] = f32::INFINITY, "embeddings: found inf"),
-        (&|compiled| texts(compiled).embeddings.data.truncate(30), "embeddings: found 30 numbers"),
+    type Change = (fn(&mut Compiled), &'static str);
+    let changes: [Change; 10] = [
+        (|compiled| compiled.classes.push("another".into()), "text offsets"),
+        (|compiled| texts(compiled).offsets[1] = 0, "no texts of class 0"),
+        (|compiled| texts(compiled).offsets[1] = 99, "no texts of class 1"),
+        (|compiled| texts(compiled).offsets.clear(), "text offsets"),
+        (|compiled| texts(compiled).texts.truncate(3), "text offsets"),
+        (|compiled| texts(compiled).weights.truncate(3), "text weights"),
+        (|compiled| texts(compiled).weights[2] = 0.0, "text weights: found 0"),
+        (|compiled| texts(compiled).weights[2] = f32::NAN, "text weights: found NaN"),
+        (|compiled| texts(compiled).embeddings.data[30] = f32::INFINITY, "embeddings: found inf"),
+        (|compiled| texts(compiled).embeddings.data.truncate(30), "embeddings: found 30 numbers"),
     ];
     for (change, word) in changes {
         let (refused, joined) = classifier(change);

@@ -52,7 +52,7 @@ pub(super) struct Args {
 }
 
 /// What the class is told by.
-enum Texts {
+enum Source {
     /// To be encoded.
     Prompts(Class),
     /// Encoded, with those of all classes.
@@ -79,10 +79,10 @@ impl Args {
         // What cannot be read or written is told before a large model is read.
         let output = Destination::new(&self.output, &["png"], &inputs)?;
         let views = self.views.views()?;
-        let texts = self.texts()?;
-        let columns = match &texts {
-            Texts::Prompts(class) => class.descriptions.len(),
-            Texts::Classifier(compiled) => self.classifier.named(compiled.texts_of(&self.class))?.1.len(),
+        let source = self.source()?;
+        let columns = match &source {
+            Source::Prompts(class) => class.descriptions.len(),
+            Source::Classifier(compiled) => self.classifier.named(compiled.texts_of(&self.class))?.1.len(),
         };
         let rows = views.count();
         let bytes = (rows * columns) as u128 * (size_of::<Pair>() + 2 * size_of::<f32>()) as u128;
@@ -90,13 +90,13 @@ impl Args {
         let opened = pictures::open(&self.image, &self.decode.options())?;
         self.model.warn_of_photograph(&self.image, opened.photograph);
         let picture = opened.picture;
-        let explanation = match texts {
-            Texts::Prompts(class) => {
+        let explanation = match source {
+            Source::Prompts(class) => {
                 let model = self.model.load(Towers::Both)?;
                 let explanation = model.explain(&picture, &class, &views, &self.prompts.options());
                 explanation.inspect(|explanation| warn_truncated(explanation.truncated(), model.config().context))
             }
-            Texts::Classifier(compiled) => {
+            Source::Classifier(compiled) => {
                 let classifier = self.model.load(Towers::Vision)?.into_classifier(compiled);
                 self.classifier.named(classifier)?.explain(&picture, &self.class, &views)
             }
@@ -115,15 +115,15 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn texts(&self) -> Result<Texts> {
+    fn source(&self) -> Result<Source> {
         if let Some(compiled) = self.classifier.read()? {
-            return Ok(Texts::Classifier(compiled));
+            return Ok(Source::Classifier(compiled));
         }
         let prompts = self.model.prompts(&self.prompts)?;
         let class = prompts.classes().iter().find(|class| class.name == self.class).cloned();
         let class =
             class.ok_or_else(|| Error::argument("class", format!("{:?}", self.class), "a class of the prompts"))?;
-        Ok(Texts::Prompts(class))
+        Ok(Source::Prompts(class))
     }
 
     fn text(&self, explanation: &Explanation) -> String {

@@ -312,6 +312,9 @@ impl ClassifierArgs {
 
     /// Names the file in what is wrong with the classifier.
     pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| self.classifier.iter().fold(error, |error, path| error.in_file(path)))
+        result.map_err(|error| match &self.classifier {
+            Some(path) => error.in_file(path),
+            None => error,
+        })
     }
 }

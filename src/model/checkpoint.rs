@@ -71,8 +71,10 @@ pub(crate) fn files(source: &Source) -> Result<Vec<std::path::PathBuf>> {
 /// the only safetensors file there is.
 fn find(source: &Source) -> Result<String> {
     if let Source::Folder(_, Some(file)) = source {
-        let is_weights = file.ends_with(EXTENSION) || (file.contains(INDEX) && file.ends_with(".json"));
-        return if is_weights { Ok(file.clone()) } else { Err(no_weights(&source.path(file), &[file.clone()])) };
+        if file.ends_with(EXTENSION) || (file.contains(INDEX) && file.ends_with(".json")) {
+            return Ok(file.clone());
+        }
+        return Err(no_weights(&source.path(file), std::slice::from_ref(file)));
     }
     let files = source.list()?;
     let has = |name: &String| files.contains(name);
