@@ -244,8 +244,8 @@ pub(super) struct PromptArgs {
     ///
     /// With the weights v of the descriptions and their cosines s with the view, best:K is Σ v s / Σ v over the K largest s,
     /// over all where a class has fewer; max is best:1, in which no weight shows. Equal descriptions count as often as they
-    /// are there. With --method wca, max and best:K need --score paper: the official score divides by the length of a
-    /// weighted sum. clip has one text a class.
+    /// are there. Of wca, max and best:K are forms of the paper's score, so that classify, compile and evaluate want --score
+    /// paper with them: the official score divides by the length of a weighted sum. clip has one text a class.
     #[arg(long, default_value_t, value_name = "mean|max|best:K")]
     reduction: Reduction,
     /// Logarithm of the views' softmax scale
