@@ -59,7 +59,8 @@ impl Args {
         let (mut failed, mut strays) = (!errors.is_empty(), Strays::default());
         let bar = pictures::progress(files.len());
         let options = self.model.stream(&self.decode).with_views(views);
-        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), Streamed::read) {
+        let read = Streamed::reader(options.decode);
+        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), read) {
             bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
             match result {
                 Ok(result) => {

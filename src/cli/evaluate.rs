@@ -77,7 +77,8 @@ impl Args {
         let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
         let bar = pictures::progress(samples.len());
         let known = journal.as_ref().map(Journal::known);
-        let read = move |entry: &mut Entry| entry.read(known.as_deref());
+        let options = self.decode.options();
+        let read = move |entry: &mut Entry| entry.read(known.as_deref(), &options);
         let stream = evaluator.stream(self.model.stream(&self.decode));
         for (entry, evaluation) in stream.open(entries(&samples), read) {
             let Entry { picture, content, known, .. } = entry;
@@ -200,9 +201,8 @@ fn entries(samples: &[Sample<'_>]) -> Vec<Entry> {
 
 impl Entry {
     /// The file's content, unless there is nothing left to do with it.
-    fn read(&mut self, known: Option<&Known>) -> Result<Input> {
-        let path = &self.picture.path;
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    fn read(&mut self, known: Option<&Known>, options: &DecodeOptions) -> Result<Input> {
+        let bytes = input::picture(&self.picture.path, options)?;
         self.content = format!("{:032x}", xxh3_128(&bytes));
         let key = (std::mem::take(&mut self.content), std::mem::take(&mut self.class));
         self.known = known.and_then(|known| known.get(&key).cloned());
