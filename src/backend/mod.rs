@@ -21,6 +21,7 @@ mod pages;
 mod pending;
 mod profile;
 mod quantize;
+mod reduction;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod tables;
 mod transformer_row;
@@ -36,6 +37,7 @@ pub use cuda::{Cuda, CudaPicture, CudaTensor};
 pub use host::HostTensor;
 pub use pending::Pending;
 pub use profile::{Dispatch, Profile, Work};
+pub use reduction::Reduction;
 pub use reference::Reference;
 pub use transformer_row::TransformerRow;
 #[cfg(feature = "wgpu")]
@@ -164,16 +166,6 @@ pub enum Epilogue {
     Activate(Activation),
     /// `out = out + x Wᵀ + b`: the residual connection.
     Accumulate,
-}
-
-/// How [`Backend::weighted_similarity`] reduces a class's descriptions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    /// `Σⱼ vⱼ sᵢⱼ`: bilinear, WCA's own.
-    WeightedMean,
-    /// `Σⱼ vⱼ sᵢⱼ / Σⱼ vⱼ` over the `k` descriptions that fit the view best; texts of weight 0 are masked out,
-    /// and of equal similarities the lower index counts as better. `k = 1` is the maximum.
-    BestMean(usize),
 }
 
 /// One device's kernels, tensors and packed weights.

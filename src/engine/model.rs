@@ -172,6 +172,16 @@ impl Model {
         self.engine().precision()
     }
 
+    /// How many views the devices encode at once, together.
+    pub fn preferred_views(&self) -> usize {
+        self.views_at_once().iter().sum()
+    }
+
+    /// How many views each device encodes at once, and at least as many as threads compute. 1 without the vision tower.
+    pub(crate) fn views_at_once(&self) -> Vec<usize> {
+        self.0.engines.iter().map(|engine| engine.preferred_views().max(engine.threads())).collect()
+    }
+
     /// How many devices share the pictures of a call.
     pub fn devices(&self) -> usize {
         self.0.engines.len()

@@ -27,7 +27,7 @@
 use super::super::planned::Planned;
 use super::input::{Input, size};
 use crate::error::{Error, Result};
-use crate::image::{DecodeOptions, Picture, decoded_bytes, decoder_panicked};
+use crate::image::{DecodeOptions, Picture, decoded_bytes, decoder_panicked, read_file};
 use crate::lock::lock;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -381,7 +381,7 @@ impl<T> Shared<T> {
         let (bytes, path) = match input {
             Input::Picture(picture) => return Ok(picture),
             Input::Bytes(bytes) => (bytes, None),
-            Input::File(path) => (std::fs::read(&path).map_err(Error::io(&path))?, Some(path)),
+            Input::File(path) => (read_file(&path, &self.options)?, Some(path)),
         };
         lock(&self.state).charge(index, bytes.len());
         self.make_room(index, bytes.len().saturating_add(decoded_bytes(&bytes, &self.options)))?;

@@ -169,11 +169,8 @@ pub(super) struct Hardware {
 impl Hardware {
     pub(super) fn of(model: &Model) -> Self {
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-        let (views, is_host) = (
-            model.engines().iter().map(|engine| engine.preferred_views().max(engine.threads())),
-            model.engine().is_host(),
-        );
-        Self { views: views.collect(), is_host, alternate: is_host && model.threads() < at_once }
+        let is_host = model.engine().is_host();
+        Self { views: model.views_at_once(), is_host, alternate: is_host && model.threads() < at_once }
     }
 }
 
