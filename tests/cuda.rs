@@ -16,6 +16,7 @@ use crossalign::image::ViewSampling;
 use crossalign::{Picture, Views};
 use properties::activations::{activation, empty};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 
 macro_rules! kernels {
@@ -91,6 +92,53 @@ fn a_recorded_sequence_gives_the_same_bits() {
         assert_eq!(device.download(&out).unwrap(), device.download(&expected).unwrap(), "round {round}");
     }
     assert_eq!(recording.graphs(), 2);
+}
+
+/// A panic in a recorded sequence, as it runs, is captured or is skipped for its graph, leaves the device as it was.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_panic_in_a_recorded_sequence_is_no_harm() {
+    let device = device();
+    let shape = Shape::new(3, 5);
+    for panics in 0..4 {
+        let (mut recording, mut input, mut out) =
+            (CudaRecording::default(), device.allocate(shape).unwrap(), device.allocate(shape).unwrap());
+        for round in 0..6 {
+            let data = vec![round as f32 + 1.0; shape.len()];
+            let from = device.upload(shape, &data).unwrap();
+            let copy = |input: &CudaTensor, out: &mut CudaTensor| {
+                device.gather_rows(GatherRowsArgs { input, rows: &[0, 1, 2], first_row: 0, out })
+            };
+            copy(&from, &mut input).unwrap();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                device.replay(&mut recording, 0, || {
+                    copy(&input, &mut out)?;
+                    assert!(round != panics, "as the test wants it");
+                    Ok(())
+                })
+            }));
+            assert_eq!(result.is_err(), round == panics);
+            if result.is_ok() {
+                assert_eq!(device.download(&out).unwrap(), data, "round {round}, a panic in round {panics}");
+            }
+        }
+        assert_eq!(recording.graphs(), 1);
+    }
+}
+
+/// A panic in what is profiled ends the profile.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_panic_in_a_profile_ends_it() {
+    let device = device();
+    assert!(catch_unwind(AssertUnwindSafe(|| device.profile(&mut || panic!("as the test wants it")))).is_err());
+    let mut recording = CudaRecording::default();
+    let mut tensor = device.upload(Shape::new(1, 2), &[3.0, 4.0]).unwrap();
+    for _ in 0..2 {
+        device.replay(&mut recording, 0, || device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor })).unwrap();
+    }
+    // With a profile there would be none.
+    assert_eq!(recording.graphs(), 1);
 }
 
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it

@@ -13,7 +13,7 @@ use cudarc::driver::{
     CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
-use parking_lot::ReentrantMutex;
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +62,18 @@ struct Turn {
     skips: bool,
     /// The tables that are asked for.
     collected: Option<Vec<Table>>,
+}
+
+/// The turn while it is about something; what it was about before comes back when this is dropped, also by a panic.
+struct Taken<'a> {
+    turn: ReentrantMutexGuard<'a, RefCell<Turn>>,
+    before: Turn,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.turn.replace(std::mem::take(&mut self.before));
+    }
 }
 
 /// A launch between two events.
@@ -187,21 +199,24 @@ impl Context {
         work()
     }
 
+    /// Takes the turn to do what `about` says, until what is returned is dropped.
+    fn take_turn(&self, about: Turn) -> Taken<'_> {
+        let turn = self.turn.lock();
+        let before = turn.replace(about);
+        Taken { turn, before }
+    }
+
     /// Runs `work`, but launches nothing: for what it does besides, such as giving tensors their shapes.
     pub(super) fn without_launches<T>(&self, work: impl FnOnce() -> T) -> T {
-        let turn = self.turn.lock();
-        turn.borrow_mut().skips = true;
-        let result = work();
-        turn.borrow_mut().skips = false;
-        result
+        let _taken = self.take_turn(Turn { skips: true, ..Turn::default() });
+        work()
     }
 
     /// Runs `work` and tells which tables it asked for.
     pub(super) fn collecting<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Table>) {
-        let turn = self.turn.lock();
-        turn.borrow_mut().collected = Some(Vec::new());
+        let taken = self.take_turn(Turn { collected: Some(Vec::new()), ..Turn::default() });
         let result = work();
-        (result, turn.borrow_mut().collected.take().unwrap_or_default())
+        (result, taken.turn.take().collected.unwrap_or_default())
     }
 
     /// Where some memory is, for a kernel that finds it in a table. It must outlive the launch's place in the stream.
@@ -298,17 +313,37 @@ impl Context {
 
     /// What `work` launches.
     pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        *lock(&self.profile) = Some(Vec::new());
+        let profiling = Profiling::begin(&self.profile);
         let result = work();
         // An event that cannot be read leaves its launch without a time.
         let _ = self.stream.synchronize();
-        let launches = lock(&self.profile).take().unwrap_or_default();
+        let launches = profiling.end();
         let timed = |Timed { dispatch, start, end }: Timed| {
             let time = start.elapsed_ms(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
             Dispatch { time, ..dispatch }
         };
         let dispatches: Vec<Dispatch> = launches.into_iter().map(timed).collect();
         (result, Profile { submissions: dispatches.len(), dispatches })
+    }
+}
+
+/// While it is there, launches are collected.
+struct Profiling<'a>(&'a Mutex<Option<Vec<Timed>>>);
+
+impl<'a> Profiling<'a> {
+    fn begin(profile: &'a Mutex<Option<Vec<Timed>>>) -> Self {
+        *lock(profile) = Some(Vec::new());
+        Self(profile)
+    }
+
+    fn end(self) -> Vec<Timed> {
+        lock(self.0).take().unwrap_or_default()
+    }
+}
+
+impl Drop for Profiling<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = None;
     }
 }
 

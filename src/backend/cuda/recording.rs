@@ -3,9 +3,10 @@
 use super::context::{Context, Table};
 use super::driver::failed;
 use crate::error::Result;
-use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaGraph, CudaStream};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The graphs of a sequence, by the shape of its batch.
 #[derive(Default)]
@@ -76,11 +77,31 @@ impl CudaRecording {
 /// What `work` launches, as a graph, and the tables that it reads; nothing runs yet.
 fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(CudaGraph, Vec<Table>)> {
     context.in_turn(|| {
-        context.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+        let capture = Capture::begin(&context.stream)?;
         let (result, tables) = context.collecting(&mut work);
-        // Ended whatever happened, or the stream would stay in capture.
-        let graph = context.stream.end_capture(CUgraphInstantiate_flags(0));
+        let graph = capture.end();
         result.ok()?;
-        Some((graph.ok()??, tables))
+        Some((graph?, tables))
     })
+}
+
+/// A capture under way. It is ended whatever happens, or the stream would stay in capture: dropped by a panic, it throws
+/// its graph away.
+struct Capture<'a>(&'a Arc<CudaStream>);
+
+impl<'a> Capture<'a> {
+    fn begin(stream: &'a Arc<CudaStream>) -> Option<Self> {
+        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+        Some(Self(stream))
+    }
+
+    fn end(self) -> Option<CudaGraph> {
+        std::mem::ManuallyDrop::new(self).0.end_capture(CUgraphInstantiate_flags(0)).ok()?
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.end_capture(CUgraphInstantiate_flags(0));
+    }
 }
