@@ -141,6 +141,26 @@ fn a_panic_in_a_profile_ends_it() {
     assert_eq!(recording.graphs(), 1);
 }
 
+/// The driver compiles an image once, however many of its kernels are launched.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn an_image_is_loaded_once() {
+    if !common::cuda::alone("an_image_is_loaded_once") {
+        return;
+    }
+    let device = device();
+    let shape = Shape::new(2, 8);
+    let input = device.upload(shape, &[1.5; 16]).unwrap();
+    let calls = common::cuda::calls(|| {
+        for precision in [Precision::F32, Precision::F16, Precision::F32] {
+            let mut out = device.activation(precision).unwrap();
+            device.reshape(&mut out, shape).unwrap();
+            device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out }).unwrap();
+        }
+    });
+    assert_eq!((calls.modules, calls.launches), (1, 3));
+}
+
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
 /// has alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
 #[test]

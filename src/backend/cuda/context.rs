@@ -1,40 +1,20 @@
-//! A device's stream, its memory and the kernels' functions.
+//! A device's stream and its memory.
 //!
 //! All work goes to one stream, in order; reading a result waits for it. Whoever uses the stream has the turn: while a
 //! graph is captured, no other thread's launch may come between.
 
 use super::driver::{failed, open};
+use super::kernels::Kernels;
+use super::launch::Timed;
 use crate::backend::tables::Kept;
-use crate::backend::{Dispatch, Profile, Work};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lock::lock;
-use cudarc::driver::sys::{CUdevice_attribute, CUevent_flags, CUfunction_attribute};
-use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
-};
-use cudarc::nvrtc::Ptx;
+use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// What the driver loads: text that it compiles for the card, or code of the card's own architecture.
-#[derive(Clone, Copy)]
-#[allow(dead_code, reason = "a build has one kind")]
-enum Image {
-    Ptx(&'static str),
-    Cubin(&'static [u8]),
-}
-
-/// What `build.rs` read off kernels/cuda/ptx: each kernel's name and the image that has it.
-mod kernels {
-    include!(concat!(env!("OUT_DIR"), "/cuda.rs"));
-}
-
-/// Dynamic shared memory that needs no permission.
-const FREE_SHARED: u32 = 48 << 10;
 
 /// Data that kernels read besides tensors, such as offsets.
 pub(super) type Table = Arc<CudaSlice<u8>>;
@@ -44,22 +24,21 @@ pub(super) struct Context {
     name: String,
     /// Streaming multiprocessors.
     pub(super) multiprocessors: usize,
-    context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
-    turn: ReentrantMutex<RefCell<Turn>>,
+    pub(super) turn: ReentrantMutex<RefCell<Turn>>,
     tables: Kept<Table>,
     /// Counts the tensors that have moved to other memory.
     moved: AtomicU64,
-    functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    pub(super) kernels: Kernels,
     /// Collected while somebody asks for it.
-    profile: Mutex<Option<Vec<Timed>>>,
+    pub(super) profile: Mutex<Option<Vec<Timed>>>,
 }
 
 /// What whoever has the turn is about.
 #[derive(Default)]
-struct Turn {
+pub(super) struct Turn {
     /// Nothing is launched.
-    skips: bool,
+    pub(super) skips: bool,
     /// The tables that are asked for.
     collected: Option<Vec<Table>>,
 }
@@ -75,42 +54,6 @@ impl Drop for Taken<'_> {
         self.turn.replace(std::mem::take(&mut self.before));
     }
 }
-
-/// A launch between two events.
-struct Timed {
-    dispatch: Dispatch,
-    start: CudaEvent,
-    end: CudaEvent,
-}
-
-/// The shape of a launch.
-#[derive(Clone, Copy)]
-pub(super) struct Launch {
-    pub(super) grid: [usize; 3],
-    pub(super) block: [u32; 2],
-    /// Bytes of dynamic shared memory.
-    pub(super) shared: u32,
-}
-
-impl Launch {
-    /// One block of so many threads for each of `blocks`.
-    pub(super) fn blocks(blocks: usize, threads: u32) -> Self {
-        Self { grid: [blocks, 1, 1], block: [threads, 1], shared: 0 }
-    }
-
-    /// A warp a row, eight a block.
-    pub(super) fn rows(rows: usize) -> Self {
-        Self { grid: [rows.div_ceil(8), 1, 1], block: [32, 8], shared: 0 }
-    }
-}
-
-/// A kernel's parameters: as bytes, they are what the kernel's structure is.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Params<P>(P);
-
-// SAFETY: `P` is `NoUninit`: plain numbers in C's layout, passed by value as the kernel declares them.
-unsafe impl<P: bytemuck::NoUninit> cudarc::driver::DeviceRepr for Params<P> {}
 
 impl Context {
     pub(super) fn open(index: usize) -> Result<Self> {
@@ -132,12 +75,11 @@ impl Context {
             index,
             name,
             multiprocessors,
-            context,
             stream,
             turn: ReentrantMutex::default(),
             tables: Kept::default(),
             moved: AtomicU64::new(0),
-            functions: Mutex::default(),
+            kernels: Kernels::new(index, context),
             profile: Mutex::default(),
         })
     }
@@ -241,109 +183,6 @@ impl Context {
             self.stream.synchronize().map_err(failed(self.index))?;
         }
         Ok(all)
-    }
-
-    /// Launches a kernel: its parameters, then pointers to `memories` in the kernel's order.
-    pub(super) fn launch<P: bytemuck::NoUninit>(
-        &self,
-        kernel: &'static str,
-        params: &P,
-        memories: &[&CudaSlice<u8>],
-        launch: Launch,
-        work: Work,
-    ) -> Result<()> {
-        let [x, y, z] = launch.grid;
-        if x * y * z == 0 {
-            return Ok(());
-        }
-        // CUDA's limits of a grid.
-        if x > i32::MAX as usize || y.max(z) > 65_535 {
-            return Err(Error::argument(kernel, format!("{x}×{y}×{z} blocks"), "at most 2147483647×65535×65535"));
-        }
-        let turn = self.turn.lock();
-        if turn.borrow().skips {
-            return Ok(());
-        }
-        let function = self.function(kernel, launch.shared)?;
-        let grid_dim = (x as u32, y as u32, z as u32);
-        let block_dim = (launch.block[0], launch.block[1], 1);
-        let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: launch.shared };
-        let params = Params(*params);
-        let pointers: Vec<u64> = memories.iter().map(|memory| memory.device_ptr(&self.stream).0).collect();
-        let mut profile = lock(&self.profile);
-        let event = || self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(failed(self.index));
-        let start = profile.is_some().then(event).transpose()?;
-        let mut builder = self.stream.launch_builder(&function);
-        builder.arg(&params);
-        pointers.iter().for_each(|pointer| {
-            builder.arg(pointer);
-        });
-        // SAFETY: the parameters and pointers are those of the kernel's signature, as each kernel's file pairs them;
-        // its contract has checked the shapes, so that it stays within its operands.
-        unsafe { builder.launch(config) }.map_err(failed(self.index))?;
-        if let (Some(profile), Some(start)) = (&mut *profile, start) {
-            let workgroups = [grid_dim.0, grid_dim.1, grid_dim.2];
-            let dispatch = Dispatch { kernel, workgroups, work, time: None };
-            profile.push(Timed { dispatch, start, end: event()? });
-        }
-        Ok(())
-    }
-
-    /// A kernel's function, with leave to use so much dynamic shared memory.
-    fn function(&self, kernel: &'static str, shared: u32) -> Result<CudaFunction> {
-        let mut functions = lock(&self.functions);
-        if let Some(function) = functions.get(kernel) {
-            return Ok(function.clone());
-        }
-        let failed = failed(self.index);
-        let image = match kernels::KERNELS.iter().find(|(name, _)| *name == kernel) {
-            Some((_, Image::Ptx(text))) => Ptx::from_src(*text),
-            Some((_, Image::Cubin(code))) => Ptx::from_binary(code.to_vec()),
-            None => return Err(Error::device(format!("cuda:{}", self.index), format!("no kernel {kernel}"))),
-        };
-        let module = self.context.load_module(image).map_err(&failed)?;
-        let function = module.load_function(kernel).map_err(&failed)?;
-        if shared > FREE_SHARED {
-            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            function.set_attribute(attribute, shared as i32).map_err(&failed)?;
-        }
-        functions.insert(kernel, function.clone());
-        Ok(function)
-    }
-
-    /// What `work` launches.
-    pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        let profiling = Profiling::begin(&self.profile);
-        let result = work();
-        // An event that cannot be read leaves its launch without a time.
-        let _ = self.stream.synchronize();
-        let launches = profiling.end();
-        let timed = |Timed { dispatch, start, end }: Timed| {
-            let time = start.elapsed_ms(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
-            Dispatch { time, ..dispatch }
-        };
-        let dispatches: Vec<Dispatch> = launches.into_iter().map(timed).collect();
-        (result, Profile { submissions: dispatches.len(), dispatches })
-    }
-}
-
-/// While it is there, launches are collected.
-struct Profiling<'a>(&'a Mutex<Option<Vec<Timed>>>);
-
-impl<'a> Profiling<'a> {
-    fn begin(profile: &'a Mutex<Option<Vec<Timed>>>) -> Self {
-        *lock(profile) = Some(Vec::new());
-        Self(profile)
-    }
-
-    fn end(self) -> Vec<Timed> {
-        lock(self.0).take().unwrap_or_default()
-    }
-}
-
-impl Drop for Profiling<'_> {
-    fn drop(&mut self) {
-        *lock(self.0) = None;
     }
 }
 
