@@ -161,6 +161,65 @@ fn an_image_is_loaded_once() {
     assert_eq!((calls.modules, calls.launches), (1, 3));
 }
 
+/// What is larger than all staging buffers comes through them whole, and so do small uploads that share them.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn uploads_of_any_size_arrive_whole() {
+    let device = device();
+    for elements in [1, 0, 5 << 20, 3, (1 << 20) - 1, 7, 9 << 20] {
+        let data: Vec<f32> = (0..elements).map(|i| i as f32).collect();
+        let tensor = device.upload(Shape::new(elements, 1), &data).unwrap();
+        assert!(device.download(&tensor).unwrap() == data, "{elements} elements");
+    }
+}
+
+/// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn only_downloads_wait() {
+    if !common::cuda::alone("only_downloads_wait") {
+        return;
+    }
+    let device = device();
+    let shape = Shape::new(20, 20);
+    let calls = common::cuda::calls(|| {
+        let tensors: Vec<CudaTensor> = (0..50).map(|i| device.upload(shape, &[i as f32; 400]).unwrap()).collect();
+        let [first, last] = device.download_all([&tensors[0], &tensors[49]]).unwrap();
+        assert_eq!((first[7], last[399]), (0.0, 49.0));
+    });
+    assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
+}
+
+/// Threads that share a device get their own results, while another one's launches are captured and replayed.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn threads_share_a_device() {
+    let device = device();
+    let shape = Shape::new(4, 6);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let device = &device;
+            scope.spawn(move || {
+                let mut out = device.allocate(shape).unwrap();
+                for round in 0..30 {
+                    let data = vec![(100 * thread + round) as f32; shape.len()];
+                    let input = device.upload(shape, &data).unwrap();
+                    // Each is captured in the second call.
+                    let mut recording = CudaRecording::default();
+                    for _ in 0..3 {
+                        let work = || {
+                            let rows = &[3, 2, 1, 0];
+                            device.gather_rows(GatherRowsArgs { input: &input, rows, first_row: 0, out: &mut out })
+                        };
+                        device.replay(&mut recording, 0, work).unwrap();
+                    }
+                    assert_eq!(device.download(&out).unwrap(), data);
+                }
+            });
+        }
+    });
+}
+
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
 /// has alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
 #[test]

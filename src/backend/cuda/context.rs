@@ -1,11 +1,12 @@
-//! A device's stream and its memory.
+//! A device's streams and its memory.
 //!
-//! All work goes to one stream, in order; reading a result waits for it. Whoever uses the stream has the turn: while a
-//! graph is captured, no other thread's launch may come between.
+//! All work goes to one stream, in order, but for uploads, which it waits for. Whoever uses the stream has the turn: while
+//! a graph is captured, no other thread's launch may come between.
 
 use super::driver::{failed, open};
 use super::kernels::Kernels;
 use super::launch::Timed;
+use super::staging::{Download, Downloads, Uploads};
 use crate::backend::tables::Kept;
 use crate::error::Result;
 use crate::lock::lock;
@@ -25,6 +26,8 @@ pub(super) struct Context {
     /// Streaming multiprocessors.
     pub(super) multiprocessors: usize,
     pub(super) stream: Arc<CudaStream>,
+    uploads: Uploads,
+    downloads: Downloads,
     pub(super) turn: ReentrantMutex<RefCell<Turn>>,
     tables: Kept<Table>,
     /// Counts the tensors that have moved to other memory.
@@ -59,8 +62,8 @@ impl Context {
     pub(super) fn open(index: usize) -> Result<Self> {
         let context = open(index)?;
         let failed = failed(index);
-        // One stream: its order is all the order there is, and events would cost at each launch.
-        // SAFETY: no other stream touches this context's memory.
+        // Its events would cost at each launch.
+        // SAFETY: memory is used by one stream; what an upload does with it before is ordered in `staging`.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(&failed)?;
         let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
@@ -76,6 +79,8 @@ impl Context {
             name,
             multiprocessors,
             stream,
+            uploads: Uploads::new(&context)?,
+            downloads: Downloads::default(),
             turn: ReentrantMutex::default(),
             tables: Kept::default(),
             moved: AtomicU64::new(0),
@@ -101,15 +106,12 @@ impl Context {
         self.stream.alloc_zeros(bytes.max(16)).map_err(failed(self.index))
     }
 
-    /// Memory that holds `data`.
+    /// Memory that holds `data`, for work that is submitted from now on.
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<CudaSlice<u8>> {
+        // The host fills the ring while others have the turn.
+        let memory = self.uploads.start(bytemuck::cast_slice(data))?;
         let _turn = self.turn.lock();
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let mut memory = self.memory(bytes.len())?;
-        if !bytes.is_empty() {
-            self.stream.memcpy_htod(bytes, &mut memory).map_err(failed(self.index))?;
-        }
-        Ok(memory)
+        self.uploads.finish(memory, &self.stream)
     }
 
     /// A table that holds `data`: uploaded where it is not there yet.
@@ -166,23 +168,14 @@ impl Context {
         memory.device_ptr(&self.stream).0
     }
 
-    /// The first bytes of some memories, so many of each, behind all work so far; one wait for all.
-    pub(super) fn download<const N: usize>(
+    /// Copies the first bytes of some memories, so many of each, behind all work so far; what is returned waits for them.
+    pub(super) fn download_later<const N: usize>(
         &self,
         memories: [&CudaSlice<u8>; N],
         sizes: [usize; N],
-    ) -> Result<[Vec<u8>; N]> {
-        let mut all = [const { Vec::new() }; N];
+    ) -> Result<Download<N>> {
         let _turn = self.turn.lock();
-        for ((found, memory), bytes) in all.iter_mut().zip(memories).zip(sizes) {
-            if bytes > 0 {
-                *found = self.stream.clone_dtoh(&memory.slice(..bytes)).map_err(failed(self.index))?;
-            }
-        }
-        if all.iter().any(|found| !found.is_empty()) {
-            self.stream.synchronize().map_err(failed(self.index))?;
-        }
-        Ok(all)
+        self.downloads.start(&self.stream, memories, sizes)
     }
 }
 

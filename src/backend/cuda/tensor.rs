@@ -63,7 +63,7 @@ impl CudaTensor {
         for (size, tensor) in sizes.iter_mut().zip(tensors) {
             *size = bytes(tensor.shape, tensor.element)?;
         }
-        let found = context.download(tensors.map(|tensor| &tensor.memory), sizes)?;
+        let found = context.download_later(tensors.map(|tensor| &tensor.memory), sizes)?.wait()?;
         let mut all = [const { Vec::new() }; N];
         for ((elements, tensor), found) in all.iter_mut().zip(tensors).zip(found) {
             *elements = tensor.widen(&found);
