@@ -14,11 +14,41 @@ use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// Memory of the device. It is given back behind the work that uses it, in the turn: not into what another thread captures.
+pub(super) struct Memory {
+    slice: ManuallyDrop<CudaSlice<u8>>,
+    turn: TurnLock,
+}
+
+impl Deref for Memory {
+    type Target = CudaSlice<u8>;
+
+    fn deref(&self) -> &CudaSlice<u8> {
+        &self.slice
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _turn = self.turn.lock();
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(&mut self.slice) }
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.slice.fmt(f)
+    }
+}
+
 /// Data that kernels read besides tensors, such as offsets.
-pub(super) type Table = Arc<CudaSlice<u8>>;
+pub(super) type Table = Arc<Memory>;
 
 pub(super) struct Context {
     pub(super) index: usize,
@@ -28,7 +58,7 @@ pub(super) struct Context {
     pub(super) stream: Arc<CudaStream>,
     uploads: Uploads,
     downloads: Downloads,
-    pub(super) turn: ReentrantMutex<RefCell<Turn>>,
+    pub(super) turn: TurnLock,
     tables: Kept<Table>,
     /// Counts the tensors that have moved to other memory.
     moved: AtomicU64,
@@ -36,6 +66,9 @@ pub(super) struct Context {
     /// Collected while somebody asks for it.
     pub(super) profile: Mutex<Option<Vec<Timed>>>,
 }
+
+/// The turn to use the stream.
+type TurnLock = Arc<ReentrantMutex<RefCell<Turn>>>;
 
 /// What whoever has the turn is about.
 #[derive(Default)]
@@ -81,7 +114,7 @@ impl Context {
             stream,
             uploads: Uploads::new(&context)?,
             downloads: Downloads::default(),
-            turn: ReentrantMutex::default(),
+            turn: TurnLock::default(),
             tables: Kept::default(),
             moved: AtomicU64::new(0),
             kernels: Kernels::new(index, context),
@@ -94,24 +127,30 @@ impl Context {
     }
 
     /// Memory of unspecified content; never empty.
-    pub(super) fn memory(&self, bytes: usize) -> Result<CudaSlice<u8>> {
+    pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
         let _turn = self.turn.lock();
         // SAFETY: bytes are valid whatever they are.
-        unsafe { self.stream.alloc(bytes.max(16)) }.map_err(failed(self.index))
+        let slice = unsafe { self.stream.alloc(bytes.max(16)) };
+        slice.map(|slice| self.keep(slice)).map_err(failed(self.index))
     }
 
     /// Memory of zeros.
-    pub(super) fn zeros(&self, bytes: usize) -> Result<CudaSlice<u8>> {
+    pub(super) fn zeros(&self, bytes: usize) -> Result<Memory> {
         let _turn = self.turn.lock();
-        self.stream.alloc_zeros(bytes.max(16)).map_err(failed(self.index))
+        let slice = self.stream.alloc_zeros(bytes.max(16));
+        slice.map(|slice| self.keep(slice)).map_err(failed(self.index))
     }
 
     /// Memory that holds `data`, for work that is submitted from now on.
-    pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<CudaSlice<u8>> {
+    pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Memory> {
         // The host fills the ring while others have the turn.
-        let memory = self.uploads.start(bytemuck::cast_slice(data))?;
+        let slice = self.uploads.start(bytemuck::cast_slice(data))?;
         let _turn = self.turn.lock();
-        self.uploads.finish(memory, &self.stream)
+        self.uploads.finish(slice, &self.stream).map(|slice| self.keep(slice))
+    }
+
+    fn keep(&self, slice: CudaSlice<u8>) -> Memory {
+        Memory { slice: ManuallyDrop::new(slice), turn: self.turn.clone() }
     }
 
     /// A table that holds `data`: uploaded where it is not there yet.
@@ -164,18 +203,18 @@ impl Context {
     }
 
     /// Where some memory is, for a kernel that finds it in a table. It must outlive the launch's place in the stream.
-    pub(super) fn address(&self, memory: &CudaSlice<u8>) -> u64 {
+    pub(super) fn address(&self, memory: &Memory) -> u64 {
         memory.device_ptr(&self.stream).0
     }
 
     /// Copies the first bytes of some memories, so many of each, behind all work so far; what is returned waits for them.
     pub(super) fn download_later<const N: usize>(
         &self,
-        memories: [&CudaSlice<u8>; N],
+        memories: [&Memory; N],
         sizes: [usize; N],
     ) -> Result<Download<N>> {
         let _turn = self.turn.lock();
-        self.downloads.start(&self.stream, memories, sizes)
+        self.downloads.start(&self.stream, memories.map(|memory| &**memory), sizes)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Launches, and their profile.
 
-use super::context::Context;
+use super::context::{Context, Memory};
 use super::driver::failed;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use cudarc::driver::sys::CUevent_flags;
-use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaEvent, DevicePtr, LaunchConfig, PushKernelArg};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Context {
         &self,
         kernel: &'static str,
         params: &P,
-        memories: &[&CudaSlice<u8>],
+        memories: &[&Memory],
         launch: Launch,
         work: Work,
     ) -> Result<()> {
