@@ -18,6 +18,7 @@ use properties::activations::{activation, empty};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 macro_rules! kernels {
     ($($kernel:ident),+ $(,)?) => {
@@ -190,6 +191,62 @@ fn only_downloads_wait() {
     assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
 }
 
+/// The graphs of a sequence are bounded; those of the shapes that came last are kept.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn few_shapes_have_a_graph() {
+    if !common::cuda::alone("few_shapes_have_a_graph") {
+        return;
+    }
+    let device = device();
+    let input = device.upload(Shape::new(2, 3), &[0.5; 6]).unwrap();
+    let mut out = device.allocate(Shape::new(2, 3)).unwrap();
+    let mut recording = CudaRecording::default();
+    let mut replay = |shape: usize| {
+        let calls = common::cuda::calls(|| {
+            let work =
+                || device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out });
+            device.replay(&mut recording, shape, work).unwrap();
+        });
+        calls.graph_launches
+    };
+    for shape in 1..40 {
+        // As it is, then captured, as is that of the shape 0, which stays the one before the last.
+        assert_eq!([replay(shape), replay(shape), replay(0)], [0, 1, u64::from(shape > 1)], "shape {shape}");
+    }
+    assert_eq!([replay(39), replay(1), replay(1)], [1, 0, 1]);
+    assert!(recording.graphs() <= 16);
+}
+
+/// What one thread frees does not get into what another one captures.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn memory_is_freed_while_another_thread_captures() {
+    let device = device();
+    let (shape, ended) = (Shape::new(1, 2), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                drop(device.allocate(shape).unwrap());
+            }
+        });
+        let mut tensor = device.upload(shape, &[3.0, 4.0]).unwrap();
+        let graphs: Vec<usize> = (0..50)
+            .map(|_| {
+                let mut recording = CudaRecording::default();
+                for _ in 0..2 {
+                    let mut normalize = |_| device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor });
+                    let work = || (0..20).try_for_each(&mut normalize);
+                    device.replay(&mut recording, 0, work).unwrap();
+                }
+                recording.graphs()
+            })
+            .collect();
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!(graphs, [1; 50]);
+    });
+}
+
 /// Threads that share a device get their own results, while another one's launches are captured and replayed.
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
@@ -327,6 +384,29 @@ fn a_driver_that_is_of_no_use_says_so() {
         let line = devices.lines().find(|line| line.starts_with(name)).expect("two devices are listed");
         assert!(line.ends_with(", precision f16"), "{line}");
     }
+}
+
+/// A batch of pictures whose graph is there waits for nothing but its results, and launches little beside the graph.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_batch_waits_only_for_its_results() {
+    if !common::cuda::alone("a_batch_waits_only_for_its_results") {
+        return;
+    }
+    let reference = common::Reference::golden();
+    let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
+    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
+    let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    let classify = || {
+        let pictures: Vec<&Picture> = pictures.iter().collect();
+        classifier.classify_batch(&pictures, &views).unwrap();
+    };
+    let batches = [(); 3].map(|()| common::cuda::calls(classify));
+    let batch = batches[2];
+    assert_eq!((batch.modules, batch.graph_launches), (0, 1), "{batches:?}");
+    // Its pictures, and the views, taps and weights of all of them.
+    assert_eq!((batch.uploads, batch.waits), (8 + 3, 1), "{batches:?}");
 }
 
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes the
