@@ -142,26 +142,6 @@ fn a_panic_in_a_profile_ends_it() {
     assert_eq!(recording.graphs(), 1);
 }
 
-/// The driver compiles an image once, however many of its kernels are launched.
-#[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn an_image_is_loaded_once() {
-    if !common::cuda::alone("an_image_is_loaded_once") {
-        return;
-    }
-    let device = device();
-    let shape = Shape::new(2, 8);
-    let input = device.upload(shape, &[1.5; 16]).unwrap();
-    let calls = common::cuda::calls(|| {
-        for precision in [Precision::F32, Precision::F16, Precision::F32] {
-            let mut out = device.activation(precision).unwrap();
-            device.reshape(&mut out, shape).unwrap();
-            device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out }).unwrap();
-        }
-    });
-    assert_eq!((calls.modules, calls.launches), (1, 3));
-}
-
 /// What is larger than all staging buffers comes through them whole, and so do small uploads that share them.
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
@@ -172,50 +152,6 @@ fn uploads_of_any_size_arrive_whole() {
         let tensor = device.upload(Shape::new(elements, 1), &data).unwrap();
         assert!(device.download(&tensor).unwrap() == data, "{elements} elements");
     }
-}
-
-/// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
-#[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn only_downloads_wait() {
-    if !common::cuda::alone("only_downloads_wait") {
-        return;
-    }
-    let device = device();
-    let shape = Shape::new(20, 20);
-    let calls = common::cuda::calls(|| {
-        let tensors: Vec<CudaTensor> = (0..50).map(|i| device.upload(shape, &[i as f32; 400]).unwrap()).collect();
-        let [first, last] = device.download_all([&tensors[0], &tensors[49]]).unwrap();
-        assert_eq!((first[7], last[399]), (0.0, 49.0));
-    });
-    assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
-}
-
-/// The graphs of a sequence are bounded; those of the shapes that came last are kept.
-#[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn few_shapes_have_a_graph() {
-    if !common::cuda::alone("few_shapes_have_a_graph") {
-        return;
-    }
-    let device = device();
-    let input = device.upload(Shape::new(2, 3), &[0.5; 6]).unwrap();
-    let mut out = device.allocate(Shape::new(2, 3)).unwrap();
-    let mut recording = CudaRecording::default();
-    let mut replay = |shape: usize| {
-        let calls = common::cuda::calls(|| {
-            let work =
-                || device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out });
-            device.replay(&mut recording, shape, work).unwrap();
-        });
-        calls.graph_launches
-    };
-    for shape in 1..40 {
-        // As it is, then captured, as is that of the shape 0, which stays the one before the last.
-        assert_eq!([replay(shape), replay(shape), replay(0)], [0, 1, u64::from(shape > 1)], "shape {shape}");
-    }
-    assert_eq!([replay(39), replay(1), replay(1)], [1, 0, 1]);
-    assert!(recording.graphs() <= 16);
 }
 
 /// What one thread frees does not get into what another one captures.
@@ -386,29 +322,6 @@ fn a_driver_that_is_of_no_use_says_so() {
     }
 }
 
-/// A batch of pictures whose graph is there waits for nothing but its results, and launches little beside the graph.
-#[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn a_batch_waits_only_for_its_results() {
-    if !common::cuda::alone("a_batch_waits_only_for_its_results") {
-        return;
-    }
-    let reference = common::Reference::golden();
-    let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
-    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
-    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
-    let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
-    let classify = || {
-        let pictures: Vec<&Picture> = pictures.iter().collect();
-        classifier.classify_batch(&pictures, &views).unwrap();
-    };
-    let batches = [(); 3].map(|()| common::cuda::calls(classify));
-    let batch = batches[2];
-    assert_eq!((batch.modules, batch.graph_launches), (0, 1), "{batches:?}");
-    // Its pictures, and the views, taps and weights of all of them.
-    assert_eq!((batch.uploads, batch.waits), (8 + 3, 1), "{batches:?}");
-}
-
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes the
 /// launches of one picture.
 #[test]
@@ -434,4 +347,99 @@ fn a_batch_is_scored_in_one_go() {
     let encoder = batch.iter().rposition(|kernel| *kernel == "l2_normalize").unwrap();
     assert_eq!(batch.len() - 1 - encoder, 5);
     assert_eq!(together[7], alone[0]);
+}
+
+/// What the backend asks of the driver, counted by the stand-in.
+mod counted {
+    use super::*;
+    use common::cuda::{alone, calls};
+
+    /// The driver compiles an image once, however many of its kernels are launched.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn an_image_is_loaded_once() {
+        if !alone("counted::an_image_is_loaded_once") {
+            return;
+        }
+        let device = device();
+        let shape = Shape::new(2, 8);
+        let input = device.upload(shape, &[1.5; 16]).unwrap();
+        let calls = calls(|| {
+            for precision in [Precision::F32, Precision::F16, Precision::F32] {
+                let mut out = device.activation(precision).unwrap();
+                device.reshape(&mut out, shape).unwrap();
+                device
+                    .gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out })
+                    .unwrap();
+            }
+        });
+        assert_eq!((calls.modules, calls.launches), (1, 3));
+    }
+
+    /// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn only_downloads_wait() {
+        if !alone("counted::only_downloads_wait") {
+            return;
+        }
+        let device = device();
+        let shape = Shape::new(20, 20);
+        let calls = calls(|| {
+            let tensors: Vec<CudaTensor> = (0..50).map(|i| device.upload(shape, &[i as f32; 400]).unwrap()).collect();
+            let [first, last] = device.download_all([&tensors[0], &tensors[49]]).unwrap();
+            assert_eq!((first[7], last[399]), (0.0, 49.0));
+        });
+        assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
+    }
+
+    /// The graphs of a sequence are bounded; those of the shapes that came last are kept.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn few_shapes_have_a_graph() {
+        if !alone("counted::few_shapes_have_a_graph") {
+            return;
+        }
+        let device = device();
+        let input = device.upload(Shape::new(2, 3), &[0.5; 6]).unwrap();
+        let mut out = device.allocate(Shape::new(2, 3)).unwrap();
+        let mut recording = CudaRecording::default();
+        let mut replay = |shape: usize| {
+            let calls = calls(|| {
+                let work =
+                    || device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out });
+                device.replay(&mut recording, shape, work).unwrap();
+            });
+            calls.graph_launches
+        };
+        for shape in 1..40 {
+            // As it is, then captured, as is that of the shape 0, which stays the one before the last.
+            assert_eq!([replay(shape), replay(shape), replay(0)], [0, 1, u64::from(shape > 1)], "shape {shape}");
+        }
+        assert_eq!([replay(39), replay(1), replay(1)], [1, 0, 1]);
+        assert!(recording.graphs() <= 16);
+    }
+
+    /// A batch of pictures whose graph is there waits for nothing but its results, and launches little beside the graph.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn a_batch_waits_only_for_its_results() {
+        if !alone("counted::a_batch_waits_only_for_its_results") {
+            return;
+        }
+        let reference = common::Reference::golden();
+        let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
+        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+        let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
+        let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+        let classify = || {
+            let pictures: Vec<&Picture> = pictures.iter().collect();
+            classifier.classify_batch(&pictures, &views).unwrap();
+        };
+        let batches = [(); 3].map(|()| calls(classify));
+        let batch = batches[2];
+        assert_eq!((batch.modules, batch.graph_launches), (0, 1), "{batches:?}");
+        // Its pictures, and the views, taps and weights of all of them.
+        assert_eq!((batch.uploads, batch.waits), (8 + 3, 1), "{batches:?}");
+    }
 }

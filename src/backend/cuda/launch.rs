@@ -91,7 +91,7 @@ impl Context {
         let profiling = Profiling::begin(&self.profile);
         let result = work();
         // An event that cannot be read leaves its launch without a time.
-        let _ = self.stream.synchronize();
+        let _ = self.in_turn(|| self.stream.synchronize());
         let launches = profiling.end();
         let timed = |Timed { dispatch, start, end }: Timed| {
             let time = start.elapsed_ms(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));

@@ -97,6 +97,7 @@ impl Uploads {
         let failed = failed(context.ordinal());
         let stream = context.new_stream().map_err(&failed)?;
         let uploaded = context.new_event(None).map_err(&failed)?;
+        // As if the last buffer were full: each is made when its turn comes.
         let ring = Ring { buffers: Vec::new(), current: BUFFERS - 1, filled: BUFFER };
         Ok(Self { stream, uploaded, ring: Mutex::new(ring) })
     }
