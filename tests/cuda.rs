@@ -155,7 +155,7 @@ fn uploads_of_any_size_arrive_whole() {
     }
 }
 
-/// What one thread frees does not get into what another one captures.
+/// What one thread frees, which does nothing else with the device, does not get into what another one captures.
 #[test]
 #[cfg_attr(not(host_gxx), ignore = "no g++")]
 fn memory_is_freed_while_another_thread_captures() {

@@ -36,6 +36,9 @@ impl Deref for Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let _turn = self.turn.lock();
+        // The thread may never have used the device.
+        let context = self.slice.context();
+        context.record_err(context.bind_to_thread());
         // SAFETY: dropped once, here.
         unsafe { ManuallyDrop::drop(&mut self.slice) }
     }
