@@ -57,9 +57,9 @@ fn flag(name: &str, set: bool) {
     }
 }
 
-/// The table of `$OUT_DIR/cuda.rs`: each kernel's name and the image that it is an entry of. That is PTX, which the
-/// driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for `CROSSALIGN_CUDA_ARCH`
-/// (native), which only that architecture runs.
+/// The table of `$OUT_DIR/cuda.rs`: the images, each with its kernels and the parameters that they declare. An image is
+/// PTX, which the driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for
+/// `CROSSALIGN_CUDA_ARCH` (native), which only that architecture runs.
 #[cfg(feature = "cuda")]
 mod cuda {
     use std::fmt::Write;
@@ -77,22 +77,40 @@ mod cuda {
             files.filter(|path| path.extension().is_some_and(|extension| extension == "ptx")).collect();
         files.sort();
         let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-        let mut table = "pub const KERNELS: &[(&str, super::Image)] = &[\n".to_string();
+        let mut table = "pub const IMAGES: &[super::Image] = &[\n".to_string();
         for path in files {
             let text = std::fs::read_to_string(&path).expect("PTX can be read");
             let path = path.canonicalize().expect("a file that is there");
-            let image = match &nvcc {
-                None => format!("super::Image::Ptx(include_str!({path:?}))"),
-                Some(nvcc) => format!("super::Image::Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
+            let code = match &nvcc {
+                None => format!("Ptx(include_str!({path:?}))"),
+                Some(nvcc) => format!("Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
             };
-            for line in text.lines() {
-                let name = line.strip_prefix(".visible .entry ").map(|rest| rest.trim_end_matches('('));
-                if let Some(name) = name {
-                    writeln!(table, "({name:?}, {image}),").expect("a string takes it");
-                }
-            }
+            let kernels: String =
+                kernels(&text).iter().map(|kernel| format!("super::Kernel {{ {kernel} }}, ")).collect();
+            writeln!(table, "super::Image {{ code: super::Code::{code}, kernels: &[{kernels}] }},").unwrap();
         }
         std::fs::write(out.join("cuda.rs"), table + "];\n").expect("OUT_DIR can be written");
+    }
+
+    /// The fields of each kernel of a PTX file: its name, the bytes of the structure that is its first parameter, and the
+    /// number of pointers behind it.
+    fn kernels(text: &str) -> Vec<String> {
+        let mut lines = text.lines();
+        let mut kernels = Vec::new();
+        while let Some(line) = lines.next() {
+            let Some(name) = line.strip_prefix(".visible .entry ").map(|rest| rest.trim_end_matches('(')) else {
+                continue;
+            };
+            let parameters: Vec<&str> = lines.by_ref().take_while(|line| *line != ")").map(str::trim).collect();
+            let (structure, pointers) = parameters.split_first().unwrap_or_else(|| panic!("{name}: no parameters"));
+            let bytes = structure.contains(" .b8 ").then(|| structure.split(['[', ']']).nth(1)).flatten();
+            let bytes: usize =
+                bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{name}: {structure}"));
+            let other = pointers.iter().find(|parameter| !parameter.starts_with(".param .u64 "));
+            assert!(other.is_none(), "{name}: {other:?} is no pointer");
+            kernels.push(format!("name: {name:?}, params: {bytes}, pointers: {}", pointers.len()));
+        }
+        kernels
     }
 
     fn assemble(nvcc: &str, ptx: &Path, out: &Path) -> PathBuf {

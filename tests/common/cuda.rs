@@ -22,37 +22,64 @@ pub fn load_driver() {
     });
 }
 
-/// Runs a test of this file in a process of its own, on the stand-in with these variables.
-#[allow(dead_code, reason = "not every test asks for variables")]
-pub fn run_with(test: &str, variables: &[(&str, &str)]) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test]).env("LD_LIBRARY_PATH", stand_in()).envs(variables.iter().copied());
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.contains("1 passed"), "{test} with {variables:?}: {said}");
-}
-
-/// What the stand-in was asked for since this was called last: a letter each, `U`pload, `D`ownload, `L`aunch, `G`raph or
-/// `W`ait, and the bytes of a copy. None before the first time.
-#[allow(dead_code, reason = "not every test counts")]
-pub fn calls() -> Vec<(char, u64)> {
-    type Calls = unsafe extern "C" fn(*mut u8, *mut u64, usize) -> usize;
-    const ROOM: usize = 1 << 16;
-    let (mut letters, mut bytes) = (vec![0; ROOM], vec![0; ROOM]);
-    // SAFETY: our own library, loaded already, and the function as tests/simt/driver/calls.cpp has it: it writes up to
-    // `ROOM` of either.
-    let count = unsafe {
-        let library = libloading::Library::new(stand_in().join("libcuda.so.1")).unwrap();
-        let calls = library.get::<Calls>(b"simt_calls").unwrap();
-        calls(letters.as_mut_ptr(), bytes.as_mut_ptr(), ROOM)
-    };
-    letters.into_iter().map(char::from).zip(bytes).take(count).collect()
-}
-
 /// The folder of the stand-in, built where it is not.
 pub fn stand_in() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simt");
     let status = Command::new("tests/simt/build").arg(&folder).status().unwrap();
     assert!(status.success(), "tests/simt/build: {status}");
     folder
+}
+
+/// Runs this test of the calling program in a process of its own, where the stand-in comes before any driver, so that
+/// nobody else's calls are counted; true in that process.
+pub fn alone(test: &str) -> bool {
+    const ALONE: &str = "CROSSALIGN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    run_with(test, &[(ALONE, "")]);
+    false
+}
+
+/// Runs a test of the calling program in a process of its own, where the stand-in comes before any driver, with these
+/// variables.
+pub fn run_with(test: &str, variables: &[(&str, &str)]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact"]).envs(variables.iter().copied()).env("LD_LIBRARY_PATH", stand_in());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{test} with {variables:?}: {text}");
+}
+
+/// What a process has asked of the stand-in (tests/simt/driver/calls.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calls {
+    pub modules: u64,
+    pub launches: u64,
+    pub graph_launches: u64,
+    pub uploads: u64,
+    pub downloads: u64,
+    pub waits: u64,
+}
+
+/// What `work` asks of the stand-in, where this process is [`alone`].
+pub fn calls(work: impl FnOnce()) -> Calls {
+    // SAFETY: our own library, loaded already; the function returns a pointer to counts that live as long as it.
+    let count = || unsafe {
+        let library = libloading::Library::new("libcuda.so.1").unwrap();
+        let calls = library.get::<extern "C" fn() -> *const Calls>(b"simt_calls").unwrap()();
+        *calls
+    };
+    let before = count();
+    work();
+    let after = count();
+    Calls {
+        modules: after.modules - before.modules,
+        launches: after.launches - before.launches,
+        graph_launches: after.graph_launches - before.graph_launches,
+        uploads: after.uploads - before.uploads,
+        downloads: after.downloads - before.downloads,
+        waits: after.waits - before.waits,
+    }
 }

@@ -1,12 +1,12 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of all pictures in one launch.
 
-use super::context::{Context, Launch};
+use super::context::{Context, Memory};
+use super::launch::Launch;
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::{CropJob, PictureSize, Rgb, Work, tables};
 use crate::error::Result;
-use cudarc::driver::CudaSlice;
 
 /// Side of a block's part of a view, as in kernels/cuda/crop_resize.cu.
 const TILE: usize = 16;
@@ -25,7 +25,7 @@ struct Params {
 pub struct CudaPicture {
     size: (u32, u32),
     /// `[height, width, 3]`
-    pixels: CudaSlice<u8>,
+    pixels: Memory,
 }
 
 impl CudaPicture {
