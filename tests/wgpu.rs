@@ -64,6 +64,39 @@ kernels! { first:
     attention_of_large_scores_of_activations: 160,
 }
 
+/// Split as large dispatches are, so that none runs long.
+mod bounded {
+    use crate::properties;
+
+    fn device(flops: u64) -> crossalign::backend::Wgpu {
+        super::first().with_max_flops(flops)
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn linear() {
+        properties::linear(&device(500_000));
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn attention() {
+        properties::attention(&device(5000));
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn alignment_weights() {
+        properties::alignment_weights(&device(5000));
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn weighted_similarity() {
+        properties::weighted_similarity(&device(5000));
+    }
+}
+
 /// The kernels on cooperative matrices, emulated in plain WGSL.
 mod matrices_of_8 {
     fn emulated() -> crossalign::backend::Wgpu {

@@ -1,5 +1,6 @@
 //! Which adapters there are, and which one to take.
 
+use super::fault::caught;
 use crate::error::{Error, Result};
 
 /// An adapter of this machine, as `crossalign devices` shows it.
@@ -101,8 +102,12 @@ fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
     })
 }
 
-/// All adapters that can compute, real GPUs first, the more capable kind before the other.
+/// All adapters that can compute, real GPUs first, the more capable kind before the other; none where a driver fails.
 pub(super) fn enumerate() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
+    caught(found).unwrap_or_default()
+}
+
+fn found() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let instance = wgpu::Instance::new(descriptor);

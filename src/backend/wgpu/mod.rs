@@ -1,7 +1,8 @@
 //! The WebGPU backend: WGSL kernels on any GPU that wgpu reaches, through Vulkan, Metal or Direct3D 12.
 //!
-//! Kernels only record; [`Backend::download`] submits what was recorded and waits, so that a forward pass is one
-//! submission. A matrix larger than a binding, or with more workgroups than a dispatch may have, runs in several.
+//! Kernels only record; what they recorded is submitted as soon as it is a fraction of a second of work, and
+//! [`Backend::download`] submits the rest and waits. A matrix larger than a binding, with more workgroups than a dispatch may
+//! have or with more work than a fraction of a second's, runs in several dispatches.
 //! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
@@ -10,12 +11,15 @@ mod attention;
 mod cache;
 mod crop_resize;
 mod embed;
+mod fault;
 mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod pace;
 mod pipeline;
 mod queue;
+mod receipt;
 mod recorder;
 mod tensor;
 mod timestamps;
@@ -76,6 +80,13 @@ impl Wgpu {
         }
         self.0.max_groups = groups;
         Ok(self)
+    }
+
+    /// As if a dispatch could have so many floating-point operations at most: larger ones are split, down to what one
+    /// row takes.
+    pub fn with_max_flops(mut self, flops: u64) -> Self {
+        self.0.max_flops = flops.min(self.0.max_flops);
+        self
     }
 
     /// As if bindings had to start at multiples of `bytes`: kernels then find their rows behind a binding's start.

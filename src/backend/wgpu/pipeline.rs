@@ -56,10 +56,9 @@ impl Pipelines {
         pipelines.insert(key, pipeline.clone());
         pipeline
     }
-}
 
-impl Drop for Pipelines {
-    fn drop(&mut self) {
+    /// Keeps them for the next start.
+    pub(super) fn save(&self) {
         self.cache.iter().for_each(Cache::save);
     }
 }

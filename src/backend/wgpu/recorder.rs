@@ -1,8 +1,10 @@
 //! Dispatches that wait to be submitted, and the parameters that they will read.
 
 use super::pipeline::Kernel;
+use super::receipt::Receipt;
 use super::timestamps::Timestamps;
 use crate::backend::Work;
+use std::time::Instant;
 
 /// Bytes of parameters in one uniform buffer: some hundred dispatches.
 const BLOCK: usize = 64 << 10;
@@ -26,6 +28,15 @@ pub(super) struct Recorder {
     blocks: Vec<Block>,
     /// Blocks that have parameters of these dispatches.
     used: usize,
+    /// Floating-point operations of these dispatches.
+    pub(super) flops: u64,
+    /// Bytes that were uploaded since the last submission.
+    pub(super) uploaded: usize,
+    /// The last submission that was made for what it uploads.
+    pub(super) upload: Option<wgpu::SubmissionIndex>,
+    /// Operations that were submitted since the last result, and when the first of them were.
+    pub(super) submitted: Option<(u64, Instant)>,
+    pub(super) receipt: Receipt,
 }
 
 /// Parameters on their way to one uniform buffer, which the next submission uses again.
@@ -35,8 +46,18 @@ struct Block {
 }
 
 impl Recorder {
-    pub(super) fn new(alignment: usize) -> Self {
-        Self { alignment, dispatches: Vec::new(), blocks: Vec::new(), used: 0 }
+    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, alignment: usize) -> Self {
+        Self {
+            alignment,
+            dispatches: Vec::new(),
+            blocks: Vec::new(),
+            used: 0,
+            flops: 0,
+            uploaded: 0,
+            upload: None,
+            submitted: None,
+            receipt: Receipt::new(device, queue),
+        }
     }
 
     /// Puts parameters into a uniform buffer: it, and where they begin.
@@ -61,7 +82,7 @@ impl Recorder {
         (block.buffer.clone(), at as u32)
     }
 
-    /// Encodes all dispatches, in one pass, or with timestamps in one each.
+    /// Encodes a submission of all dispatches, in one pass, or with timestamps in one each.
     pub(super) fn encode(
         &mut self,
         queue: &wgpu::Queue,
@@ -93,5 +114,8 @@ impl Recorder {
             }
         }
         self.dispatches.clear();
+        self.receipt.hand_on(encoder);
+        self.uploaded = 0;
+        self.submitted.get_or_insert_with(|| (0, Instant::now())).0 += std::mem::take(&mut self.flops);
     }
 }
