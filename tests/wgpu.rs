@@ -260,7 +260,7 @@ fn vit_b_32_agrees_with_the_cpu() {
     };
     let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));
     assert!(none.is_none());
-    one_submission_as_documented(&profile.unwrap());
+    layers_as_documented(&profile.unwrap());
     for (found, expected) in found.rows().zip(expected.rows()) {
         let cosine: f32 = found.iter().zip(expected).map(|(a, b)| a * b).sum();
         assert!(cosine >= 0.9999, "cosine {cosine}");
@@ -268,8 +268,8 @@ fn vit_b_32_agrees_with_the_cpu() {
 }
 
 /// What a layer takes stands in kernels/README.md, as `crossalign bench` prints it.
-fn one_submission_as_documented(profile: &Profile) {
-    assert_eq!(profile.submissions, 1);
+fn layers_as_documented(profile: &Profile) {
+    assert!(profile.submissions > 1 && profile.largest_submission <= 20_000_000_000, "{profile:?}");
     let attention = |dispatch: &Dispatch| dispatch.kernel == "attention";
     let first = profile.dispatches.iter().position(attention).unwrap();
     let length = profile.dispatches[first + 1..].iter().position(attention).unwrap() + 1;

@@ -1,6 +1,6 @@
 //! Pictures against a classifier's vectors: from their views to their scores without leaving the device.
 
-use super::{Embeddings, On};
+use super::{Embeddings, On, computed};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Precision, Reduction, Shape};
 use crate::error::Result;
@@ -97,6 +97,7 @@ impl<B: Backend> OnDevice<B> {
             let weights = backend.upload(Shape::new(1, views.len()), &vec![1.0; views.len()])?;
             let pictures: Vec<u32> = (0..=views.len() as u32).collect();
             let scores = backend.download(&self.similarities(&globals, &weights, &pictures)?)?;
+            self.engine.computed(|device| computed::finite(device, "scores", &scores))?;
             return Ok(Scores { scores, weights: Vec::new() });
         };
         let local = starts.iter().zip(views).flat_map(|(&start, &views)| start + 1..start + views as u32);
@@ -119,6 +120,10 @@ impl<B: Backend> OnDevice<B> {
         })?;
         let scores = self.similarities(&locals, &weights, &pictures)?;
         let [mut scores, weights, lengths] = backend.download_all([&scores, &weights, &lengths])?;
+        self.engine.computed(|device| {
+            computed::weights(device, &weights, &pictures)?;
+            computed::finite(device, "scores", &[&scores[..], &lengths].concat())
+        })?;
         if self.unit {
             for (scores, length) in scores.chunks_mut(self.classes.len() - 1).zip(lengths) {
                 scores.iter_mut().for_each(|score| *score /= length.max(LEAST_LENGTH));

@@ -31,6 +31,7 @@ use super::args::{
 };
 use super::{Backend, Precision, Profile, Shape};
 use crate::error::{Error, Result};
+use adapter::Choice;
 use linear::Cooperative;
 use queue::Queue;
 
@@ -43,17 +44,26 @@ pub use tensor::WgpuTensor;
 pub struct Wgpu(Queue);
 
 impl Wgpu {
-    /// The adapters of this machine, real GPUs first.
+    /// The adapters of this machine, real GPUs first; none where a driver fails.
     pub fn adapters() -> Vec<WgpuAdapter> {
-        adapter::enumerate().into_iter().map(|(about, _)| about).collect()
+        adapter::enumerate().unwrap_or_default().into_iter().map(|(about, _)| about).collect()
     }
 
-    /// The adapter of this number, or the best real GPU; never software unless asked for by number.
+    /// The adapter of this number; or the best real GPU that opens, of those that the variable `WGPU_ADAPTER_NAME` names
+    /// where it is set. Never software unless asked for by number or name.
     ///
     /// # Errors
     /// When there is no driver, no such adapter, or it refuses to open.
     pub fn new(index: Option<usize>) -> Result<Self> {
-        Queue::open(index).map(Self)
+        Queue::open(index.map_or(Choice::Best, Choice::Number)).map(Self)
+    }
+
+    /// The best adapter that opens with this in its name, in capitals or not.
+    ///
+    /// # Errors
+    /// As [`Wgpu::new`].
+    pub fn named(part: &str) -> Result<Self> {
+        Queue::open(Choice::Name(part)).map(Self)
     }
 
     /// As if bindings could hold `bytes` at most: what is larger is split sooner.
@@ -154,6 +164,10 @@ impl Backend for Wgpu {
 
     fn download_all<const N: usize>(&self, tensors: [&WgpuTensor; N]) -> Result<[Vec<f32>; N]> {
         WgpuTensor::download_all(&self.0, tensors)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
     }
 
     fn reshape(&self, tensor: &mut WgpuTensor, shape: Shape) -> Result<()> {

@@ -3,9 +3,9 @@
 //! Kernels only record. What has been recorded is submitted when it is as much as a submission holds, and when somebody
 //! reads a result. Nothing waits in between.
 
-use super::adapter::{self, WgpuAdapter};
+use super::adapter::{self, Choice, WgpuAdapter};
 use super::cache::Cache;
-use super::fault::{Faults, Guarded};
+use super::fault::{Faults, Guarded, caught};
 use super::linear::Cooperative;
 use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
@@ -15,7 +15,7 @@ use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
@@ -32,7 +32,7 @@ const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Featu
 
 pub(super) struct Queue {
     pub(super) adapter: WgpuAdapter,
-    device: wgpu::Device,
+    device: Guarded<wgpu::Device>,
     queue: Guarded<wgpu::Queue>,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
@@ -41,6 +41,8 @@ pub(super) struct Queue {
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profiling>>,
     faults: Arc<Faults>,
+    /// Once the device is closed.
+    settled: Once,
     /// Bytes of the largest buffer.
     max_buffer: u64,
     /// Bytes of the largest storage binding.
@@ -85,8 +87,19 @@ impl<'a> Slice<'a> {
 }
 
 impl Queue {
-    pub(super) fn open(index: Option<usize>) -> Result<Self> {
-        let (about, adapter) = adapter::choose(index)?;
+    /// The first of the adapters to choose from that opens.
+    pub(super) fn open(choice: Choice<'_>) -> Result<Self> {
+        let mut failed = None;
+        for (about, adapter) in adapter::choose(choice)? {
+            match Self::of(about, &adapter) {
+                Ok(queue) => return Ok(queue),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::no_device("wgpu", "no adapter")))
+    }
+
+    fn of(about: WgpuAdapter, adapter: &wgpu::Adapter) -> Result<Self> {
         let limits = adapter.limits();
         let mut features = adapter.features() & WANTED;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
@@ -101,12 +114,15 @@ impl Queue {
             required_features: features,
             required_limits: limits.clone(),
             experimental_features,
+            // Smaller blocks: buffers are few and kept, so that nothing is gained by large ones.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
         let faults = Faults::of(format!("wgpu:{}", about.index));
         let (device, queue) = faults
             .run(|| pollster::block_on(adapter.request_device(&descriptor)))?
             .map_err(|error| faults.error(&error.to_string()))?;
+        let (device, queue) = (Guarded::new(device), Guarded::new(queue));
         faults.watch(&device);
         let cache = faults.run(|| Cache::open(&device, &adapter.get_info()))?;
         let alignment = limits.min_uniform_buffer_offset_alignment as usize;
@@ -114,13 +130,14 @@ impl Queue {
         let cooperative = about.cooperative_matrix.and_then(|side| Cooperative::of(side, about.subgroup.0));
         Ok(Self {
             adapter: about,
-            queue: Guarded::new(queue),
+            queue,
             pipelines: Pipelines::new(cache),
             recorder: Mutex::new(recorder),
             tables: Kept::default(),
             pace: Mutex::default(),
             profile: Mutex::default(),
             faults,
+            settled: Once::new(),
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
@@ -129,6 +146,27 @@ impl Queue {
             cooperative,
             device,
         })
+    }
+
+    /// Runs calls of wgpu's. Where the device is closed by them, what it is still at has ended when they return: wgpu waits
+    /// for it no more, and frees what it may use.
+    fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
+        let result = self.faults.run(calls);
+        if self.faults.is_closed() {
+            self.settled.call_once(|| drop(caught(|| self.settle())));
+        }
+        result
+    }
+
+    fn settle(&self) {
+        // Nobody submits meanwhile.
+        let _recorder = lock(&self.recorder);
+        // SAFETY: the driver's handle is not destroyed, and lives as long as `self.device`.
+        unsafe {
+            if let Some(device) = self.device.as_hal::<wgpu::hal::api::Vulkan>() {
+                let _ = device.raw_device().device_wait_idle();
+            }
+        }
     }
 
     /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
@@ -140,7 +178,7 @@ impl Queue {
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
-        let create = || self.faults.run(|| self.device.create_buffer(&descriptor));
+        let create = || self.run(|| self.device.create_buffer(&descriptor));
         match create() {
             Err(Error::OutOfMemory { .. }) => {
                 self.free().and_then(|()| create()).map_err(|error| self.needs(size, error))
@@ -176,19 +214,22 @@ impl Queue {
             let mut last = [0; 4];
             last[..rest.len()].copy_from_slice(rest);
             let offset = (i * MAX_UPLOAD) as u64;
-            let before = self.faults.run(|| {
-                self.queue.write_buffer(&buffer, offset, words);
-                if !rest.is_empty() {
-                    self.queue.write_buffer(&buffer, offset + words.len() as u64, &last);
-                }
-                let mut recorder = lock(&self.recorder);
-                recorder.uploaded += part.len();
-                let is_full = recorder.uploaded >= MAX_UPLOAD;
-                is_full.then(|| {
-                    let this = self.submit(&mut recorder, |_, _| ());
-                    recorder.upload.replace(this)
+            let before = self
+                .faults
+                .run(|| {
+                    self.queue.write_buffer(&buffer, offset, words);
+                    if !rest.is_empty() {
+                        self.queue.write_buffer(&buffer, offset + words.len() as u64, &last);
+                    }
+                    let mut recorder = lock(&self.recorder);
+                    recorder.uploaded += part.len();
+                    let is_full = recorder.uploaded >= MAX_UPLOAD;
+                    is_full.then(|| {
+                        let this = self.submit(&mut recorder, |_, _| ());
+                        recorder.upload.replace(this)
+                    })
                 })
-            })?;
+                .map_err(|error| self.needs(part.len() as u64, error))?;
             if let Some(Some(before)) = before {
                 self.wait(Some(before))?;
             }
@@ -198,13 +239,13 @@ impl Queue {
 
     /// Submits what has been recorded and uploaded.
     pub(super) fn flush(&self) -> Result<()> {
-        self.faults.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
+        self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
     }
 
     /// Waits for a submission, or for all.
     fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-        let waited = self.faults.run(|| self.device.poll(poll))?;
+        let waited = self.run(|| self.device.poll(poll))?;
         waited.map(drop).map_err(|error| self.faults.error(&error.to_string()))
     }
 
@@ -228,7 +269,7 @@ impl Queue {
         if groups.contains(&0) {
             return Ok(());
         }
-        self.faults.run(|| {
+        self.run(|| {
             let pipeline = self.pipelines.get(&self.device, kernel, constants);
             let mut recorder = lock(&self.recorder);
             if pace::is_full(recorder.flops, work.flops, lock(&self.pace).rate()) {
@@ -277,7 +318,7 @@ impl Queue {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let (label, size) = (Some("read"), bytes + 4);
         let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false };
-        let (staging, submission, token, flops, begun) = self.faults.run(|| {
+        let (staging, submission, token, flops, begun) = self.run(|| {
             let staging = self.device.create_buffer(&descriptor);
             let mut recorder = lock(&self.recorder);
             let mut token = 0;
@@ -296,8 +337,8 @@ impl Queue {
         })?;
         self.wait(Some(submission))?;
         lock(&self.pace).measure(flops, begun);
-        self.faults.run(|| self.time_profile())?;
-        let found = self.faults.run(|| {
+        self.run(|| self.time_profile())?;
+        let found = self.run(|| {
             let view = staging.get_mapped_range(..)?;
             let (mut rest, receipt) = view.split_at(bytes as usize);
             let found = sizes.map(|bytes| {
@@ -358,12 +399,11 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
+        let _ = self.run(|| self.pipelines.save());
         if self.faults.is_closed() {
             // The last handle of a device that wgpu has lost may panic as it is dropped, in whichever tensor it is: none
             // is the last. Buffers are freed all the same.
-            std::mem::forget((self.device.clone(), self.queue.clone()));
-        } else {
-            let _ = self.faults.run(|| self.pipelines.save());
+            std::mem::forget((wgpu::Device::clone(&self.device), wgpu::Queue::clone(&self.queue)));
         }
     }
 }
@@ -381,7 +421,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
     fn what_the_driver_reports_is_an_error() {
-        let queue = Queue::open(Some(0)).unwrap();
+        let queue = Queue::open(Choice::Number(0)).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
         let error = queue.buffer(size).unwrap_err().to_string();
         assert!(error.contains("at most"), "{error}");
@@ -397,7 +437,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
     fn a_lost_device_is_an_error() {
-        let queue = Queue::open(Some(0)).unwrap();
+        let queue = Queue::open(Choice::Number(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
         assert_eq!(queue.read([&buffer], [8]).unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
         queue.device.destroy();
