@@ -40,8 +40,8 @@ struct Submit {
 
 constexpr const char *CAN_FAIL[] = {
     "vkAllocate", "vkBegin", "vkBind", "vkCreate", "vkDeviceWaitIdle", "vkEnd", "vkEnumeratePhysicalDevices", "vkFlush",
-    "vkFreeDescriptorSets", "vkGetFenceStatus", "vkGetPipelineCacheData", "vkGetQueryPoolResults",
-    "vkGetSemaphoreCounterValue", "vkInvalidate", "vkMapMemory", "vkQueueSubmit", "vkQueueWaitIdle", "vkReset", "vkWait",
+    "vkGetFenceStatus", "vkGetPipelineCacheData", "vkGetQueryPoolResults", "vkGetSemaphoreCounterValue",
+    "vkInvalidate", "vkMapMemory", "vkQueueSubmit", "vkQueueWaitIdle", "vkReset", "vkWait",
 };
 
 // An intercepted function each. A name is looked up for the instance and for the device, which are two functions.

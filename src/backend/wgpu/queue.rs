@@ -9,7 +9,7 @@ use super::fault::{Faults, Guarded, caught};
 use super::linear::Cooperative;
 use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
-use super::recorder::{Recorded, Recorder};
+use super::recorder::{Recorded, Recorder, Upload};
 use super::timestamps::Timestamps;
 use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Profile, Work};
@@ -176,8 +176,16 @@ impl Queue {
             let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
             return Err(Error::argument("tensor", format!("{size} bytes"), expected));
         }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        self.create(
+            size,
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            false,
+        )
+    }
+
+    /// A buffer; where there is no room for it, room is made first.
+    fn create(&self, size: u64, usage: wgpu::BufferUsages, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
         let create = || self.run(|| self.device.create_buffer(&descriptor));
         match create() {
             Err(Error::OutOfMemory { .. }) => {
@@ -210,26 +218,22 @@ impl Queue {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let buffer = self.buffer(bytes.len() as u64)?;
         for (i, part) in bytes.chunks(MAX_UPLOAD).enumerate() {
-            let (words, rest) = part.split_at(part.len() / 4 * 4);
-            let mut last = [0; 4];
-            last[..rest.len()].copy_from_slice(rest);
-            let offset = (i * MAX_UPLOAD) as u64;
-            let before = self
-                .faults
-                .run(|| {
-                    self.queue.write_buffer(&buffer, offset, words);
-                    if !rest.is_empty() {
-                        self.queue.write_buffer(&buffer, offset + words.len() as u64, &last);
-                    }
-                    let mut recorder = lock(&self.recorder);
-                    recorder.uploaded += part.len();
-                    let is_full = recorder.uploaded >= MAX_UPLOAD;
-                    is_full.then(|| {
-                        let this = self.submit(&mut recorder, |_, _| ());
-                        recorder.upload.replace(this)
-                    })
-                })
-                .map_err(|error| self.needs(part.len() as u64, error))?;
+            // Not `write_buffer`, which loses the device where memory is short.
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE;
+            let staging = self.create((part.len() as u64).next_multiple_of(4), usage, true)?;
+            let before = self.run(|| {
+                staging.get_mapped_range_mut(..)?.slice(..part.len()).copy_from_slice(part);
+                staging.unmap();
+                let mut recorder = lock(&self.recorder);
+                recorder.uploaded += part.len();
+                recorder.uploads.push(Upload { staging, buffer: buffer.clone(), offset: (i * MAX_UPLOAD) as u64 });
+                let is_full = recorder.uploaded >= MAX_UPLOAD;
+                Ok(is_full.then(|| {
+                    let this = self.submit(&mut recorder, |_, _| ());
+                    recorder.last_upload.replace(this)
+                }))
+            })?;
+            let before = before.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
             if let Some(Some(before)) = before {
                 self.wait(Some(before))?;
             }
@@ -316,10 +320,8 @@ impl Queue {
             return Ok([const { Vec::new() }; N]);
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let (label, size) = (Some("read"), bytes + 4);
-        let descriptor = wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false };
-        let (staging, submission, token, flops, begun) = self.run(|| {
-            let staging = self.device.create_buffer(&descriptor);
+        let staging = self.create(bytes + 4, usage, false)?;
+        let (submission, token, flops, begun) = self.run(|| {
             let mut recorder = lock(&self.recorder);
             let mut token = 0;
             let submission = self.submit(&mut recorder, |recorder, encoder| {
@@ -333,7 +335,7 @@ impl Queue {
             recorder.receipt.renew(&self.queue);
             staging.map_async(wgpu::MapMode::Read, .., |_| {});
             let (flops, begun) = recorder.submitted.take().unwrap_or((0, Instant::now()));
-            (staging, submission, token, flops, begun)
+            (submission, token, flops, begun)
         })?;
         self.wait(Some(submission))?;
         lock(&self.pace).measure(flops, begun);

@@ -30,13 +30,23 @@ pub(super) struct Recorder {
     used: usize,
     /// Floating-point operations of these dispatches.
     pub(super) flops: u64,
-    /// Bytes that were uploaded since the last submission.
+    /// What the next submission uploads before them.
+    pub(super) uploads: Vec<Upload>,
+    /// Bytes of that.
     pub(super) uploaded: usize,
     /// The last submission that was made for what it uploads.
-    pub(super) upload: Option<wgpu::SubmissionIndex>,
+    pub(super) last_upload: Option<wgpu::SubmissionIndex>,
     /// Operations that were submitted since the last result, and when the first of them were.
     pub(super) submitted: Option<(u64, Instant)>,
     pub(super) receipt: Receipt,
+}
+
+/// Data on its way to a buffer.
+pub(super) struct Upload {
+    pub(super) staging: wgpu::Buffer,
+    pub(super) buffer: wgpu::Buffer,
+    /// Where it begins in the buffer.
+    pub(super) offset: u64,
 }
 
 /// Parameters on their way to one uniform buffer, which the next submission uses again.
@@ -53,8 +63,9 @@ impl Recorder {
             blocks: Vec::new(),
             used: 0,
             flops: 0,
+            uploads: Vec::new(),
             uploaded: 0,
-            upload: None,
+            last_upload: None,
             submitted: None,
             receipt: Receipt::new(device, queue),
         }
@@ -89,6 +100,9 @@ impl Recorder {
         encoder: &mut wgpu::CommandEncoder,
         timestamps: Option<&Timestamps>,
     ) {
+        for Upload { staging, buffer, offset } in self.uploads.drain(..) {
+            encoder.copy_buffer_to_buffer(&staging, 0, &buffer, offset, staging.size());
+        }
         for Block { buffer, bytes } in &mut self.blocks[..self.used] {
             bytes.resize(bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize), 0);
             queue.write_buffer(buffer, 0, bytes);
