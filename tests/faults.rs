@@ -25,8 +25,8 @@ fn driver() -> &'static Path {
 
 fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
-    command.arg("classify").args(PICTURES).args(["--views", "1", "--labels", "pig,sheep", "--format", "json"]);
-    command.args(["--device", device]).args(more);
+    command.arg("classify").args(PICTURES).args(["--labels", "pig,sheep", "--format", "json", "--device", device]);
+    command.args(if more.contains(&"--views") { &[][..] } else { &["--views", "1"] }).args(more);
     command.env("LD_LIBRARY_PATH", driver()).env("CROSSALIGN_CACHE", "").env("RUST_BACKTRACE", "0");
     command.envs(environment.iter().copied()).output().unwrap()
 }
@@ -152,6 +152,20 @@ fn auto_takes_the_next_device_and_says_why() {
     let output = classify("auto", &int8, &[gpu]);
     assert_eq!(text(&output.stdout), text(&classify("cpu", &int8, &[]).stdout));
     assert!(matches!(&told(&output)[..], [line] if line.contains("int8")), "{:?}", told(&output));
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn a_batch_that_does_not_fit_is_halved() {
+    let views = ["--views", "40"];
+    let healthy = classify("wgpu:0", &views, &[]);
+    let output = classify("wgpu:0", &views, &[("FAULTS_MEMORY", "36000000"), ("FAULTS_TRACE", "1")]);
+    assert!(text(&output.stderr).contains("full\n"), "there was room for all");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), text(&healthy.stdout)));
+    // Weights that do not fit: how much there is.
+    let output = classify("wgpu:0", &[], &[("FAULTS_MEMORY", "20000000")]);
+    let told = told(&output);
+    assert!(output.status.code() == Some(1) && told[0].contains("bytes more of "), "{told:?}");
 }
 
 #[test]

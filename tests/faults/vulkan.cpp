@@ -3,7 +3,7 @@
 //
 //   FAULTS         name:nth:code[:stick], a comma list: the nth call (0: each) returns the code; with stick, all later ones
 //                  too. The code skip is vkQueueSubmit's: it tells success, and none of the commands has run.
-//   FAULTS_TRACE   a line on stderr for each call that could fail
+//   FAULTS_TRACE   a line on stderr for each call that could fail, "call NAME", and for each allocation that does not fit, "full"
 //   FAULTS_TYPE    the device's VkPhysicalDeviceType: 2 makes a GPU of a software driver
 //   FAULTS_MEMORY  bytes of memory that there are in all
 #include <dlfcn.h>
@@ -95,7 +95,10 @@ Word answer(const Slot &slot, Word a, Word b, Word c, Word d, Word e, Word f, Wo
     // VkMemoryAllocateInfo.allocationSize
     uint64_t size = reinterpret_cast<uint64_t *>(b)[2];
     std::lock_guard<std::mutex> guard(mutex);
-    if (held + size > strtoull(memory, nullptr, 10)) return CODE_OUT_OF_DEVICE_MEMORY;
+    if (held + size > strtoull(memory, nullptr, 10)) {
+        if (getenv("FAULTS_TRACE")) fprintf(stderr, "full\n");
+        return CODE_OUT_OF_DEVICE_MEMORY;
+    }
     Word code = slot.real(a, b, c, d, e, f, g, h);
     if (int32_t(code) == 0) held += allocated[*reinterpret_cast<uint64_t *>(d)] = size;
     return code;
