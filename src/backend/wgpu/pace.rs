@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(super) const MAX_DISPATCH: u64 = 20_000_000_000;
 
 /// Of one submission at most, on whatever device.
-const MAX_SUBMISSION: u64 = 100_000_000_000;
+pub(super) const MAX_SUBMISSION: u64 = 100_000_000_000;
 
 /// Below this a submission costs more than it bounds.
 const MIN_SUBMISSION: u64 = 1_000_000_000;
@@ -52,9 +52,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::args::{AttentionArgs, LinearArgs};
-    use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
-    use crate::error::{Error, Result};
 
     const GIGA: u64 = 1_000_000_000;
 
@@ -68,67 +65,6 @@ mod tests {
             assert!(is_full(gflop * GIGA, 1, rate), "{rate:?}");
         }
         assert!(!is_full(0, 1000 * GIGA, None), "none is empty");
-    }
-
-    /// A layer of a tower: so many sequences of so many tokens.
-    fn layer(device: &Wgpu, width: usize, heads: usize, tokens: usize, sequences: usize) -> Result<()> {
-        let rows = tokens * sequences;
-        let tensor = |cols| device.allocate(Shape::new(rows, cols));
-        let linear = |input: &WgpuTensor, outputs: usize| {
-            let shape = Shape::new(outputs, input.shape().cols);
-            let layer = device.pack(shape, &vec![0.0; shape.len()], None, Precision::F32)?;
-            let mut out = tensor(outputs)?;
-            device.linear(LinearArgs { input, layer: &layer, epilogue: Epilogue::Store, out: &mut out })?;
-            Ok::<_, Error>(out)
-        };
-        let stream = tensor(width)?;
-        let offsets: Vec<u32> = (0..=sequences).map(|sequence| (sequence * tokens) as u32).collect();
-        let (queries, keys_values, mut out) = (linear(&stream, width)?, linear(&stream, 2 * width)?, tensor(width)?);
-        device.attention(AttentionArgs {
-            queries: &queries,
-            keys_values: &keys_values,
-            query_offsets: &offsets,
-            key_offsets: &offsets,
-            heads,
-            causal: false,
-            out: &mut out,
-        })?;
-        linear(&linear(&linear(&out, width)?, 4 * width)?, width).map(drop)
-    }
-
-    #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
-    fn the_towers_submissions_are_bounded() {
-        // The batches that fit the activation budget, and B/32's with 61 views.
-        let towers = [
-            ("B/32", 768, 12, 50, 61),
-            ("L/14@336", 1024, 16, 577, 11),
-            ("B/32's texts", 512, 8, 77, 170),
-            ("L/14's texts", 768, 12, 77, 113),
-        ];
-        for (name, width, heads, tokens, sequences) in towers {
-            let device = Wgpu::new(Some(0)).unwrap();
-            let mut result = Ok(());
-            let profile = device.profile(&mut || {
-                result = layer(&device, width, heads, tokens, sequences).and_then(|()| device.flush());
-            });
-            result.unwrap();
-            let profile = profile.unwrap();
-            let flops: Vec<u64> = profile.dispatches.iter().map(|dispatch| dispatch.work.flops).collect();
-            // All layers, where the device is so fast that its rate is no bound.
-            let (mut held, mut largest) = (0, 0);
-            for &next in flops.iter().cycle().take(24 * flops.len()) {
-                held = if is_full(held, next, Some(1e15)) { next } else { held + next };
-                largest = largest.max(held);
-            }
-            let (first, dispatch) = (profile.largest_submission, flops.iter().copied().max().unwrap());
-            let gflop = |flops: u64| flops as f64 / 1e9;
-            let [all, largest_, first_, dispatch_] = [flops.iter().sum(), largest, first, dispatch].map(gflop);
-            println!(
-                "{name}: {all:.1} GFLOP a layer; a submission {largest_:.1} at most, {first_:.1} at first; {dispatch_:.1} a dispatch"
-            );
-            assert!(dispatch <= MAX_DISPATCH && first <= MAX_DISPATCH && largest <= MAX_SUBMISSION, "{name}");
-        }
     }
 
     #[test]

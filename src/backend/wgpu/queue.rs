@@ -419,6 +419,8 @@ impl std::fmt::Debug for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::args::{AttentionArgs, LinearArgs};
+    use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
 
     #[test]
     #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
@@ -445,6 +447,74 @@ mod tests {
         queue.device.destroy();
         for _ in 0..2 {
             assert!(queue.read([&buffer], [8]).is_err());
+        }
+    }
+
+    /// The operations of the dispatches that a layer records: so many sequences of so many tokens. None is submitted.
+    fn layer(width: usize, heads: usize, tokens: usize, sequences: usize) -> Result<Vec<u64>> {
+        let device = Wgpu::new(Some(0))?;
+        // No kernel alone records as much as a submission of a fast device.
+        lock(&device.0.pace).measure(u64::MAX, Instant::now());
+        let taken = std::cell::RefCell::new(Vec::new());
+        let take = || {
+            let mut recorder = lock(&device.0.recorder);
+            recorder.flops = 0;
+            taken.borrow_mut().extend(recorder.dispatches.drain(..).map(|dispatch| dispatch.work.flops));
+        };
+        let tensor = |cols| device.allocate(Shape::new(tokens * sequences, cols));
+        let linear = |input: &WgpuTensor, outputs: usize| {
+            let shape = Shape::new(outputs, input.shape().cols);
+            let layer = device.pack(shape, &vec![0.0; shape.len()], None, Precision::F32)?;
+            let mut out = tensor(outputs)?;
+            device.linear(LinearArgs { input, layer: &layer, epilogue: Epilogue::Store, out: &mut out })?;
+            take();
+            Ok::<_, Error>(out)
+        };
+        let stream = tensor(width)?;
+        let offsets: Vec<u32> = (0..=sequences).map(|sequence| (sequence * tokens) as u32).collect();
+        let (queries, keys_values, mut out) = (linear(&stream, width)?, linear(&stream, 2 * width)?, tensor(width)?);
+        device.attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: &offsets,
+            key_offsets: &offsets,
+            heads,
+            causal: false,
+            out: &mut out,
+        })?;
+        take();
+        linear(&linear(&linear(&out, width)?, 4 * width)?, width)?;
+        Ok(taken.take())
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn the_towers_submissions_are_bounded() {
+        // The batches that fit the activation budget, and B/32's with 61 views.
+        let towers = [
+            ("B/32", 768, 12, 50, 61),
+            ("L/14@336", 1024, 16, 577, 11),
+            ("B/32's texts", 512, 8, 77, 170),
+            ("L/14's texts", 768, 12, 77, 113),
+        ];
+        for (name, width, heads, tokens, sequences) in towers {
+            let flops = layer(width, heads, tokens, sequences).unwrap();
+            let largest = |rate| {
+                let (mut held, mut largest) = (0, 0);
+                for &next in flops.iter().cycle().take(24 * flops.len()) {
+                    held = if pace::is_full(held, next, rate) { next } else { held + next };
+                    largest = largest.max(held);
+                }
+                largest
+            };
+            let (fast, first, dispatch) = (largest(Some(1e15)), largest(None), flops.iter().copied().max().unwrap());
+            let [all, fast_, first_, dispatch_] =
+                [flops.iter().sum(), fast, first, dispatch].map(|flops: u64| flops as f64 / 1e9);
+            println!(
+                "{name}: {all:.1} GFLOP a layer; a submission {fast_:.1} at most, {first_:.1} at first; {dispatch_:.1} a dispatch"
+            );
+            assert!(dispatch <= pace::MAX_DISPATCH && first <= pace::MAX_DISPATCH, "{name}");
+            assert!(fast <= pace::MAX_SUBMISSION && fast > pace::MAX_SUBMISSION / 2, "{name}");
         }
     }
 }
