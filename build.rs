@@ -57,9 +57,9 @@ fn flag(name: &str, set: bool) {
     }
 }
 
-/// The table of `$OUT_DIR/cuda.rs`: each kernel's name and the image that it is an entry of. That is PTX, which the
-/// driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for `CROSSALIGN_CUDA_ARCH`
-/// (native), which only that architecture runs.
+/// The table of `$OUT_DIR/cuda.rs`: the images, each with its kernels and the parameters that they declare. An image is
+/// PTX, which the driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for
+/// `CROSSALIGN_CUDA_ARCH` (native), which only that architecture runs.
 #[cfg(feature = "cuda")]
 mod cuda {
     use std::fmt::Write;
@@ -77,22 +77,40 @@ mod cuda {
             files.filter(|path| path.extension().is_some_and(|extension| extension == "ptx")).collect();
         files.sort();
         let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-        let mut table = "pub const KERNELS: &[(&str, super::Image)] = &[\n".to_string();
+        let mut table = "pub const IMAGES: &[super::Image] = &[\n".to_string();
         for path in files {
             let text = std::fs::read_to_string(&path).expect("PTX can be read");
             let path = path.canonicalize().expect("a file that is there");
-            let image = match &nvcc {
-                None => format!("super::Image::Ptx(include_str!({path:?}))"),
-                Some(nvcc) => format!("super::Image::Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
+            let code = match &nvcc {
+                None => format!("Ptx(include_str!({path:?}))"),
+                Some(nvcc) => format!("Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
             };
-            for line in text.lines() {
-                let name = line.strip_prefix(".visible .entry ").map(|rest| rest.trim_end_matches('('));
-                if let Some(name) = name {
-                    writeln!(table, "({name:?}, {image}),").expect("a string takes it");
-                }
-            }
+            let kernels: String =
+                kernels(&text).iter().map(|kernel| format!("super::Kernel {{ {kernel} }}, ")).collect();
+            writeln!(table, "super::Image {{ code: super::Code::{code}, kernels: &[{kernels}] }},").unwrap();
         }
         std::fs::write(out.join("cuda.rs"), table + "];\n").expect("OUT_DIR can be written");
+    }
+
+    /// The fields of each kernel of a PTX file: its name, the bytes of the structure that is its first parameter, and the
+    /// number of pointers behind it.
+    fn kernels(text: &str) -> Vec<String> {
+        let mut lines = text.lines();
+        let mut kernels = Vec::new();
+        while let Some(line) = lines.next() {
+            let Some(name) = line.strip_prefix(".visible .entry ").map(|rest| rest.trim_end_matches('(')) else {
+                continue;
+            };
+            let parameters: Vec<&str> = lines.by_ref().take_while(|line| *line != ")").map(str::trim).collect();
+            let (structure, pointers) = parameters.split_first().unwrap_or_else(|| panic!("{name}: no parameters"));
+            let bytes = structure.contains(" .b8 ").then(|| structure.split(['[', ']']).nth(1)).flatten();
+            let bytes: usize =
+                bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{name}: {structure}"));
+            let other = pointers.iter().find(|parameter| !parameter.starts_with(".param .u64 "));
+            assert!(other.is_none(), "{name}: {other:?} is no pointer");
+            kernels.push(format!("name: {name:?}, params: {bytes}, pointers: {}", pointers.len()));
+        }
+        kernels
     }
 
     fn assemble(nvcc: &str, ptx: &Path, out: &Path) -> PathBuf {
@@ -106,12 +124,12 @@ mod cuda {
     }
 }
 
-/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides and
-/// constants, as the module itself declares them: the host writes none of these numbers again.
+/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides, constants
+/// and the parameters' struct, as the module itself declares them: the host writes none of these again.
 #[cfg(feature = "wgpu")]
 mod wgsl {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
-    use naga::{AddressSpace, Expression, Literal, Module, StorageAccess};
+    use naga::{AddressSpace, Expression, Literal, Module, Scalar, StorageAccess, TypeInner};
     use std::fmt::Write;
     use std::path::{Path, PathBuf};
 
@@ -121,9 +139,10 @@ mod wgsl {
             std::fs::read_dir(folder).expect("kernels/wgsl").map(|f| f.unwrap().path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
         files.sort();
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
         let (mut table, mut wrong) = (String::new(), false);
         for path in files {
-            match entry(&path) {
+            match entry(&path, &out) {
                 Ok(entry) => table += &entry,
                 Err(message) => {
                     wrong = true;
@@ -131,30 +150,62 @@ mod wgsl {
                 }
             }
         }
-        let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-        std::fs::write(Path::new(&out).join("wgsl.rs"), table).expect("OUT_DIR can be written");
+        std::fs::write(out.join("wgsl.rs"), table).expect("OUT_DIR can be written");
         if wrong {
             std::process::exit(1);
         }
     }
 
-    /// A module with the files that it imports behind it, so that its own lines keep their numbers.
+    /// A module with the files that it imports behind it, and its repetitions written out.
     fn compose(path: &Path) -> String {
         let own = std::fs::read_to_string(path).expect("a kernel can be read");
         let imports = own.lines().filter_map(|line| line.strip_prefix("//! import "));
         let read = |name| std::fs::read_to_string(path.with_file_name("").join(name)).expect("an import can be read");
         let imported: Vec<String> = imports.map(read).collect();
-        std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n")
+        unroll(&std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n"))
     }
 
-    fn entry(path: &Path) -> Result<String, String> {
+    /// Writes the lines from `//! unroll NAME COUNT` to its `//! end` COUNT times, `$NAME` being 0, 1 and so on: compilers
+    /// leave a loop whose bounds a checking layer counts as it is, and a private array that is indexed in it in memory.
+    fn unroll(source: &str) -> String {
+        let (mut out, mut lines) = (String::new(), source.lines());
+        while let Some(line) = lines.next() {
+            let unrolled = line.trim_start().strip_prefix("//! unroll ").and_then(|rest| rest.split_once(' '));
+            let Some((name, count)) = unrolled else {
+                out = out + line + "\n";
+                continue;
+            };
+            let mut depth = 1;
+            let body = lines.by_ref().take_while(|line| {
+                depth += i32::from(line.trim_start().starts_with("//! unroll ")) - i32::from(line.trim() == "//! end");
+                depth > 0
+            });
+            let body = body.collect::<Vec<_>>().join("\n");
+            for turn in 0..count.parse().expect("unroll NAME COUNT") {
+                let turn: u32 = turn;
+                out += &unroll(&body.replace(&format!("${name}"), &turn.to_string()));
+            }
+        }
+        out
+    }
+
+    fn entry(path: &Path, out: &Path) -> Result<String, String> {
         let (source, file) = (compose(path), path.display().to_string());
+        // For the tests, which run it elsewhere.
+        std::fs::write(out.join(path.file_name().expect("a file")), &source).expect("OUT_DIR can be written");
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string_with_path(&source, &file))?;
         // What a module asks for beyond core WGSL, by its `enable` lines, the host offers where the adapter has it.
         let optional = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
         Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional)
             .validate(&module)
             .map_err(|e| e.emit_to_string_with_path(&source, &file))?;
+        check_indices(&module).map_err(|span| {
+            let line = source.lines().nth(span.location(&source).line_number as usize - 1).unwrap_or_default();
+            format!(
+                "{file}: {}: a private array or vector indexed by a variable lives in memory: unroll it",
+                line.trim()
+            )
+        })?;
         let name = path.file_stem().unwrap().to_string_lossy();
         if module.entry_points.len() != 1 || module.entry_points[0].name != name {
             return Err(format!("{file}: one entry point, named {name}, is expected"));
@@ -164,16 +215,42 @@ mod wgsl {
         overrides.sort_unstable();
         let mut out = String::new();
         let (bindings, constants) = (bindings(&module), constants(&module));
+        let params = params(&module, &file)?;
         writeln!(
             out,
             "/// `kernels/wgsl/{name}.wgsl`\n\
-             pub mod {name} {{\n{constants}\
+             pub mod {name} {{\n{constants}{params}\
              pub const KERNEL: super::Kernel = super::Kernel {{\n\
              name: {name:?}, bindings: &[{bindings}], overrides: &{overrides:?},\n\
              source: {source:?},\n}};\n}}"
         )
         .unwrap();
         Ok(out)
+    }
+
+    /// Finds what is indexed by a variable and is neither in a buffer nor in workgroup memory.
+    fn check_indices(module: &Module) -> Result<(), naga::Span> {
+        let functions = module.functions.iter().map(|(_, function)| function);
+        for function in functions.chain(module.entry_points.iter().map(|entry| &entry.function)) {
+            for (handle, expression) in function.expressions.iter() {
+                let Expression::Access { mut base, .. } = *expression else { continue };
+                while let Expression::Access { base: of, .. } | Expression::AccessIndex { base: of, .. } =
+                    function.expressions[base]
+                {
+                    base = of;
+                }
+                let shared = match function.expressions[base] {
+                    Expression::GlobalVariable(variable) => {
+                        module.global_variables[variable].space != AddressSpace::Private
+                    }
+                    _ => false,
+                };
+                if !shared {
+                    return Err(function.expressions.get_span(handle));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `Binding::…` of each binding, by number.
@@ -193,6 +270,36 @@ mod wgsl {
             .collect();
         bindings.sort_unstable();
         bindings.iter().map(|(_, kind)| format!("super::Binding::{kind}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The uniform's struct, with the layout that Rust gives it: words without padding.
+    fn params(module: &Module, file: &str) -> Result<String, String> {
+        let uniform = |(_, variable): (_, &naga::GlobalVariable)| match &module.types[variable.ty].inner {
+            TypeInner::Struct { members, span } if variable.space == AddressSpace::Uniform => Some((members, *span)),
+            _ => None,
+        };
+        let mut uniforms = module.global_variables.iter().filter_map(uniform);
+        let (Some((members, span)), None) = (uniforms.next(), uniforms.next()) else {
+            return Err(format!("{file}: one uniform, a struct, is expected"));
+        };
+        let ends = members[1..].iter().map(|next| next.offset).chain([span]);
+        let mut fields = String::new();
+        for ((member, end), words) in members.iter().zip(ends).zip(1..) {
+            let name = member.name.as_deref().expect("WGSL names its fields");
+            let kind = match module.types[member.ty].inner {
+                TypeInner::Scalar(Scalar::U32) => "u32",
+                TypeInner::Scalar(Scalar::I32) => "i32",
+                TypeInner::Scalar(Scalar::F32) => "f32",
+                _ => return Err(format!("{file}: parameter {name}: u32, i32 or f32 is expected")),
+            };
+            if end != 4 * words {
+                return Err(format!("{file}: parameter {name}: padding follows, which Rust's layout has not"));
+            }
+            writeln!(fields, "pub {name}: {kind},").unwrap();
+        }
+        // A kernel that takes those of another has no caller for its own.
+        let attributes = "#[allow(dead_code)]\n#[repr(C)]\n#[derive(Clone, Copy, bytemuck::NoUninit)]";
+        Ok(format!("{attributes}\npub struct Params {{\n{fields}}}\n"))
     }
 
     /// The module's named u32 constants.

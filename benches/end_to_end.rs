@@ -8,11 +8,10 @@ mod input;
 
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
-use crossalign::engine::Embeddings;
 use crossalign::image::{Resize, plan_views};
 use crossalign::model::{Config, ViewJob};
-use crossalign::{Classification, Classifier, CompileOptions, Compiled, DecodeOptions, Model, ModelOptions, Picture};
-use image::{ExtendedColorType, ImageEncoder, codecs};
+use crossalign::{Classification, Classifier, DecodeOptions, Method, Model, ModelOptions, Picture};
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use std::hint::black_box;
 
 const VIEWS: usize = 61;
@@ -21,13 +20,16 @@ const CLASSES: usize = 1000;
 fn bench(criterion: &mut Criterion) {
     let mut group = Group::new(criterion, "end_to_end", 3.0);
     let threads = input::thread_counts().last().expect("at least one");
-    let classifier = classifier(threads);
+    let options = ModelOptions { device: "cpu".into(), threads, ..Default::default() };
+    let model = Model::random(Config::named("ViT-B-32").expect("a published architecture"), &options);
+    let classifier = input::classifier(model.expect("a CPU"), Method::Wca, CLASSES);
     let work = Work::Flops(classifier.model().config().vision_flops() * VIEWS as f64);
 
     let picture = input::picture(1024, 768);
-    let (mut png, mut jpeg) = (Vec::new(), Vec::new());
-    encode(&picture, codecs::png::PngEncoder::new(&mut png));
-    encode(&picture, codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 90));
+    let (mut png, jpeg) = (Vec::new(), input::jpeg(&picture));
+    PngEncoder::new(&mut png)
+        .write_image(picture.as_rgb().pixels(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+        .expect("memory");
     assert!(decode(&png) == picture);
     check(&classifier, &picture, &classifier.classify(&picture).expect("a valid call"));
 
@@ -37,28 +39,6 @@ fn bench(criterion: &mut Criterion) {
             black_box(classifier.classify(&decode(bytes)).expect("a valid call"));
         });
     }
-}
-
-/// Random class vectors joined with a random model.
-fn classifier(threads: usize) -> Classifier {
-    let config = Config::named("ViT-B-32").expect("a published architecture");
-    let options = ModelOptions { device: "cpu".into(), threads, ..Default::default() };
-    let model = Model::random(config, &options).expect("a CPU");
-    let width = model.config().embed;
-    let compiled = Compiled {
-        options: CompileOptions::default(),
-        classes: (0..CLASSES).map(|class| format!("class {class}")).collect(),
-        vectors: Embeddings { width, data: input::random(CLASSES * width, 1.0 / width as f32, 1) },
-        model: model.fingerprint().into(),
-        prompts: "random".into(),
-        truncated: 0,
-    };
-    model.into_classifier(compiled).expect("compiled with this model")
-}
-
-fn encode(picture: &Picture, encoder: impl ImageEncoder) {
-    let (width, height) = (picture.width(), picture.height());
-    encoder.write_image(picture.as_rgb().pixels(), width, height, ExtendedColorType::Rgb8).expect("memory");
 }
 
 fn decode(bytes: &[u8]) -> Picture {
@@ -79,7 +59,8 @@ fn check(classifier: &Classifier, picture: &Picture, result: &Classification<'_>
         mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += view.weight * x);
     }
     let length = dot(&mean, &mean).sqrt();
-    let expected: Vec<f32> = classifier.compiled().vectors.rows().map(|vector| dot(&mean, vector) / length).collect();
+    let expected: Vec<f32> =
+        classifier.compiled().kept.rows().rows().map(|vector| dot(&mean, vector) / length).collect();
     input::assert_close(result.scores(), &expected);
 }
 

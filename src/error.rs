@@ -140,13 +140,16 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PictureErrorKind {
-    /// Not a picture, or of a format that is not decoded.
+    /// Not a picture.
+    NoPicture,
+    /// A picture of a format that is not decoded.
     Format,
     /// The end is missing.
     Truncated,
     /// Damaged, or of a variant that the decoder does not know.
     Damaged,
-    /// Without pixels, or larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
+    /// Without pixels, or larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels) or
+    /// [`DecodeOptions::max_bytes`](crate::DecodeOptions::max_bytes).
     Size,
 }
 

@@ -48,7 +48,9 @@ mod lock;
 mod output;
 mod text_file;
 
-pub use align::{Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Score, StreamOptions, Views};
+pub use align::{
+    Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views,
+};
 pub use engine::{Model, ModelOptions};
 pub use error::{Error, PictureErrorKind, Result};
 pub use image::{DecodeOptions, Picture};

@@ -38,6 +38,9 @@ const EPILOGUES: [(&str, Epilogue); 5] = [
     ("GELU_TANH", Epilogue::Activate(Activation::GeluTanh)),
 ];
 
+/// `linear` by tiles of either size.
+const LINEAR: [&str; 2] = ["linear_64x64", "linear_128x128"];
+
 #[test]
 #[cfg_attr(not(host_chromium), ignore = "no Chromium")]
 fn kernels_run_in_a_browser() {
@@ -129,12 +132,9 @@ fn modules() -> Vec<String> {
     modules.filter(|module| !source(module).lines().any(|line| line.starts_with("enable "))).collect()
 }
 
-/// A module with the files that it imports behind it, as `build.rs` composes it.
+/// A module as `build.rs` composes it.
 fn source(kernel: &str) -> String {
-    let read = |file: &str| std::fs::read_to_string(folder().join(file)).unwrap();
-    let own = read(&format!("{kernel}.wgsl"));
-    let imports = own.lines().filter_map(|line| line.strip_prefix("//! import ")).map(read);
-    std::iter::once(own.clone()).chain(imports).collect::<Vec<_>>().join("\n")
+    std::fs::read_to_string(Path::new(env!("OUT_DIR")).join(format!("{kernel}.wgsl"))).unwrap()
 }
 
 /// A module's constant, as the module itself declares it.
@@ -161,7 +161,7 @@ fn tensor(rows: usize, cols: usize, seed: u32) -> HostTensor {
 
 /// Weights as a device stores them: rows padded to a multiple of `DEPTH` elements. Returns that stride, too.
 fn packed(weights: &[f32], width: usize, precision: Precision) -> (usize, Binding) {
-    let stride = width.next_multiple_of(constant("linear", "DEPTH"));
+    let stride = width.next_multiple_of(constant(LINEAR[0], "DEPTH"));
     let pad = |row: &[f32]| row.iter().copied().chain(std::iter::repeat(0.0)).take(stride).collect::<Vec<_>>();
     let padded = weights.chunks_exact(width).flat_map(pad);
     let binding = match precision {
@@ -178,7 +178,9 @@ fn cases() -> Vec<Case> {
     // A software driver takes a second to compile `linear`: each constant once, not each pair; rows of whole vectors
     // of four and others.
     let (storages, inputs) = (STORAGES.into_iter().cycle(), [50, 52].into_iter().cycle());
-    cases.extend(EPILOGUES.into_iter().zip(storages).zip(inputs).map(|((e, s), inputs)| linear(s, e, inputs)));
+    let kernels = LINEAR.into_iter().cycle();
+    let linears = EPILOGUES.into_iter().zip(storages).zip(inputs).zip(kernels);
+    cases.extend(linears.map(|(((epilogue, storage), inputs), kernel)| linear(kernel, storage, epilogue, inputs)));
     for storage in STORAGES {
         let reductions = [Reduction::WeightedMean, Reduction::BestMean(1), Reduction::BestMean(11)];
         cases.extend(reductions.map(|reduction| weighted_similarity(storage, reduction)));
@@ -232,11 +234,12 @@ fn crop_resize() -> Case {
 
 /// More than one tile of rows and of outputs.
 fn linear(
+    kernel: &'static str,
     (storage, precision): (&'static str, Precision),
     (name, epilogue): (&'static str, Epilogue),
     inputs: usize,
 ) -> Case {
-    let (rows, outputs) = (70, 75);
+    let (rows, outputs) = (134, 139);
     let (input, mut out) = (tensor(rows, inputs, 1), tensor(rows, outputs, 2));
     let (weight, bias) = (wave(outputs * inputs, 3), wave(outputs, 4));
     let before = read_write(out.data());
@@ -244,9 +247,9 @@ fn linear(
     Reference.linear(LinearArgs { input: &input, layer: &layer, epilogue, out: &mut out }).unwrap();
 
     let (stride, packed) = packed(&weight, inputs, precision);
-    let tile = constant("linear", "TILE");
+    let tile = constant(kernel, "TILE");
     Case {
-        kernel: "linear",
+        kernel,
         constants: vec![("STORAGE", storage), ("EPILOGUE", name)],
         bindings: vec![
             uniform(&[rows, outputs, 0, outputs, inputs, stride, 0, 0, 0]),
@@ -284,13 +287,13 @@ fn layer_norm() -> Case {
     }
 }
 
-/// More keys, and more columns of a head, than a workgroup takes at once.
+/// More queries, keys and columns of a head than a workgroup takes at once.
 fn attention(causal: bool) -> Case {
     let (heads, dim) = (2, 130);
     let width = heads * dim;
-    let (query_offsets, key_offsets) = ([0, 10, 13], [0, 150, 170]);
-    let (queries, keys_values) = (tensor(13, width, 1), tensor(170, 2 * width, 2));
-    let mut out = tensor(13, width, 3);
+    let (query_offsets, key_offsets) = ([0, 70, 73], [0, 150, 170]);
+    let (queries, keys_values) = (tensor(73, width, 1), tensor(170, 2 * width, 2));
+    let mut out = tensor(73, width, 3);
     let before = read_write(out.data());
     Reference
         .attention(AttentionArgs {
@@ -324,7 +327,7 @@ fn attention(causal: bool) -> Case {
             read(&items),
             before,
         ],
-        groups: [items.len(), 1, heads * dim.div_ceil(constant("attention", "KEYS"))],
+        groups: [items.len(), 1, heads * dim.div_ceil(constant("attention", "COLUMNS"))],
         expected: out.data().to_vec(),
         // A logit's rounding becomes a relative error of the weights.
         tolerance: 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(170),

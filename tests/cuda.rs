@@ -16,7 +16,10 @@ use crossalign::image::ViewSampling;
 use crossalign::{Picture, Views};
 use properties::activations::{activation, empty};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 macro_rules! kernels {
     ($($kernel:ident),+ $(,)?) => {
@@ -91,6 +94,133 @@ fn a_recorded_sequence_gives_the_same_bits() {
         assert_eq!(device.download(&out).unwrap(), device.download(&expected).unwrap(), "round {round}");
     }
     assert_eq!(recording.graphs(), 2);
+}
+
+/// A panic in a recorded sequence, as it runs, is captured or is skipped for its graph, leaves the device as it was.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_panic_in_a_recorded_sequence_is_no_harm() {
+    let device = device();
+    let shape = Shape::new(3, 5);
+    for panics in 0..4 {
+        let (mut recording, mut input, mut out) =
+            (CudaRecording::default(), device.allocate(shape).unwrap(), device.allocate(shape).unwrap());
+        for round in 0..6 {
+            let data = vec![round as f32 + 1.0; shape.len()];
+            let from = device.upload(shape, &data).unwrap();
+            let copy = |input: &CudaTensor, out: &mut CudaTensor| {
+                device.gather_rows(GatherRowsArgs { input, rows: &[0, 1, 2], first_row: 0, out })
+            };
+            copy(&from, &mut input).unwrap();
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                device.replay(&mut recording, 0, || {
+                    copy(&input, &mut out)?;
+                    assert!(round != panics, "as the test wants it");
+                    Ok(())
+                })
+            }));
+            assert_eq!(result.is_err(), round == panics);
+            if result.is_ok() {
+                assert_eq!(device.download(&out).unwrap(), data, "round {round}, a panic in round {panics}");
+            }
+        }
+        assert_eq!(recording.graphs(), 1);
+    }
+}
+
+/// A panic in what is profiled ends the profile.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn a_panic_in_a_profile_ends_it() {
+    let device = device();
+    assert!(catch_unwind(AssertUnwindSafe(|| device.profile(&mut || panic!("as the test wants it")))).is_err());
+    let mut recording = CudaRecording::default();
+    let mut tensor = device.upload(Shape::new(1, 2), &[3.0, 4.0]).unwrap();
+    for _ in 0..2 {
+        device.replay(&mut recording, 0, || device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor })).unwrap();
+    }
+    // With a profile there would be none.
+    assert_eq!(recording.graphs(), 1);
+}
+
+/// What is larger than all staging buffers comes through them whole, and so do small uploads that share them.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn uploads_of_any_size_arrive_whole() {
+    let device = device();
+    for elements in [1, 0, 5 << 20, 3, (1 << 20) - 1, 7, 9 << 20] {
+        let data: Vec<f32> = (0..elements).map(|i| i as f32).collect();
+        let tensor = device.upload(Shape::new(elements, 1), &data).unwrap();
+        assert!(device.download(&tensor).unwrap() == data, "{elements} elements");
+    }
+}
+
+/// What one thread frees, which does nothing else with the device, does not get into what another one captures.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn memory_is_freed_while_another_thread_captures() {
+    let device = device();
+    let shape = Shape::new(1, 2);
+    let mut tensor = device.upload(shape, &[3.0, 4.0]).unwrap();
+    let (give, given) = std::sync::mpsc::channel::<CudaTensor>();
+    let freed = AtomicBool::new(false);
+    let mut recording = CudaRecording::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for tensor in given {
+                drop(tensor);
+                freed.store(true, Ordering::Relaxed);
+            }
+        });
+        for _ in 0..3 {
+            freed.store(false, Ordering::Relaxed);
+            let mut others = vec![device.allocate(shape).unwrap()];
+            let work = || {
+                others.drain(..).for_each(|other| give.send(other).unwrap());
+                // Room for the other thread, which has to wait for the end of a capture.
+                for _ in 0..30 {
+                    if !freed.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor })
+            };
+            device.replay(&mut recording, 0, work).unwrap();
+        }
+        drop(give);
+    });
+    assert_eq!(recording.graphs(), 1);
+    assert_eq!(device.download(&tensor).unwrap(), [0.6, 0.8]);
+}
+
+/// Threads that share a device get their own results, while another one's launches are captured and replayed.
+#[test]
+#[cfg_attr(not(host_gxx), ignore = "no g++")]
+fn threads_share_a_device() {
+    let device = device();
+    let shape = Shape::new(4, 6);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let device = &device;
+            scope.spawn(move || {
+                let mut out = device.allocate(shape).unwrap();
+                for round in 0..30 {
+                    let data = vec![(100 * thread + round) as f32; shape.len()];
+                    let input = device.upload(shape, &data).unwrap();
+                    // Each is captured in the second call.
+                    let mut recording = CudaRecording::default();
+                    for _ in 0..3 {
+                        let work = || {
+                            let rows = &[3, 2, 1, 0];
+                            device.gather_rows(GatherRowsArgs { input: &input, rows, first_row: 0, out: &mut out })
+                        };
+                        device.replay(&mut recording, 0, work).unwrap();
+                    }
+                    assert_eq!(device.download(&out).unwrap(), data);
+                }
+            });
+        }
+    });
 }
 
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
@@ -227,4 +357,99 @@ fn a_batch_is_scored_in_one_go() {
     let encoder = batch.iter().rposition(|kernel| *kernel == "l2_normalize").unwrap();
     assert_eq!(batch.len() - 1 - encoder, 5);
     assert_eq!(together[7], alone[0]);
+}
+
+/// What the backend asks of the driver, counted by the stand-in.
+mod counted {
+    use super::*;
+    use common::cuda::{alone, calls};
+
+    /// The driver compiles an image once, however many of its kernels are launched.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn an_image_is_loaded_once() {
+        if !alone("counted::an_image_is_loaded_once") {
+            return;
+        }
+        let device = device();
+        let shape = Shape::new(2, 8);
+        let input = device.upload(shape, &[1.5; 16]).unwrap();
+        let calls = calls(|| {
+            for precision in [Precision::F32, Precision::F16, Precision::F32] {
+                let mut out = device.activation(precision).unwrap();
+                device.reshape(&mut out, shape).unwrap();
+                device
+                    .gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out })
+                    .unwrap();
+            }
+        });
+        assert_eq!((calls.modules, calls.launches), (1, 3));
+    }
+
+    /// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn only_downloads_wait() {
+        if !alone("counted::only_downloads_wait") {
+            return;
+        }
+        let device = device();
+        let shape = Shape::new(20, 20);
+        let calls = calls(|| {
+            let tensors: Vec<CudaTensor> = (0..50).map(|i| device.upload(shape, &[i as f32; 400]).unwrap()).collect();
+            let [first, last] = device.download_all([&tensors[0], &tensors[49]]).unwrap();
+            assert_eq!((first[7], last[399]), (0.0, 49.0));
+        });
+        assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
+    }
+
+    /// The graphs of a sequence are bounded; those of the shapes that came last are kept.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn few_shapes_have_a_graph() {
+        if !alone("counted::few_shapes_have_a_graph") {
+            return;
+        }
+        let device = device();
+        let input = device.upload(Shape::new(2, 3), &[0.5; 6]).unwrap();
+        let mut out = device.allocate(Shape::new(2, 3)).unwrap();
+        let mut recording = CudaRecording::default();
+        let mut replay = |shape: usize| {
+            let calls = calls(|| {
+                let work =
+                    || device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out });
+                device.replay(&mut recording, shape, work).unwrap();
+            });
+            calls.graph_launches
+        };
+        for shape in 1..40 {
+            // As it is, then captured, as is that of the shape 0, which stays the one before the last.
+            assert_eq!([replay(shape), replay(shape), replay(0)], [0, 1, u64::from(shape > 1)], "shape {shape}");
+        }
+        assert_eq!([replay(39), replay(1), replay(1)], [1, 0, 1]);
+        assert!(recording.graphs() <= 16);
+    }
+
+    /// A batch of pictures whose graph is there waits for nothing but its results, and launches little beside the graph.
+    #[test]
+    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    fn a_batch_waits_only_for_its_results() {
+        if !alone("counted::a_batch_waits_only_for_its_results") {
+            return;
+        }
+        let reference = common::Reference::golden();
+        let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
+        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+        let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
+        let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+        let classify = || {
+            let pictures: Vec<&Picture> = pictures.iter().collect();
+            classifier.classify_batch(&pictures, &views).unwrap();
+        };
+        let batches = [(); 3].map(|()| calls(classify));
+        let batch = batches[2];
+        assert_eq!((batch.modules, batch.graph_launches), (0, 1), "{batches:?}");
+        // Its pictures, and the views, taps and weights of all of them.
+        assert_eq!((batch.uploads, batch.waits), (8 + 3, 1), "{batches:?}");
+    }
 }

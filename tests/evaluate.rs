@@ -98,16 +98,22 @@ fn figures_count_what_classify_ranks() {
     let templates = fixture.path("templates.json");
     let labels = "circle,checkerboard,night sky,striped flag,gradient";
     // Four seeds: among them are runs with and without a right answer.
-    let runs: [(&str, &[&[&str]]); 4] = [
+    let runs: [(&str, &[&[&str]]); 5] = [
         ("clip", &[&["--method", "clip"]]),
         ("cupl", &[&["--method", "cupl"]]),
         ("wca", &[&["--seed", "0"], &["--seed", "1"], &["--seed", "2"], &["--seed", "3"]]),
         ("paper", &[&["--score", "paper", "--seed", "0"]]),
+        ("max", &[&["--score", "paper", "--reduction", "max", "--seed", "0"]]),
     ];
     let official = fixture.evaluate(&["--seeds", "4"]);
     let paper = fixture.evaluate(&["--seeds", "1", "--score", "paper"]);
+    let max = fixture.evaluate(&["--seeds", "1", "--score", "paper", "--reduction", "max"]);
     for (method, runs) in runs {
-        let entry = if method == "paper" { accuracy(&paper, "wca") } else { accuracy(&official, method) };
+        let entry = match method {
+            "paper" => accuracy(&paper, "wca"),
+            "max" => accuracy(&max, "wca"),
+            _ => accuracy(&official, method),
+        };
         let right = |args: &&[&str], top| {
             PICTURES.iter().filter(|(picture, class)| fixture.rank(picture, class, args) <= top).count()
         };
@@ -388,7 +394,8 @@ fn a_journal_knows_all_that_its_results_depend_on() {
         ("activation", "gelu", Refuses(&["model", "class_vectors", "view_vector"])),
         ("prompts", &more, Refuses(&["prompts"])),
         ("labels", &reversed, Refuses(&["prompts"])),
-        ("score", "paper", Refuses(&["score"])),
+        ("score", "official", Refuses(&["score"])),
+        ("reduction", "max", Refuses(&["reduction", "class_vectors"])),
         ("image-scale", "3.9", Refuses(&["image_scale"])),
         ("text-scale", "2.1", Refuses(&["text_scale"])),
         ("template", "the {}", Refuses(&["template"])),
@@ -412,6 +419,7 @@ fn a_journal_knows_all_that_its_results_depend_on() {
             ("templates", &templates),
             ("views", "4"),
             ("seeds", "1"),
+            ("score", "paper"),
             ("format", "json"),
             ("resume", &journal),
         ];
@@ -448,6 +456,16 @@ fn a_journal_knows_all_that_its_results_depend_on() {
         }
         assert!(std::fs::read(&journal).unwrap() == bytes, "--{option}: the journal is left as it is");
     }
+
+    // Of two reductions over the same texts, too.
+    let other = fixture.path("best.jsonl");
+    let best = |reduction: &str| {
+        let resume = ["--resume", &other, "--score", "paper", "--seeds", "1", "--reduction", reduction];
+        fixture.run("evaluate", &[&[&*data], &resume[..]].concat())
+    };
+    assert!(best("best:2").status.success() && best("best:2").status.success());
+    let stderr = String::from_utf8(best("best:3").stderr).unwrap();
+    assert!(stderr.contains("found reduction \"best:2\", expected reduction \"best:3\""), "{stderr}");
 
     // A parameter or an option that is added has no row.
     let parameters = first["parameters"].as_object().unwrap();

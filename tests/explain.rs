@@ -4,7 +4,8 @@ mod common;
 
 use common::{Reference, load};
 use crossalign::align::{Class, Explanation};
-use crossalign::{CompileOptions, ModelOptions, Score, Views};
+use crossalign::engine::Towers;
+use crossalign::{CompileOptions, Method, ModelOptions, Reduction, Score, Views};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -51,24 +52,129 @@ fn explain(class: &Class) -> Explanation {
 
 #[test]
 fn contributions_sum_to_the_paper_score() {
+    for reduction in [Reduction::WeightedMean, Reduction::MAX, Reduction::BestMean(2), Reduction::BestMean(99)] {
+        sums(&CompileOptions { score: Score::Paper, reduction, ..Default::default() });
+    }
+}
+
+fn sums(options: &CompileOptions) {
     let reference = Reference::golden();
     let prompts = reference.prompts();
-    let options = CompileOptions { score: Score::Paper, ..Default::default() };
     for dir in reference.models() {
         let model = load(&dir, ModelOptions::default());
-        let classifier = model.compile(&prompts, &options).unwrap();
+        let classifier = model.compile(&prompts, options).unwrap();
         for (name, boxes) in reference.pictures() {
             let (picture, views) = (reference.picture(&name), Views::Boxes(boxes));
             let result = &classifier.classify_batch(&[&picture], &views).unwrap()[0];
             for (class, &score) in prompts.classes().iter().zip(result.scores()) {
-                let explanation = model.explain(&picture, class, &views, &options).unwrap();
+                let explanation = model.explain(&picture, class, &views, options).unwrap();
                 assert_eq!(explanation.views(), result.views());
                 let sum: f32 = explanation.best(usize::MAX).iter().map(|pair| pair.contribution).sum();
                 assert!((sum - score).abs() < 1e-5, "{}: {sum}, {score}", class.name);
                 assert!((explanation.score() - score).abs() < 1e-5);
+                check_shares(&explanation, options.reduction);
                 assert_eq!(explanation.similarities().len(), explanation.views().len() * class.descriptions.len());
             }
         }
+    }
+}
+
+/// The shares of a view sum to 1; the best descriptions have them in proportion to their weights, the others none.
+fn check_shares(explanation: &Explanation, reduction: Reduction) {
+    let texts = explanation.texts().len();
+    let close = |a: f32, b: f32| assert!((a - b).abs() < 1e-5, "{a}, {b}");
+    for view in 0..explanation.views().len() {
+        let shares: Vec<f32> = (0..texts).map(|text| explanation.share(view, text)).collect();
+        close(shares.iter().sum(), 1.0);
+        let mut order: Vec<usize> = (0..texts).collect();
+        order.sort_by(|&a, &b| explanation.similarity(view, b).total_cmp(&explanation.similarity(view, a)));
+        let count = match reduction {
+            Reduction::WeightedMean => texts,
+            Reduction::BestMean(k) => k.min(texts),
+        };
+        let weight = |text: &usize| explanation.texts()[*text].weight;
+        let total: f32 = order[..count].iter().map(weight).sum();
+        order[..count].iter().for_each(|text| close(shares[*text], weight(text) / total));
+        assert!(order[count..].iter().all(|&text| shares[text] == 0.0));
+    }
+    let parts: f32 = (0..texts).map(|text| explanation.text_contribution(text)).sum();
+    close(parts, explanation.score());
+    close(explanation.merged().score(), explanation.score());
+    close(
+        (0..explanation.merged().texts().len()).map(|text| explanation.merged().text_contribution(text)).sum(),
+        parts,
+    );
+}
+
+/// From a classifier that keeps its texts comes what the model makes of the prompts, without the text tower.
+#[test]
+fn a_classifier_explains_by_its_texts() {
+    let reference = Reference::golden();
+    let (dir, prompts) = (reference.root.join("models/transformers"), reference.prompts());
+    let model = load(&dir, ModelOptions::default());
+    let vision = load(&dir, ModelOptions { towers: Towers::Vision, ..Default::default() });
+    let (picture, views) = (reference.picture("landscape"), Views::default());
+    let paper =
+        CompileOptions { score: Score::Paper, text_scale: 3.0, template: "the {}".into(), ..Default::default() };
+    for options in [
+        CompileOptions { keep_texts: true, ..paper.clone() },
+        CompileOptions { keep_texts: true, score: Score::Official, ..paper.clone() },
+        CompileOptions { reduction: Reduction::MAX, ..paper.clone() },
+        CompileOptions { reduction: Reduction::BestMean(2), keep_texts: true, ..paper.clone() },
+    ] {
+        let compiled = model.compile_texts(&prompts, &options).unwrap();
+        let classifier = vision.clone().into_classifier(compiled).unwrap();
+        for class in prompts.classes() {
+            let expected = model.explain(&picture, class, &views, &options).unwrap();
+            assert_eq!(
+                classifier.explain(&picture, &class.name, &views).unwrap(),
+                expected,
+                "{}: {options:?}",
+                class.name
+            );
+        }
+        let message = classifier.explain(&picture, "no such class", &views).unwrap_err().to_string();
+        assert!(message.contains("class: found \"no such class\""), "{message}");
+    }
+    let refused = |options: CompileOptions| {
+        let classifier = model.compile(&prompts, &options).unwrap();
+        classifier.explain(&picture, &prompts.classes()[0].name, &views).unwrap_err().to_string()
+    };
+    assert!(refused(paper.clone()).contains("--keep-texts"));
+    assert!(refused(CompileOptions { method: Method::Cupl, keep_texts: true, ..paper }).contains("Wca"));
+}
+
+#[test]
+fn the_command_explains_a_classifier() {
+    let folder = Folder::new();
+    let class = Reference::golden().prompts().classes()[0].name.clone();
+    let crossalign = |args: &[&str]| {
+        let model = golden("models/transformers");
+        Command::new(env!("CARGO_BIN_EXE_crossalign"))
+            .current_dir(folder.path(""))
+            .args(args)
+            .args(["--model", &model])
+            .output()
+            .unwrap()
+    };
+    let picture = golden("pictures/landscape.png");
+    for more in [&["--score", "paper", "--reduction", "max"][..], &["--keep-texts"], &["--template", "the {}"]] {
+        stdout(crossalign(&[&["compile", "--prompts", "prompts.json", "-o", "c.safetensors"], more].concat()));
+        let explain = ["explain", &picture, "--class", &class, "--format", "json", "-o", "heat.png"];
+        let found = crossalign(&[&explain[..], &["--classifier", "c.safetensors"]].concat());
+        if more[0] == "--template" {
+            let stderr = String::from_utf8_lossy(&found.stderr);
+            assert!(found.status.code() == Some(1) && stderr.contains("c.safetensors: classifier"), "{stderr}");
+            assert!(stderr.contains("--keep-texts"), "{stderr}");
+            continue;
+        }
+        let more = if more[0] == "--keep-texts" { &[] } else { &more[2..] };
+        let expected = crossalign(&[&explain[..], &["--prompts", "prompts.json"], more].concat());
+        assert_eq!(stdout(found), stdout(expected), "{more:?}");
+    }
+    for chosen in [["--prompts", "prompts.json"], ["--reduction", "max"], ["--text-scale", "1"]] {
+        let args = ["explain", &picture, "--class", &class, "-o", "heat.png", "--classifier", "c.safetensors"];
+        assert_eq!(crossalign(&[&args[..], &chosen].concat()).status.code(), Some(2), "{chosen:?}");
     }
 }
 

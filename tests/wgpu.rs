@@ -19,15 +19,17 @@ use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
 use crossalign::model::{Config, ViewJob};
 
-/// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count; and
-/// with bindings so small (in KiB) that it must split its work, where rows seldom begin at a binding's start.
+/// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count, by
+/// large tiles and with indices and loops checked as it runs; and as it is shipped, unchecked, with bindings so small (in KiB) that it must split
+/// its work, where rows seldom begin at a binding's start.
 macro_rules! kernels {
     ($device:ident: $($kernel:ident: $binding:literal),+ $(,)?) => {
         mod whole {
             $(#[test]
             #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
             fn $kernel() {
-                crate::properties::$kernel(&super::$device().with_max_groups(2).unwrap());
+                let device = super::$device().with_runtime_checks().with_multiprocessors(1);
+                crate::properties::$kernel(&device.with_max_groups(2).unwrap());
             })+
         }
         mod split {

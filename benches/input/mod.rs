@@ -1,9 +1,12 @@
-//! What the benches share: random numbers, pictures, backends, and the comparison with the reference.
+//! What the benches share: random numbers, pictures, classifiers, backends, and the comparison with the reference.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
-use crossalign::Picture;
+use crossalign::align::Kept;
 use crossalign::backend::{Backend, Cpu, HostTensor, Shape, SimdLevel};
+use crossalign::engine::Embeddings;
+use crossalign::{Classifier, CompileOptions, Compiled, Method, Model, Picture};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -31,7 +34,12 @@ pub fn ragged(count: usize, shortest: u32, longest: u32, seed: u64) -> Vec<u32> 
 
 /// A picture with something everywhere: waves and a little noise.
 pub fn picture(width: u32, height: u32) -> Picture {
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    seeded_picture(width, height, 0)
+}
+
+/// Such a picture with its own noise.
+pub fn seeded_picture(width: u32, height: u32, seed: u64) -> Picture {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let wave = |i: u32, period: f32| (i as f32 / period).sin() * 60.0 + 128.0;
     let mut pixel = |i: u32| {
         let (x, y) = (i % width, i / width);
@@ -41,6 +49,30 @@ pub fn picture(width: u32, height: u32) -> Picture {
     };
     let pixels = (0..width * height).flat_map(&mut pixel).collect();
     Picture::new(width, height, pixels).expect("a whole picture")
+}
+
+/// A picture's file, as cameras write it: with half the resolution for colours. One of 1024×768 has about 190 kB.
+pub fn jpeg(picture: &Picture) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 90);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    let (width, height) = (picture.width() as u16, picture.height() as u16);
+    encoder.encode(picture.as_rgb().pixels(), width, height, ColorType::Rgb).expect("memory");
+    bytes
+}
+
+/// A model with random vectors for so many classes.
+pub fn classifier(model: Model, method: Method, classes: usize) -> Classifier {
+    let width = model.config().embed;
+    let compiled = Compiled {
+        options: CompileOptions { method, ..Default::default() },
+        classes: (0..classes).map(|class| format!("class {class}")).collect(),
+        kept: Kept::Vectors(Embeddings { width, data: random(classes * width, 1.0 / width as f32, 1) }),
+        model: model.fingerprint().into(),
+        prompts: "random".into(),
+        truncated: 0,
+    };
+    model.into_classifier(compiled).expect("compiled with this model")
 }
 
 /// Every level that this machine has.

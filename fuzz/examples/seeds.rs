@@ -1,7 +1,8 @@
 //! Writes `seeds/`: `cargo run --example seeds`. The same files every time.
 
-use crossalign::engine::{ModelOptions, Towers};
-use crossalign::{CompileOptions, Model, Prompts};
+use crossalign::align::Kept;
+use crossalign::engine::{Embeddings, ModelOptions, Towers};
+use crossalign::{CompileOptions, Model, Prompts, Reduction, Score};
 use image::{DynamicImage, ExtendedColorType, ImageFormat};
 use safetensors::tensor::{Dtype, TensorView};
 use std::io::{Cursor, Write};
@@ -152,20 +153,28 @@ fn classifier() {
     let dir = root().join("../tests/golden/models/transformers");
     let model = Model::load(dir, &ModelOptions { towers: Towers::Text, ..Default::default() }).unwrap();
     let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "ears"], "dog": ["a wet nose"]}"#, None).unwrap();
-    let mut compiled = model.compile_texts(&prompts, &CompileOptions::default()).unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let save = |name: &str, compiled: &crossalign::Compiled| {
-        compiled.save(file.path()).unwrap();
-        write("classifier", name, &[&std::fs::read(file.path()).unwrap()]);
+    // Rounded, so that the seeds are the same on every processor.
+    let round = |data: &mut Vec<f32>| data.iter_mut().for_each(|x| *x = (*x * 256.0).round() / 256.0);
+    let compile = |options: CompileOptions| {
+        let mut compiled = model.compile_texts(&prompts, &options).unwrap();
+        match &mut compiled.kept {
+            Kept::Vectors(vectors) => round(&mut vectors.data),
+            Kept::Texts(texts) => {
+                round(&mut texts.embeddings.data);
+                round(&mut texts.weights);
+            }
+        }
+        compiled
     };
-    // Rounded, so that the seed is the same on every processor.
-    compiled.vectors.data.iter_mut().for_each(|x| *x = (*x * 256.0).round() / 256.0);
-    save("two_classes", &compiled);
-    compiled.vectors.data[0] = f32::NAN;
-    save("not_a_number", &compiled);
-    compiled.vectors.data = vec![1.0, -0.0];
-    compiled.vectors.width = 1;
-    save("another_width", &compiled);
+    let mut two_classes = compile(CompileOptions::default());
+    let bytes = two_classes.to_bytes().unwrap();
+    write("classifier", "two_classes", &[&bytes]);
+    write("classifier", "not_a_number", &[&bytes[..bytes.len() - 4], &f32::NAN.to_le_bytes()]);
+    write("classifier", "format_1", &[include_bytes!("../../tests/align/format_1.safetensors")]);
+    let best = CompileOptions { score: Score::Paper, reduction: Reduction::BestMean(2), ..Default::default() };
+    write("classifier", "texts", &[&compile(best).to_bytes().unwrap()]);
+    two_classes.kept = Kept::Vectors(Embeddings { width: 1, data: vec![1.0, -0.0] });
+    write("classifier", "another_width", &[&two_classes.to_bytes().unwrap()]);
 }
 
 fn tokenizer() {

@@ -24,7 +24,7 @@ pub fn classifier(data: &[u8]) {
 /// However it was made, a classifier of the model's width scores pictures; one of another width is refused.
 fn assert_classifies(mut compiled: Compiled) {
     compiled.model = MODEL.fingerprint().into();
-    let (classes, fits) = (compiled.classes.len(), compiled.vectors.width == MODEL.config().embed);
+    let (classes, fits) = (compiled.classes.len(), compiled.kept.rows().width == MODEL.config().embed);
     let views = Views::Boxes(vec![CropBox::new(0, 0, 2, 2), CropBox::new(2, 1, 1, 1)]);
     let scores = |classifier: Classifier| -> Result<usize> {
         Ok(classifier.classify_batch(&[&small_picture()], &views)?[0].predictions().len())

@@ -94,10 +94,10 @@ fn crop_resize(
     let grid = size / patch_side;
     let row = (group.z * grid + y / patch_side) * grid + x / patch_side;
     let bytes = clip8(sum);
-    for (var c = 0u; c < 3; c++) {
-        let column = (c * patch_side + y % patch_side) * patch_side + x % patch_side;
-        out[params.out_base + row * 3 * patch_side * patch_side + column] = table[c * 256 + u32(bytes[c])];
-    }
+    let at = params.out_base + row * 3 * patch_side * patch_side + y % patch_side * patch_side + x % patch_side;
+    //! unroll c 3
+    out[at + $c * patch_side * patch_side] = table[$c * 256 + u32(bytes[$c])];
+    //! end
 }
 
 // One pixel of the horizontal pass, its bytes in a word.

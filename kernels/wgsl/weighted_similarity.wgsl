@@ -40,6 +40,11 @@ struct Params {
 
 var<workgroup> text_piece: array<f32, TEXTS * PIECE>;
 
+// The best of a view's texts so far, best first: so many of BEST.
+var<private> found: u32;
+var<private> best: array<f32, BEST>;
+var<private> best_text: array<u32, BEST>;
+
 @compute @workgroup_size(LANES)
 fn weighted_similarity(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -66,51 +71,38 @@ fn weighted_similarity(
         var last = 3.4e38;
         var last_text = 0u;
         for (var taken = 0u; taken < max(wanted, 1); taken += BEST) {
-            var best = array<f32, BEST>();
-            var best_text = array<u32, BEST>();
-            var found = 0u;
+            found = 0;
             for (var text0 = begin; text0 < end; text0 += TEXTS) {
                 let similarities = similarity_tile(lane, view, views_end, text0, end);
-                for (var j = 0u; j < TEXTS; j++) {
-                    let text = text0 + j;
+                // The next text's is always the first of these.
+                var near = vec4(similarities[0], similarities[1], similarities[2], similarities[3]);
+                var far = vec4(similarities[4], similarities[5], similarities[6], similarities[7]);
+                for (var text = text0; text < min(text0 + TEXTS, end); text++) {
+                    let similarity = near.x;
+                    near = vec4(near.yzw, far.x);
+                    far = vec4(far.yzw, 0);
                     // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
-                    if text >= end || view >= views_end {
-                        continue;
-                    }
                     let weight = text_weights[text];
-                    let similarity = similarities[j];
-                    if params.best == 0 {
-                        weighted += weight * similarity;
-                        continue;
-                    }
                     let after = similarity < last || (similarity == last && text > last_text);
-                    if weight == 0 || (taken > 0 && !after) {
+                    if view >= views_end {
                         continue;
-                    }
-                    // Into the sorted list, behind its equals: they have the lower index.
-                    var place = min(found, BEST);
-                    while place > 0 && similarity > best[place - 1] {
-                        if place < BEST {
-                            best[place] = best[place - 1];
-                            best_text[place] = best_text[place - 1];
-                        }
-                        place--;
-                    }
-                    if place < BEST {
-                        best[place] = similarity;
-                        best_text[place] = text;
-                        found = min(found + 1, BEST);
+                    } else if params.best == 0 {
+                        weighted += weight * similarity;
+                    } else if weight != 0 && (taken == 0 || after) {
+                        insert(similarity, text);
                     }
                 }
             }
             let count = min(found, wanted - min(taken, wanted));
-            for (var i = 0u; i < count; i++) {
-                let weight = text_weights[best_text[i]];
-                weighted += weight * best[i];
+            //! unroll i 8
+            if $i < count {
+                let weight = text_weights[best_text[$i]];
+                weighted += weight * best[$i];
                 weights += weight;
-                last = best[i];
-                last_text = best_text[i];
+                last = best[$i];
+                last_text = best_text[$i];
             }
+            //! end
             // Fewer than a round holds: there are no more.
             if found < BEST {
                 last = -3.4e38;
@@ -130,6 +122,25 @@ fn weighted_similarity(
     if lane == 0 {
         out[picture * params.all_classes + class_index] = score;
     }
+}
+
+// Puts a text among the best, behind its equals: they have the lower index. The last one makes room.
+fn insert(similarity: f32, text: u32) {
+    var next = similarity;
+    var next_text = text;
+    var moves = false;
+    //! unroll i 8
+    moves = moves || $i >= found || next > best[$i];
+    if moves {
+        let value = best[$i];
+        let index = best_text[$i];
+        best[$i] = next;
+        best_text[$i] = next_text;
+        next = value;
+        next_text = index;
+    }
+    //! end
+    found = min(found + 1, BEST);
 }
 
 // The similarities of this invocation's view to 8 texts, summed over the columns first to last.
@@ -152,9 +163,9 @@ fn similarity_tile(lane: u32, view: u32, views_end: u32, text0: u32, end: u32) -
             let count = min(PIECE, params.width - k0);
             for (var k = 0u; k < count; k++) {
                 let f = views[view * params.width + k0 + k];
-                for (var j = 0u; j < TEXTS; j++) {
-                    sums[j] += f * text_piece[j * PIECE + k];
-                }
+                //! unroll j 8
+                sums[$j] += f * text_piece[$j * PIECE + k];
+                //! end
             }
         }
     }

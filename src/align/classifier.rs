@@ -2,8 +2,9 @@
 
 use super::compile::{CompileOptions, Compiled, Method, Score};
 use super::prompts::Prompts;
-use crate::backend::CropPlan;
-use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring, spread};
+use super::texts::Kept;
+use crate::backend::{CropPlan, Reduction};
+use crate::engine::{ClassTexts, Embeddings, Model, Scorer, Scores, Scoring, spread};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
 use crate::model::ViewJob;
@@ -55,7 +56,7 @@ pub struct WeightedView {
 pub struct Prediction<'a> {
     /// The class's name.
     pub class: &'a str,
-    /// The score: a cosine, or for the paper's form a mean of cosines.
+    /// The score: a cosine, or for the paper's form and other reductions than the mean a mean of cosines.
     pub score: f32,
 }
 
@@ -107,19 +108,42 @@ impl Model {
     /// Joins a compiled classifier with the model it was compiled with; the vision tower is enough.
     ///
     /// # Errors
-    /// When it was compiled with another model.
+    /// When it was compiled with another model, or what it keeps is not what its options and classes ask for.
     pub fn into_classifier(self, compiled: Compiled) -> Result<Classifier> {
         if compiled.model != self.fingerprint() {
             let found = format!("one compiled with model {}", compiled.model);
             return Err(Error::argument("classifier", found, format!("model {}", self.fingerprint())));
         }
-        let (width, embed) = (compiled.vectors.width, self.config().embed);
+        let (options, count) = (&compiled.options, compiled.classes.len());
+        options.check()?;
+        compiled.kept.check(count)?;
+        let (width, embed) = (compiled.kept.rows().width, self.config().embed);
         if width != embed {
             return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
         }
-        let (wca, options) = (compiled.options.method == Method::Wca, &compiled.options);
+        // A mean is bilinear: one vector a class, with the weight 1, gives it.
+        let (ones, each) = (vec![1.0; count], (0..=count as u32).collect::<Vec<_>>());
+        let mean =
+            |embeddings| ClassTexts { embeddings, weights: &ones, offsets: &each, reduction: Reduction::WeightedMean };
+        let folded;
+        let texts = match (&compiled.kept, options.reduction) {
+            (Kept::Vectors(vectors), Reduction::WeightedMean) => mean(vectors),
+            (Kept::Texts(texts), Reduction::WeightedMean) => {
+                folded = texts.folded(options.unit_vectors());
+                mean(&folded)
+            }
+            (Kept::Texts(texts), reduction) => {
+                let (embeddings, weights, offsets) = (&texts.embeddings, &texts.weights, &texts.offsets);
+                ClassTexts { embeddings, weights, offsets, reduction }
+            }
+            (Kept::Vectors(_), reduction) => {
+                let expected = format!("texts, for the reduction {reduction}");
+                return Err(Error::argument("classifier", "one vector a class", expected));
+            }
+        };
+        let wca = options.method == Method::Wca;
         let scoring = Scoring {
-            vectors: &compiled.vectors,
+            texts,
             view_scale: wca.then(|| options.image_softmax()),
             unit: wca && options.score == Score::Official,
         };
@@ -201,7 +225,7 @@ impl Classifier {
     /// When the embeddings have another width than the model's or other rows than the boxes ask for, there are no
     /// boxes for WCA, or memory is short.
     pub fn score_views(&self, embeddings: &Embeddings, boxes: &[CropBox]) -> Result<Classification<'_>> {
-        let (width, local) = (self.compiled.vectors.width, boxes.len());
+        let (width, local) = (self.model.config().embed, boxes.len());
         if embeddings.width != width || embeddings.data.len() != (1 + local) * width {
             let found = format!("{} numbers in rows of {}", embeddings.data.len(), embeddings.width);
             return Err(Error::argument("embeddings", found, format!("{} rows of {width}", 1 + local)));

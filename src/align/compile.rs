@@ -1,7 +1,9 @@
-//! From prompts to one vector a class.
+//! From prompts to a classifier without its model.
 
 use super::prompts::Prompts;
-use crate::engine::{Embeddings, Model};
+use super::texts::Kept;
+use crate::backend::Reduction;
+use crate::engine::Model;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +35,16 @@ pub enum Score {
 
 /// How a classifier is compiled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CompileOptions {
     /// The method.
     pub method: Method,
     /// WCA's form of the score.
     pub score: Score,
+    /// How a class's descriptions are reduced.
+    pub reduction: Reduction,
+    /// Whether the classifier keeps its texts also where one vector a class is enough to score.
+    pub keep_texts: bool,
     /// The logarithm of the views' softmax scale.
     pub image_scale: f32,
     /// The logarithm of the descriptions' softmax scale.
@@ -47,11 +54,13 @@ pub struct CompileOptions {
 }
 
 impl Default for CompileOptions {
-    /// WCA's: the official score, scales 4 and 2, `a photo of a {}.`
+    /// WCA's: the official score, weighted means, scales 4 and 2, `a photo of a {}.`
     fn default() -> Self {
         Self {
             method: Method::Wca,
             score: Score::Official,
+            reduction: Reduction::WeightedMean,
+            keep_texts: false,
             image_scale: 4.0,
             text_scale: 2.0,
             template: "a photo of a {}.".into(),
@@ -65,7 +74,26 @@ impl CompileOptions {
         self.image_scale.exp()
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// Whether a class's vector is made unit.
+    pub(super) fn unit_vectors(&self) -> bool {
+        match self.method {
+            Method::Clip => false, // a single text's, which is
+            Method::ClipE | Method::Cupl => true,
+            Method::Wca => self.score == Score::Official,
+        }
+    }
+
+    /// Whether the classifier has its texts, not one vector a class.
+    pub(super) fn keeps_texts(&self) -> bool {
+        self.keep_texts || self.reduction != Reduction::WeightedMean
+    }
+
+    /// Refuses options that are out of their range or do not go together.
+    ///
+    /// # Errors
+    /// When a scale is not from -20 to 20, the template has no `{}`, the reduction is the best 0, or the official score is
+    /// asked for with another reduction than the mean.
+    pub fn check(&self) -> Result<()> {
         for (name, scale) in [("image scale", self.image_scale), ("text scale", self.text_scale)] {
             // e^20 is past any temperature in use, and far from overflow.
             if !(-20.0..=20.0).contains(&scale) {
@@ -75,7 +103,15 @@ impl CompileOptions {
         if !self.template.contains("{}") {
             return Err(Error::argument("template", format!("{:?}", self.template), "{} where the label goes"));
         }
-        Ok(())
+        match self.reduction {
+            Reduction::WeightedMean => Ok(()),
+            Reduction::BestMean(0) => Err(Error::argument("reduction", "the best 0", "at least the best 1")),
+            reduction if self.method == Method::Wca && self.score == Score::Official => {
+                let why = "the official score divides by the length of the descriptions' weighted sum";
+                Err(Error::argument("score", "official", format!("paper with the reduction {reduction}: {why}")))
+            }
+            Reduction::BestMean(_) => Ok(()),
+        }
     }
 }
 
@@ -86,8 +122,9 @@ pub struct Compiled {
     pub options: CompileOptions,
     /// The classes' names.
     pub classes: Vec<String>,
-    /// One vector a class, `[classes, D]`.
-    pub vectors: Embeddings,
+    /// Its texts: the texts themselves if the options keep them or reduce them other than by their mean, else one vector
+    /// a class.
+    pub kept: Kept,
     /// [`Model::fingerprint`] of the model that it was compiled with.
     pub model: String,
     /// A hash of the classes and descriptions.
@@ -97,98 +134,30 @@ pub struct Compiled {
 }
 
 impl Model {
-    /// Encodes all prompts and folds each class into one vector; the text tower is enough.
+    /// Encodes all prompts, and folds each class into one vector unless the options keep texts; the text tower is enough.
     ///
     /// # Errors
-    /// When an option is out of its range, the prompts do not have what the method needs, a text cannot be tokenised,
-    /// or the text tower was not loaded.
+    /// As [`CompileOptions::check`]; when the prompts do not have what the method needs, a text cannot be tokenised, or the
+    /// text tower was not loaded.
     pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Compiled> {
         options.check()?;
         if options.method == Method::ClipE && !prompts.from_templates() {
             return Err(Error::argument("prompts", "descriptions", "a list of templates, which clip-e needs"));
         }
-        let (vectors, truncated) = match options.method {
-            Method::Clip => {
-                let labels = self.encode_texts(&label_prompts(prompts, options), true)?;
-                (labels.embeddings, labels.truncated)
-            }
-            Method::ClipE | Method::Cupl | Method::Wca => self.fold_descriptions(prompts, options)?,
+        let (texts, truncated) = self.class_texts(prompts.classes(), options)?;
+        let kept = match options.keeps_texts() {
+            true => Kept::Texts(texts),
+            false => Kept::Vectors(texts.folded(options.unit_vectors())),
         };
         Ok(Compiled {
             options: options.clone(),
             classes: prompts.classes().iter().map(|class| class.name.clone()).collect(),
-            vectors,
+            kept,
             model: self.fingerprint().into(),
             prompts: prompts_hash(prompts),
             truncated,
         })
     }
-
-    /// One vector a class from its descriptions, and the number of truncated texts.
-    fn fold_descriptions(&self, prompts: &Prompts, options: &CompileOptions) -> Result<(Embeddings, usize)> {
-        let classes = prompts.classes();
-        if let Some(class) = classes.iter().find(|class| class.descriptions.is_empty()) {
-            let method = options.method;
-            let expected = format!("at least one for the method {method:?}");
-            return Err(Error::argument(format!("class {:?}", class.name), "no descriptions", expected));
-        }
-        let descriptions: Vec<&str> =
-            classes.iter().flat_map(|class| &class.descriptions).map(String::as_str).collect();
-        let mut offsets = vec![0u32];
-        offsets.extend(classes.iter().scan(0, |end, class| {
-            *end += class.descriptions.len() as u32;
-            Some(*end)
-        }));
-        let described = self.encode_texts(&descriptions, true)?;
-        let mut truncated = described.truncated;
-        let weights = if options.method == Method::Wca {
-            let labels = self.encode_texts(&label_prompts(prompts, options), true)?;
-            truncated += labels.truncated;
-            self.engine().alignment_weights(
-                &described.embeddings,
-                &labels.embeddings,
-                &offsets,
-                options.text_scale.exp(),
-            )?
-        } else {
-            let uniform = |class: &super::Class| vec![1.0 / class.descriptions.len() as f32; class.descriptions.len()];
-            classes.iter().flat_map(uniform).collect()
-        };
-        let mut vectors = Vec::with_capacity(classes.len() * described.embeddings.width);
-        for bounds in offsets.windows(2) {
-            let texts = bounds[0] as usize..bounds[1] as usize;
-            vectors.extend(weighted_sum(&described.embeddings, texts.clone(), &weights[texts]));
-        }
-        let mut vectors = Embeddings { width: described.embeddings.width, data: vectors };
-        if options.method != Method::Wca || options.score == Score::Official {
-            vectors.data.chunks_exact_mut(vectors.width).for_each(make_unit);
-        }
-        Ok((vectors, truncated))
-    }
-}
-
-fn label_prompts(prompts: &Prompts, options: &CompileOptions) -> Vec<String> {
-    prompts.classes().iter().map(|class| options.template.replace("{}", &class.name)).collect()
-}
-
-/// `Σ weight · row` over some rows, summed in f64.
-pub(super) fn weighted_sum(rows: &Embeddings, range: std::ops::Range<usize>, weights: &[f32]) -> Vec<f32> {
-    let mut sum = vec![0f64; rows.width];
-    for (row, &weight) in range.zip(weights) {
-        sum.iter_mut().zip(rows.row(row)).for_each(|(sum, &x)| *sum += f64::from(weight) * f64::from(x));
-    }
-    sum.into_iter().map(|x| x as f32).collect()
-}
-
-/// The Euclidean length of a vector.
-pub(super) fn length(vector: &[f32]) -> f32 {
-    vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt() as f32
-}
-
-/// Divides by the length; the zero vector stays.
-fn make_unit(vector: &mut [f32]) {
-    let length = length(vector).max(1e-12); // as PyTorch's F.normalize
-    vector.iter_mut().for_each(|x| *x /= length);
 }
 
 fn prompts_hash(prompts: &Prompts) -> String {

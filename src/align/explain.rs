@@ -1,12 +1,15 @@
 //! Which views and which descriptions carried a class's score.
 
-use super::classifier::{Views, WeightedView};
-use super::compile::CompileOptions;
+use super::classifier::{Classifier, Views, WeightedView};
+use super::compile::{CompileOptions, Compiled, Method, Score};
 use super::prompts::Class;
+use super::texts::{Kept, Texts};
+use crate::backend::Reduction;
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::model::ViewJob;
+use std::ops::Range;
 
 /// A description and its share in the score.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,24 +29,27 @@ pub struct Pair {
     pub view: usize,
     /// Index of the description.
     pub text: usize,
-    /// `wᵢ vⱼ fᵢ·gⱼ`
+    /// `wᵢ pᵢⱼ fᵢ·gⱼ`
     pub contribution: f32,
 }
 
-/// WCA's score of one class, taken apart: `Σᵢⱼ wᵢ vⱼ sᵢⱼ` with `sᵢⱼ = fᵢ·gⱼ` (arXiv 2406.02915).
+/// WCA's score of one class, taken apart: `Σᵢⱼ wᵢ pᵢⱼ sᵢⱼ` with `sᵢⱼ = fᵢ·gⱼ` (arXiv 2406.02915).
 ///
-/// The sum is the paper's score. The official score is the same sum divided by the lengths of `Σ wᵢ fᵢ` and
-/// `Σ vⱼ gⱼ`, so that every share of the sum holds for both.
+/// The [reduction](Reduction) gives the share `pᵢⱼ` that a description has in a view's similarity: with the mean `vⱼ`; else
+/// `vⱼ` by the sum over the view's best descriptions, and 0 for the others. The sum is the paper's score. The official score
+/// is the same sum divided by the lengths of `Σ wᵢ fᵢ` and `Σ vⱼ gⱼ`, so that every part of the sum holds for both.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     views: Vec<WeightedView>,
     texts: Vec<WeightedText>,
     similarities: Vec<f32>,
+    shares: Vec<f32>,
+    reduction: Reduction,
     truncated: usize,
 }
 
 impl Model {
-    /// Takes the score of one class apart. Of `options` it uses the scales and the template.
+    /// Takes the score of one class apart. Of `options` it uses the reduction, the scales and the template.
     ///
     /// # Errors
     /// When an option is out of its range, the class has no descriptions, a box is not inside the picture, there are
@@ -67,30 +73,83 @@ impl Model {
         views: &Views,
         options: &CompileOptions,
     ) -> Result<Explanation> {
+        let options = CompileOptions { method: Method::Wca, score: Score::Paper, ..options.clone() };
         options.check()?;
-        if class.descriptions.is_empty() {
-            return Err(Error::argument(format!("class {:?}", class.name), "no descriptions", "at least one"));
-        }
+        let (texts, truncated) = self.class_texts(std::slice::from_ref(class), &options)?;
+        let explanation = self.explain_texts(picture, views, &options, &texts, texts.of_class(0))?;
+        Ok(Explanation { truncated, ..explanation })
+    }
+
+    fn explain_texts(
+        &self,
+        picture: &Picture,
+        views: &Views,
+        options: &CompileOptions,
+        texts: &Texts,
+        class: Range<usize>,
+    ) -> Result<Explanation> {
         let boxes = views.boxes(picture)?;
         if boxes.is_empty() {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
         let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
         let (f0, f) = split_first(self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?);
-        let label = options.template.replace("{}", &class.name);
-        let texts: Vec<&str> =
-            std::iter::once(label.as_str()).chain(class.descriptions.iter().map(String::as_str)).collect();
-        let encoded = self.encode_texts(&texts, true)?;
-        let (g0, g) = split_first(encoded.embeddings);
+        let width = f.width;
+        let g = Embeddings { width, data: texts.embeddings.data[class.start * width..class.end * width].to_vec() };
+        let weights = &texts.weights[class.clone()];
         let image_weights = self.engine().alignment_weights(&f, &f0, &[0, f.len() as u32], options.image_softmax())?;
-        let text_weights = self.engine().alignment_weights(&g, &g0, &[0, g.len() as u32], options.text_scale.exp())?;
-        let text = |(text, weight): (&String, f32)| WeightedText { text: text.clone(), weight, count: 1 };
+        let similarities = self.engine().cosines(&f, &g)?;
+        let text = |(text, &weight): (&String, &f32)| WeightedText { text: text.clone(), weight, count: 1 };
         Ok(Explanation {
-            similarities: self.engine().cosines(&f, &g)?,
+            shares: similarities.chunks_exact(g.len()).flat_map(|of| shares(options.reduction, weights, of)).collect(),
+            similarities,
+            reduction: options.reduction,
             views: boxes.into_iter().zip(image_weights).map(|(crop, weight)| WeightedView { crop, weight }).collect(),
-            texts: class.descriptions.iter().zip(text_weights).map(text).collect(),
-            truncated: encoded.truncated,
+            texts: texts.texts[class].iter().zip(weights).map(text).collect(),
+            truncated: 0,
         })
+    }
+}
+
+impl Classifier {
+    /// Takes WCA's score of one class apart, by the texts that the classifier keeps: the vision tower is enough.
+    ///
+    /// # Errors
+    /// When there is no such class, the classifier keeps no texts or is of another method than WCA, a box is not inside the
+    /// picture, there are no local views, the vision tower was not loaded, or memory is short.
+    pub fn explain(&self, picture: &Picture, class: &str, views: &Views) -> Result<Explanation> {
+        let (texts, class) = self.compiled().texts_of(class)?;
+        self.model().explain_texts(picture, views, &self.compiled().options, texts, class)
+    }
+}
+
+impl Compiled {
+    /// The texts that explain a class's score, and which of them are its own.
+    pub(crate) fn texts_of(&self, class: &str) -> Result<(&Texts, Range<usize>)> {
+        let wrong = |found: &str, expected: &str| Error::argument("classifier", found, expected);
+        if self.options.method != Method::Wca {
+            return Err(wrong(&format!("the method {:?}", self.options.method), "Wca, whose score is explained"));
+        }
+        let Kept::Texts(texts) = &self.kept else {
+            return Err(wrong("one vector a class", "the texts, which compile --keep-texts keeps"));
+        };
+        let found = self.classes.iter().position(|name| name == class);
+        let found = found.ok_or_else(|| Error::argument("class", format!("{class:?}"), "a class of the classifier"))?;
+        Ok((texts, texts.of_class(found)))
+    }
+}
+
+/// The share of each description in a view's similarity with the class.
+fn shares(reduction: Reduction, weights: &[f32], similarities: &[f32]) -> Vec<f32> {
+    match reduction {
+        Reduction::WeightedMean => weights.to_vec(),
+        Reduction::BestMean(k) => {
+            let best = best(similarities.iter().copied().enumerate(), k);
+            let total: f64 = best.iter().map(|&text| f64::from(weights[text])).sum();
+            let mut shares = vec![0.0; weights.len()];
+            best.into_iter().for_each(|text| shares[text] = (f64::from(weights[text]) / total) as f32);
+            shares
+        }
     }
 }
 
@@ -117,7 +176,13 @@ impl Explanation {
         &self.similarities
     }
 
-    /// How many texts were longer than the model's context and lost their end.
+    /// How a view's similarities with the descriptions are reduced.
+    pub fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`Compiled::truncated`]
+    /// tells.
     pub fn truncated(&self) -> usize {
         self.truncated
     }
@@ -131,20 +196,29 @@ impl Explanation {
         self.similarities[view * self.texts.len() + text]
     }
 
-    /// `wᵢ vⱼ sᵢⱼ`
+    /// `pᵢⱼ`; those of a view sum to 1.
+    ///
+    /// # Panics
+    /// As [`Explanation::similarity`].
+    pub fn share(&self, view: usize, text: usize) -> f32 {
+        assert!(text < self.texts.len(), "text {text} of {}", self.texts.len());
+        self.shares[view * self.texts.len() + text]
+    }
+
+    /// `wᵢ pᵢⱼ sᵢⱼ`
     ///
     /// # Panics
     /// As [`Explanation::similarity`].
     pub fn contribution(&self, view: usize, text: usize) -> f32 {
-        self.views[view].weight * self.texts[text].weight * self.similarity(view, text)
+        self.views[view].weight * self.share(view, text) * self.similarity(view, text)
     }
 
-    /// `Σⱼ vⱼ sᵢⱼ`: how well the view fits the class.
+    /// `Σⱼ pᵢⱼ sᵢⱼ`: how well the view fits the class.
     ///
     /// # Panics
     /// When there is no such view.
     pub fn view_similarity(&self, view: usize) -> f32 {
-        sum((0..self.texts.len()).map(|text| (self.texts[text].weight, self.similarity(view, text))))
+        sum((0..self.texts.len()).map(|text| (self.share(view, text), self.similarity(view, text))))
     }
 
     /// `Σᵢ wᵢ sᵢⱼ`: how well the description fits the picture.
@@ -155,7 +229,7 @@ impl Explanation {
         sum((0..self.views.len()).map(|view| (self.views[view].weight, self.similarity(view, text))))
     }
 
-    /// `wᵢ Σⱼ vⱼ sᵢⱼ`: what the view added to the score.
+    /// `wᵢ Σⱼ pᵢⱼ sᵢⱼ`: what the view added to the score.
     ///
     /// # Panics
     /// When there is no such view.
@@ -163,12 +237,13 @@ impl Explanation {
         self.views[view].weight * self.view_similarity(view)
     }
 
-    /// `vⱼ Σᵢ wᵢ sᵢⱼ`: what the description added to the score.
+    /// `Σᵢ wᵢ pᵢⱼ sᵢⱼ`: what the description added to the score.
     ///
     /// # Panics
     /// When there is no such text.
     pub fn text_contribution(&self, text: usize) -> f32 {
-        self.texts[text].weight * self.text_similarity(text)
+        sum((0..self.views.len())
+            .map(|view| (self.views[view].weight, self.share(view, text) * self.similarity(view, text))))
     }
 
     /// The paper's score: the sum of all contributions.
@@ -193,14 +268,15 @@ impl Explanation {
         best((0..self.similarities.len()).map(|i| (i, pair(i).contribution)), n).into_iter().map(pair).collect()
     }
 
-    /// The same with equal descriptions as one, in the place of the first, their weights added: to show. The score
-    /// stays.
+    /// The same with equal descriptions as one, in the place of the first, their weights and shares added: to show. The
+    /// score stays.
     pub fn merged(&self) -> Self {
         let mut texts: Vec<WeightedText> = Vec::new();
-        let mut columns = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let (mut firsts, mut places) = (Vec::new(), Vec::new());
+        let mut seen = std::collections::HashMap::new();
         for (column, text) in self.texts.iter().enumerate() {
-            let place = *places.entry(&text.text).or_insert(texts.len());
+            let place = *seen.entry(&text.text).or_insert(texts.len());
+            places.push(place);
             match texts.get_mut(place) {
                 Some(first) => {
                     first.weight += text.weight;
@@ -208,13 +284,19 @@ impl Explanation {
                 }
                 None => {
                     texts.push(text.clone());
-                    columns.push(column);
+                    firsts.push(column);
                 }
             }
         }
         let rows = self.similarities.chunks_exact(self.texts.len());
-        let similarities = rows.flat_map(|row| columns.iter().map(|&column| row[column])).collect();
-        Self { views: self.views.clone(), texts, similarities, truncated: self.truncated }
+        let similarities = rows.flat_map(|row| firsts.iter().map(|&column| row[column])).collect();
+        let add = |row: &[f32]| {
+            let mut sums = vec![0.0; firsts.len()];
+            places.iter().zip(row).for_each(|(&place, share)| sums[place] += share);
+            sums
+        };
+        let shares = self.shares.chunks_exact(self.texts.len()).flat_map(add).collect();
+        Self { views: self.views.clone(), texts, similarities, shares, ..*self }
     }
 }
 
@@ -244,6 +326,8 @@ mod tests {
             views: [0, 1, 2].map(view).to_vec(),
             texts: ["a", "b", "c"].map(text).to_vec(),
             similarities: similarities.concat(),
+            shares: vec![0.25; 9],
+            reduction: Reduction::WeightedMean,
             truncated: 0,
         }
     }

@@ -13,6 +13,18 @@
 //!
 //! with `w = softmax(e^image_scale · f·f₀)` over the local views and `v = softmax(e^text_scale · g·g₀)` over the
 //! class's descriptions. Every one is linear in the views' weighted sum, so a class collapses to one vector.
+//!
+//! That is the [reduction](Reduction) `mean`. Another one takes the place of `Σⱼ vⱼ fᵢ·gⱼ`, for every view on its own:
+//!
+//! | reduction | of a class's texts with a view |
+//! | --- | --- |
+//! | `max` | `maxⱼ fᵢ·gⱼ` |
+//! | `best:K` | `Σⱼ vⱼ fᵢ·gⱼ / Σⱼ vⱼ` over the `K` texts that fit the view best; over all where a class has fewer |
+//!
+//! With WCA the score is then the paper's, `Σᵢ wᵢ · reduction`: the official one divides by the length of the texts' weighted
+//! sum, and is refused. `cupl` and `clip-e` reduce `f₀·gⱼ` with equal weights; `clip` has one text a class, its label prompt,
+//! which every reduction leaves as it is. Equal texts of a class count as often as it has them. In a maximum no weight shows.
+//!
 //! Source: WCA, ICML 2024 (arXiv 2406.02915) and the authors' code; CuPL (arXiv 2209.03320); CLIP (arXiv 2103.00020).
 
 mod classifier;
@@ -22,10 +34,13 @@ mod explain;
 mod file;
 mod prompts;
 mod stream;
+mod texts;
 
+pub use crate::backend::Reduction;
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
 pub use compile::{CompileOptions, Compiled, Method, Score};
 pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};
 pub use stream::{Input, Results, Stream, StreamOptions};
+pub use texts::{Kept, Texts};

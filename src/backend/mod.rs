@@ -20,6 +20,7 @@ mod host;
 mod pages;
 mod profile;
 mod quantize;
+mod reduction;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod tables;
 
@@ -33,6 +34,7 @@ pub use crop::{CropJob, CropOutput, CropPlan, CropView, PatchLayout, Rgb, Taps};
 pub use cuda::{Cuda, CudaTensor};
 pub use host::HostTensor;
 pub use profile::{Dispatch, Profile, Work};
+pub use reduction::Reduction;
 pub use reference::Reference;
 #[cfg(feature = "wgpu")]
 pub use wgpu::{Wgpu, WgpuTensor};
@@ -160,16 +162,6 @@ pub enum Epilogue {
     Activate(Activation),
     /// `out = out + x Wᵀ + b`: the residual connection.
     Accumulate,
-}
-
-/// How [`Backend::weighted_similarity`] reduces a class's descriptions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reduction {
-    /// `Σⱼ vⱼ sᵢⱼ`: bilinear, WCA's own.
-    WeightedMean,
-    /// `Σⱼ vⱼ sᵢⱼ / Σⱼ vⱼ` over the `k` descriptions that fit the view best; texts of weight 0 are masked out,
-    /// and of equal similarities the lower index counts as better. `k = 1` is the maximum.
-    BestMean(usize),
 }
 
 /// One device's kernels, tensors and packed weights.

@@ -1,9 +1,9 @@
 //! `crossalign classify`
 
-use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
+use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::pictures::{self, Strays, Streamed};
 use super::{about, input, print, report, warn_truncated};
-use crate::align::{Classification, Classifier, CompileOptions, Compiled, Method};
+use crate::align::{Classification, Classifier, CompileOptions, Method};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
 use serde_json::json;
@@ -21,10 +21,8 @@ pub(super) struct Args {
     recursive: bool,
     #[command(flatten)]
     model: ModelArgs,
-    /// A file of `crossalign compile`, in place of prompts
-    #[arg(long, value_name = "FILE|-", conflicts_with_all =
-        ["prompts", "labels", "method", "score", "image_scale", "text_scale", "template"])]
-    classifier: Option<PathBuf>,
+    #[command(flatten)]
+    classifier: ClassifierArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     #[command(flatten)]
@@ -47,8 +45,9 @@ fn parse_top(text: &str) -> Result<usize, String> {
 
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let images = self.images.iter().chain(&self.classifier).map(PathBuf::as_path);
-        input::check(&[images.collect(), self.prompts.inputs(), self.views.inputs()].concat())?;
+        let images = self.images.iter().map(PathBuf::as_path).collect();
+        let own = [images, self.classifier.inputs(), self.prompts.inputs(), self.views.inputs()];
+        input::check(&own.concat())?;
         let views = self.views.views()?;
         let classifier = self.classifier()?;
         let wca = classifier.compiled().options.method == Method::Wca;
@@ -60,7 +59,8 @@ impl Args {
         let (mut failed, mut strays) = (!errors.is_empty(), Strays::default());
         let bar = pictures::progress(files.len());
         let options = self.model.stream(&self.decode).with_views(views);
-        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), Streamed::read) {
+        let read = Streamed::reader(options.decode);
+        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), read) {
             bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
             match result {
                 Ok(result) => {
@@ -84,9 +84,8 @@ impl Args {
     }
 
     fn classifier(&self) -> Result<Classifier> {
-        if let Some(path) = &self.classifier {
-            let compiled = Compiled::from_bytes(&input::read(path)?).map_err(|error| error.in_file(path))?;
-            return self.model.load(Towers::Vision)?.into_classifier(compiled).map_err(|error| error.in_file(path));
+        if let Some(compiled) = self.classifier.read()? {
+            return self.classifier.named(self.model.load(Towers::Vision)?.into_classifier(compiled));
         }
         // Bad prompts are told before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
@@ -110,6 +109,7 @@ impl Args {
                     "image": path.to_string_lossy(),
                     "method": options.method,
                     "score": (options.method == Method::Wca).then_some(options.score),
+                    "reduction": options.reduction,
                     "predictions": predictions.iter()
                         .map(|p| json!({"class": p.class, "score": p.score})).collect::<Vec<_>>(),
                     "views": result.views().iter()

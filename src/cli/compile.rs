@@ -3,6 +3,7 @@
 use super::destination::Destination;
 use super::options::{ModelArgs, PromptArgs};
 use super::{input, warn_truncated};
+use crate::align::CompileOptions;
 use crate::engine::Towers;
 use crate::error::Result;
 use std::path::PathBuf;
@@ -15,6 +16,10 @@ pub(super) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     prompts: PromptArgs,
+    /// Keep the descriptions and their embeddings, not one vector a class: `explain --classifier` needs them. max and best:K
+    /// keep them anyway
+    #[arg(long)]
+    keep_texts: bool,
     /// The classifier file to write, .safetensors or without an extension
     #[arg(short, long, value_name = "FILE|-")]
     output: PathBuf,
@@ -27,7 +32,8 @@ impl Args {
         let output = Destination::new(&self.output, &["safetensors"], &inputs)?;
         let prompts = self.model.prompts(&self.prompts)?;
         let model = self.model.load(Towers::Text)?;
-        let compiled = model.compile_texts(&prompts, &self.prompts.options())?;
+        let options = CompileOptions { keep_texts: self.keep_texts, ..self.prompts.options() };
+        let compiled = model.compile_texts(&prompts, &options)?;
         warn_truncated(compiled.truncated, model.config().context);
         output.write(&compiled.to_bytes()?)?;
         Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use super::input::is_stdin;
 use super::write_out;
 use crate::error::{Error, Result};
+use crate::model::weight_files;
 use crate::output;
 use same_file::Handle;
 use std::path::{Path, PathBuf};
@@ -64,23 +65,13 @@ fn format(path: &Path, formats: &[&'static str]) -> Result<&'static str> {
 fn refuse_input(path: &Path, input: &Path) -> Result<()> {
     let output = Handle::from_path(path).map_err(Error::io(path))?;
     let same = |input: std::io::Result<Handle>| input.is_ok_and(|input| input == output);
+    // What is wrong with an input is told when it is read.
     let read = if is_stdin(input) {
         same(Handle::stdin())
     } else if input.is_dir() {
-        weights(input).iter().any(|file| same(Handle::from_path(file)))
+        weight_files(input).iter().any(|file| same(Handle::from_path(file)))
     } else {
-        same(Handle::from_path(input)) // an input that is not there is told when it is read
+        same(Handle::from_path(input))
     };
     if read { Err(Error::file(path, "output", "a file that this command reads", "another one")) } else { Ok(()) }
-}
-
-/// The files of a model's folder that may be its weights: those named as a model, or the only one.
-fn weights(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")).collect();
-    if files.len() > 1 {
-        files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("model")));
-    }
-    files
 }

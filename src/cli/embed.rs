@@ -90,8 +90,9 @@ impl Args {
         let rows = Embeddings { width: model.config().embed, data: Vec::new() };
         let (mut embedded, mut strays) = (Embedded { rows, names: Vec::new(), failed: false }, Strays::default());
         let bar = pictures::progress(files.len());
-        let stream = model.stream(self.model.stream(&self.decode).with_views(views), !self.raw);
-        for (picture, result) in stream.open(Streamed::list(files), Streamed::read) {
+        let options = self.model.stream(&self.decode).with_views(views);
+        let read = Streamed::reader(options.decode);
+        for (picture, result) in model.stream(options, !self.raw).open(Streamed::list(files), read) {
             bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
             match result {
                 Ok(rows) => {

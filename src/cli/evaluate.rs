@@ -77,7 +77,8 @@ impl Args {
         let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
         let bar = pictures::progress(samples.len());
         let known = journal.as_ref().map(Journal::known);
-        let read = move |entry: &mut Entry| entry.read(known.as_deref());
+        let options = self.decode.options();
+        let read = move |entry: &mut Entry| entry.read(known.as_deref(), &options);
         let stream = evaluator.stream(self.model.stream(&self.decode));
         for (entry, evaluation) in stream.open(entries(&samples), read) {
             let Entry { picture, content, known, .. } = entry;
@@ -157,11 +158,12 @@ impl Args {
     /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
     /// has to find its place here.
     fn parameters(&self, model: &Model, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Result<Value> {
-        let CompileOptions { method: _, score, image_scale, text_scale, template } = self.prompts.options();
+        let options = self.prompts.options();
+        let CompileOptions { method: _, score, reduction, keep_texts: _, image_scale, text_scale, template } = options;
         let DecodeOptions { exif_rotation, max_pixels } = self.decode.options();
         let ViewSampling { count, alpha, beta, seed: _ } = samplings[0];
-        // The vectors also depend on the tokenizer, the cleaning of texts, the precision and the device.
-        let class_vectors = hash(compiled.iter().flat_map(|compiled| &compiled.vectors.data));
+        // The vectors or texts also depend on the tokenizer, the cleaning of texts, the precision and the device.
+        let class_vectors = hash(compiled.iter().flat_map(|compiled| compiled.kept.numbers()));
         let prompts = |method| {
             let compiled = compiled.iter().find(|compiled| compiled.options.method == method);
             compiled.map(|compiled| &compiled.prompts)
@@ -169,7 +171,7 @@ impl Args {
         Ok(json!({
             "model": model.fingerprint(), "class_vectors": class_vectors, "view_vector": hash(&view_vector(model)?),
             "prompts": prompts(Method::Cupl), "templates": prompts(Method::ClipE),
-            "score": score, "image_scale": image_scale, "text_scale": text_scale, "template": template,
+            "score": score, "reduction": reduction, "image_scale": image_scale, "text_scale": text_scale, "template": template,
             "views": count, "alpha": alpha, "beta": beta,
             "seeds": samplings.iter().map(|sampling| sampling.seed).collect::<Vec<_>>(),
             "exif_rotation": exif_rotation, "max_pixels": max_pixels,
@@ -199,9 +201,8 @@ fn entries(samples: &[Sample<'_>]) -> Vec<Entry> {
 
 impl Entry {
     /// The file's content, unless there is nothing left to do with it.
-    fn read(&mut self, known: Option<&Known>) -> Result<Input> {
-        let path = &self.picture.path;
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    fn read(&mut self, known: Option<&Known>, options: &DecodeOptions) -> Result<Input> {
+        let bytes = input::picture(&self.picture.path, options)?;
         self.content = format!("{:032x}", xxh3_128(&bytes));
         let key = (std::mem::take(&mut self.content), std::mem::take(&mut self.class));
         self.known = known.and_then(|known| known.get(&key).cloned());

@@ -2,9 +2,9 @@
 
 use super::destination::{Destination, is_stdout};
 use super::heat::{self, OUTLINES};
-use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
+use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::{input, memory, name_picture, pictures, print, warn_truncated};
-use crate::align::{Class, Explanation, Pair};
+use crate::align::{Class, Compiled, Explanation, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
 use crate::image::CropBox;
@@ -15,7 +15,8 @@ use std::process::ExitCode;
 /// Show which views and descriptions carried the WCA score of a class
 ///
 /// Prints the paper's score Σ w v s, and the views, descriptions and pairs that added the most to it: w is the weight of
-/// a view, v of a description, s their cosine. The official score is the same sum at another scale.
+/// a view, v of a description, s their cosine. The official score is the same sum at another scale. With another --reduction
+/// than the mean, a view's best descriptions alone share in the sum, v divided by their sum.
 ///
 /// The PNG has the picture under a heat map. Each view spreads how much better than the mean view it fits the class,
 /// fading towards its box's edges; the sum is stretched from the least (dark) to the most (bright), as the bar below
@@ -27,11 +28,13 @@ pub(super) struct Args {
     /// The picture
     #[arg(value_name = "IMG|-")]
     image: PathBuf,
-    /// The class to explain: one of the prompts or labels
+    /// The class to explain: one of the prompts, the labels or the classifier
     #[arg(long, value_name = "NAME")]
     class: String,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    classifier: ClassifierArgs,
     #[command(flatten)]
     prompts: PromptArgs,
     #[command(flatten)]
@@ -48,10 +51,19 @@ pub(super) struct Args {
     output: PathBuf,
 }
 
+/// What the class is told by.
+enum Source {
+    /// To be encoded.
+    Prompts(Class),
+    /// Encoded, with those of all classes.
+    Classifier(Compiled),
+}
+
 /// Only WCA has views and descriptions to weigh, in one form: the shared options that choose are refused.
 fn wca_only(arg: clap::Arg) -> clap::Arg {
     match arg.get_id().as_str() {
-        "method" | "score" => arg.hide(true).conflicts_with("image"),
+        "method" => arg.hide(true).conflicts_with("image"),
+        "score" => arg.hide(true).conflicts_with("image").default_value("paper"),
         _ => arg,
     }
 }
@@ -59,7 +71,7 @@ fn wca_only(arg: clap::Arg) -> clap::Arg {
 impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let own = [&*self.image].into_iter().chain(self.model.folder()).collect();
-        let inputs = [own, self.prompts.inputs(), self.views.inputs()].concat();
+        let inputs = [own, self.classifier.inputs(), self.prompts.inputs(), self.views.inputs()].concat();
         input::check(&inputs)?;
         if is_stdout(&self.output) {
             return Err(Error::argument("output", "standard output, where the text goes", "a PNG file"));
@@ -67,18 +79,29 @@ impl Args {
         // What cannot be read or written is told before a large model is read.
         let output = Destination::new(&self.output, &["png"], &inputs)?;
         let views = self.views.views()?;
-        let class = self.class()?;
-        let (rows, columns) = (views.count(), class.descriptions.len());
-        let bytes = (rows * columns) as u128 * (size_of::<Pair>() + size_of::<f32>()) as u128;
+        let source = self.source()?;
+        let columns = match &source {
+            Source::Prompts(class) => class.descriptions.len(),
+            Source::Classifier(compiled) => self.classifier.named(compiled.texts_of(&self.class))?.1.len(),
+        };
+        let rows = views.count();
+        let bytes = (rows * columns) as u128 * (size_of::<Pair>() + 2 * size_of::<f32>()) as u128;
         memory::check(&format!("{rows} views by {columns} descriptions"), bytes)?;
         let opened = pictures::open(&self.image, &self.decode.options())?;
         self.model.warn_of_photograph(&self.image, opened.photograph);
         let picture = opened.picture;
-        let model = self.model.load(Towers::Both)?;
-        let explanation = model
-            .explain(&picture, &class, &views, &self.prompts.options())
-            .map_err(|error| name_picture(error, &self.image))?;
-        warn_truncated(explanation.truncated(), model.config().context);
+        let explanation = match source {
+            Source::Prompts(class) => {
+                let model = self.model.load(Towers::Both)?;
+                let explanation = model.explain(&picture, &class, &views, &self.prompts.options());
+                explanation.inspect(|explanation| warn_truncated(explanation.truncated(), model.config().context))
+            }
+            Source::Classifier(compiled) => {
+                let classifier = self.model.load(Towers::Vision)?.into_classifier(compiled);
+                self.classifier.named(classifier)?.explain(&picture, &self.class, &views)
+            }
+        };
+        let explanation = explanation.map_err(|error| name_picture(error, &self.image))?;
         let explanation = explanation.merged();
         let mut png = std::io::Cursor::new(Vec::new());
         heat::draw(&picture, &explanation)
@@ -92,10 +115,15 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn class(&self) -> Result<Class> {
+    fn source(&self) -> Result<Source> {
+        if let Some(compiled) = self.classifier.read()? {
+            return Ok(Source::Classifier(compiled));
+        }
         let prompts = self.model.prompts(&self.prompts)?;
         let class = prompts.classes().iter().find(|class| class.name == self.class).cloned();
-        class.ok_or_else(|| Error::argument("class", format!("{:?}", self.class), "a class of the prompts"))
+        let class =
+            class.ok_or_else(|| Error::argument("class", format!("{:?}", self.class), "a class of the prompts"))?;
+        Ok(Source::Prompts(class))
     }
 
     fn text(&self, explanation: &Explanation) -> String {
@@ -159,6 +187,7 @@ impl Args {
             "image": self.image.to_string_lossy(),
             "class": self.class,
             "score": explanation.score(),
+            "reduction": explanation.reduction(),
             "views": (0..explanation.views().len()).map(view).collect::<Vec<_>>(),
             "descriptions": (0..explanation.texts().len()).map(description).collect::<Vec<_>>(),
             "pairs": pairs.collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What options name: files, or `-` for standard input.
 
 use crate::error::{Error, Result};
+use crate::image::{DecodeOptions, read_file, read_picture};
 use crate::text_file;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -18,6 +19,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(Error::io(path))?;
     Ok(bytes)
+}
+
+/// As [`read`], a picture's: no device, and no more than the options allow.
+pub(super) fn picture(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>> {
+    if is_stdin(path) {
+        return read_picture(std::io::stdin().lock(), path, options);
+    }
+    read_file(path, options).map_err(|error| match error {
+        Error::Io { path, source } => Error::Io { path, source: no_such_file(source) },
+        error => error,
+    })
 }
 
 /// The same words on every system.

@@ -3,7 +3,7 @@
 use super::input;
 use super::labels::Labels;
 use super::report;
-use crate::align::{CompileOptions, Method, Prompts, Score, StreamOptions, Views};
+use crate::align::{CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
 use crate::engine::{Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
@@ -116,8 +116,9 @@ impl ModelArgs {
         }
     }
 
-    /// The prompts that are given, or mini's own where there are none.
+    /// The prompts that are given, or mini's own where there are none. Options that do not go together are told first.
     pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
+        prompts.options().check()?;
         let labels = prompts.labels.as_ref().map(Labels::read).transpose()?;
         match (&prompts.prompts, &labels) {
             (Some(path), labels) => read_prompts(path, labels.as_deref()),
@@ -246,6 +247,14 @@ pub(super) struct PromptArgs {
     /// WCA's form of the score
     #[arg(long, value_enum, default_value = "official")]
     score: ScoreArg,
+    /// How a class's descriptions are reduced for each view: their weighted mean, the best one, or the mean of the K best
+    ///
+    /// With the weights v of the descriptions and their cosines s with the view, best:K is Σ v s / Σ v over the K largest s,
+    /// over all where a class has fewer; max is best:1, in which no weight shows. Equal descriptions count as often as they
+    /// are there. Of wca, max and best:K are forms of the paper's score, so that classify, compile and evaluate want --score
+    /// paper with them: the official score divides by the length of a weighted sum. clip has one text a class.
+    #[arg(long, default_value_t, value_name = "mean|max|best:K")]
+    reduction: Reduction,
     /// Logarithm of the views' softmax scale
     #[arg(long, default_value_t = CompileOptions::default().image_scale, allow_negative_numbers = true)]
     image_scale: f32,
@@ -279,9 +288,40 @@ impl PromptArgs {
                 ScoreArg::Official => Score::Official,
                 ScoreArg::Paper => Score::Paper,
             },
+            reduction: self.reduction,
+            keep_texts: false,
             image_scale: self.image_scale,
             text_scale: self.text_scale,
             template: self.template.clone(),
         }
+    }
+}
+
+/// A compiled classifier in place of prompts.
+#[derive(clap::Args)]
+pub(super) struct ClassifierArgs {
+    /// A file of `crossalign compile`, in place of prompts
+    #[arg(long, value_name = "FILE|-", conflicts_with_all =
+        ["prompts", "labels", "method", "score", "reduction", "image_scale", "text_scale", "template"])]
+    classifier: Option<PathBuf>,
+}
+
+impl ClassifierArgs {
+    /// The file that is read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        self.classifier.as_deref().into_iter().collect()
+    }
+
+    pub(super) fn read(&self) -> Result<Option<Compiled>> {
+        let read = |path: &PathBuf| self.named(Compiled::from_bytes(&input::read(path)?));
+        self.classifier.as_ref().map(read).transpose()
+    }
+
+    /// Names the file in what is wrong with the classifier.
+    pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match &self.classifier {
+            Some(path) => error.in_file(path),
+            None => error,
+        })
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<Opened> {
-    let bytes = input::read(path)?;
+    let bytes = input::picture(path, options)?;
     let picture = Picture::decode(&bytes, options).map_err(|error| error.in_file(path))?;
     Ok(Opened { picture, photograph: is_photograph(&bytes) })
 }
@@ -46,8 +46,8 @@ impl Streamed {
     }
 
     /// Reads the file.
-    pub(super) fn read(&mut self) -> Result<Input> {
-        input::read(&self.path).map(|bytes| self.input(bytes))
+    pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Self) -> Result<Input> + Send + Sync {
+        move |picture: &mut Self| input::picture(&picture.path, &options).map(|bytes| picture.input(bytes))
     }
 
     /// The file's content, for the stream.
@@ -108,17 +108,23 @@ pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed<'_>>, Vec
     (files, errors)
 }
 
+fn is_named_as_picture(file: &Path) -> bool {
+    // What is decoded, and what cameras and phones write.
+    const EXTENSIONS: [&str; 12] =
+        ["avif", "bmp", "gif", "heic", "heif", "jpeg", "jpg", "jxl", "png", "tif", "tiff", "webp"];
+    let extension = file.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    extension.is_some_and(|extension| EXTENSIONS.contains(&&*extension))
+}
+
 /// Files of folders that are not pictures, which is no fault of theirs: for each folder the first one, and how many.
 #[derive(Default)]
 pub(super) struct Strays<'a>(Vec<(&'a Path, PathBuf, usize)>);
 
 impl<'a> Strays<'a> {
-    /// Counts a file that could not be opened, if it was found in a folder and is no picture.
+    /// Counts a file that could not be opened, if it was found in a folder and is no picture, nor named as one.
     pub(super) fn count(&mut self, file: &Path, folder: Option<&'a Path>, error: &Error) -> bool {
-        let Some(folder) = folder.filter(|_| matches!(error, Error::Picture { kind: PictureErrorKind::Format, .. }))
-        else {
-            return false;
-        };
+        let no_picture = matches!(error, Error::Picture { kind: PictureErrorKind::NoPicture, .. });
+        let Some(folder) = folder.filter(|_| no_picture && !is_named_as_picture(file)) else { return false };
         match self.0.iter_mut().find(|(known, ..)| *known == folder) {
             Some((.., count)) => *count += 1,
             None => self.0.push((folder, file.to_owned(), 1)),

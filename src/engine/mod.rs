@@ -19,7 +19,7 @@ pub(crate) use device::{Taken, open};
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
-pub(crate) use scorer::{Scorer, Scores, Scoring};
+pub(crate) use scorer::{ClassTexts, Scorer, Scores, Scoring};
 
 /// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
 /// embeddings, and between views and scores, they stay in the device's memory.

@@ -1,4 +1,4 @@
-//! Pictures against a classifier's vectors: from their views to their scores without leaving the device.
+//! Pictures against a classifier's texts: from their views to their scores without leaving the device.
 
 use super::{Embeddings, On, computed};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
@@ -14,10 +14,22 @@ const LEAST_LENGTH: f32 = 1e-12;
 /// binding have. Pictures beyond are scored after them.
 const VIEWS_AT_ONCE: usize = 16 << 10;
 
+/// Texts of classes and how each class's become one number.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassTexts<'a> {
+    /// `[texts, D]`
+    pub(crate) embeddings: &'a Embeddings,
+    /// One a text.
+    pub(crate) weights: &'a [f32],
+    /// Class `c` owns the texts `offsets[c] .. offsets[c+1]`.
+    pub(crate) offsets: &'a [u32],
+    pub(crate) reduction: Reduction,
+}
+
 /// What a classifier leaves on a device, and how it scores.
 pub(crate) struct Scoring<'a> {
-    /// One vector a class.
-    pub(crate) vectors: &'a Embeddings,
+    /// What views are compared with.
+    pub(crate) texts: ClassTexts<'a>,
     /// The softmax scale of the local views; none where the global view alone is scored.
     pub(crate) view_scale: Option<f32>,
     /// Whether scores are divided by the length of the weighted sum of the views.
@@ -44,22 +56,22 @@ pub(crate) trait Scorer: Send + Sync {
 
 struct OnDevice<B: Backend> {
     engine: Arc<On<B>>,
-    vectors: B::Linear,
-    /// 1 for each class: its vector is its only text.
-    ones: B::Tensor,
+    texts: B::Linear,
+    text_weights: B::Tensor,
     classes: Vec<u32>,
+    reduction: Reduction,
     width: usize,
     view_scale: Option<f32>,
     unit: bool,
 }
 
 pub(super) fn on<B: Backend + 'static>(engine: Arc<On<B>>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
-    let Scoring { vectors, view_scale, unit } = *scoring;
-    let (count, width) = (vectors.len(), vectors.width);
-    let packed = engine.backend.pack(Shape::new(count, width), &vectors.data, None, Precision::F32)?;
-    let ones = engine.backend.upload(Shape::new(1, count), &vec![1.0; count])?;
-    let classes = (0..=count as u32).collect();
-    Ok(Box::new(OnDevice { vectors: packed, ones, classes, width, view_scale, unit, engine }))
+    let Scoring { texts: ClassTexts { embeddings, weights, offsets, reduction }, view_scale, unit } = *scoring;
+    let (count, width) = (embeddings.len(), embeddings.width);
+    let texts = engine.backend.pack(Shape::new(count, width), &embeddings.data, None, Precision::F32)?;
+    let text_weights = engine.backend.upload(Shape::new(1, count), weights)?;
+    let classes = offsets.to_vec();
+    Ok(Box::new(OnDevice { texts, text_weights, classes, reduction, width, view_scale, unit, engine }))
 }
 
 impl<B: Backend> Scorer for OnDevice<B> {
@@ -138,17 +150,17 @@ impl<B: Backend> OnDevice<B> {
         Ok(out)
     }
 
-    /// `Σ wᵢ fᵢ·vector` for each picture and class.
+    /// `Σ wᵢ · reduction of (vⱼ, fᵢ·gⱼ)` for each picture and class.
     fn similarities(&self, views: &B::Tensor, weights: &B::Tensor, pictures: &[u32]) -> Result<B::Tensor> {
         let mut out = self.engine.backend.allocate(Shape::new(pictures.len() - 1, self.classes.len() - 1))?;
         self.engine.backend.weighted_similarity(WeightedSimilarityArgs {
             views,
             view_weights: weights,
-            texts: &self.vectors,
-            text_weights: &self.ones,
+            texts: &self.texts,
+            text_weights: &self.text_weights,
             pictures,
             classes: &self.classes,
-            reduction: Reduction::WeightedMean,
+            reduction: self.reduction,
             out: &mut out,
         })?;
         Ok(out)

@@ -1,12 +1,13 @@
 //! From a file's bytes to RGB.
 
 use super::fault::{check_size, decoder_fault, fault, memory_limit};
+use super::file::read_file;
 use super::format::recognise;
 use super::orientation::orientation;
 use super::rgb::{into_rgb8, whiten};
 use super::{jpeg, png, tiff};
 use crate::backend::Rgb;
-use crate::error::{Error, PictureErrorKind, Result};
+use crate::error::{PictureErrorKind, Result};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
@@ -27,6 +28,14 @@ impl Default for DecodeOptions {
     /// Turned by EXIF, at most 200 megapixels.
     fn default() -> Self {
         Self { exif_rotation: true, max_pixels: 200_000_000 }
+    }
+}
+
+impl DecodeOptions {
+    /// The most bytes that a picture's file may have: 8 for each of [`DecodeOptions::max_pixels`], which hold 16-bit RGBA that
+    /// is not compressed, and 64 MiB for what else a file tells.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
     }
 }
 
@@ -51,10 +60,11 @@ impl Picture {
     /// Reads and decodes a file: PNG, JPEG, WebP, BMP, GIF or TIFF, as [`Picture::decode`] says.
     ///
     /// # Errors
-    /// When the file cannot be read, and as [`Picture::decode`].
+    /// When the file cannot be read, is neither a regular file nor a pipe, or has more than [`DecodeOptions::max_bytes`], and
+    /// as [`Picture::decode`].
     pub fn open(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = read_file(path, options)?;
         Self::decode(&bytes, options).map_err(|error| error.in_file(path))
     }
 

@@ -35,6 +35,13 @@ pub(super) fn check_size((width, height): (u32, u32), max_pixels: u64) -> Result
     }
 }
 
+/// A file of more than `most` bytes.
+pub(super) fn too_long(most: u64) -> Error {
+    let (found, expected) =
+        (format!("more than {most} bytes"), format!("at most {most}, for the pixels that are allowed"));
+    Error::Picture { path: None, kind: PictureErrorKind::Size, found, expected, source: None }
+}
+
 /// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
 pub(super) fn memory_limit(pixels: u64) -> usize {
     usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)

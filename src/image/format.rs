@@ -1,7 +1,8 @@
 //! What a file is, by its first bytes.
 
 use super::fault::fault;
-use crate::error::{PictureErrorKind, Result};
+use crate::error::PictureErrorKind::{self, Format, NoPicture, Truncated};
+use crate::error::Result;
 use image::ImageFormat;
 
 /// Formats that are decoded; `?` stands for any byte. The last two are BigTIFF.
@@ -18,19 +19,15 @@ const DECODED: &[(&[u8], ImageFormat)] = &[
     (b"MM\0+", ImageFormat::Tiff),
 ];
 
-/// What else is found where pictures are looked for. Of two that fit, the first counts.
-const NAMED: &[(&[u8], &str)] = &[
+/// Pictures that are not decoded. Of two that fit, the first counts.
+const PICTURES: &[(&[u8], &str)] = &[
     (b"????ftyphe", "a HEIC picture"),
     (b"????ftypmif1", "a HEIF picture (HEIC or AVIF)"),
     (b"????ftypmsf1", "a HEIF picture (HEIC or AVIF)"),
     (b"????ftypavi", "an AVIF picture"),
     (b"????ftypcrx ", "a CR3 camera raw picture"),
-    (b"????ftypqt  ", "a QuickTime video"),
     (b"????ftypjxl ", "a JPEG XL picture"),
     (b"????ftypjp2 ", "a JPEG 2000 picture"),
-    (b"????ftyp", "an MP4 video"),
-    (b"????moov", "a QuickTime video"),
-    (b"????mdat", "a QuickTime video"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
@@ -38,8 +35,6 @@ const NAMED: &[(&[u8], &str)] = &[
     (b"II\xbc\x01", "a JPEG XR picture"),
     (b"8BPS", "a Photoshop picture (PSD)"),
     (b"gimp xcf", "a GIMP picture (XCF)"),
-    (b"%PDF", "a PDF document"),
-    (b"%!PS", "a PostScript document"),
     (b"\0\0\x01\0", "an icon (ICO)"),
     (b"\0\0\x02\0", "a cursor (CUR)"),
     (b"icns", "an icon (ICNS)"),
@@ -49,7 +44,6 @@ const NAMED: &[(&[u8], &str)] = &[
     (b"qoif", "a QOI picture"),
     (b"farbfeld", "a farbfeld picture"),
     (b"DDS ", "a DDS texture"),
-    (b"AT&TFORM", "a DjVu document"),
     (b"SIMPLE  =", "a FITS picture"),
     (b"P1\n", "a netpbm picture (PBM)"),
     (b"P2\n", "a netpbm picture (PGM)"),
@@ -58,6 +52,17 @@ const NAMED: &[(&[u8], &str)] = &[
     (b"P5\n", "a netpbm picture (PGM)"),
     (b"P6\n", "a netpbm picture (PPM)"),
     (b"P7\n", "a netpbm picture (PAM)"),
+];
+
+/// What else is found where pictures are looked for, searched after them.
+const OTHERS: &[(&[u8], &str)] = &[
+    (b"????ftypqt  ", "a QuickTime video"),
+    (b"????ftyp", "an MP4 video"),
+    (b"????moov", "a QuickTime video"),
+    (b"????mdat", "a QuickTime video"),
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"AT&TFORM", "a DjVu document"),
     (b"RIFF????AVI ", "an AVI video"),
     (b"RIFF????WAVE", "a WAV sound"),
     (b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
@@ -73,19 +78,19 @@ const NAMED: &[(&[u8], &str)] = &[
     (b"\x93NUMPY", "a NumPy array"),
 ];
 
-/// Starts of texts, in lower case.
-const TEXTS: &[(&str, &str)] = &[
-    ("version https://git-lfs", "a git-LFS pointer instead of the picture (git lfs pull fetches it)"),
-    ("<svg", "an SVG drawing"),
-    ("<!doctype svg", "an SVG drawing"),
-    ("<!doctype html", "an HTML page"),
-    ("<html", "an HTML page"),
-    ("<head", "an HTML page"),
-    ("<body", "an HTML page"),
-    ("<", "an XML file"),
-    ("{", "a JSON file"),
-    ("[", "a JSON file"),
-    ("", "plain text"),
+/// Starts of texts, in lower case; what stands for a picture is one that is not decoded.
+const TEXTS: &[(&str, PictureErrorKind, &str)] = &[
+    ("version https://git-lfs", Format, "a git-LFS pointer instead of the picture (git lfs pull fetches it)"),
+    ("<svg", Format, "an SVG drawing"),
+    ("<!doctype svg", Format, "an SVG drawing"),
+    ("<!doctype html", NoPicture, "an HTML page"),
+    ("<html", NoPicture, "an HTML page"),
+    ("<head", NoPicture, "an HTML page"),
+    ("<body", NoPicture, "an HTML page"),
+    ("<", NoPicture, "an XML file"),
+    ("{", NoPicture, "a JSON file"),
+    ("[", NoPicture, "a JSON file"),
+    ("", NoPicture, "plain text"),
 ];
 
 /// Which decoder reads the file.
@@ -97,25 +102,28 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat> {
         bytes.len() >= magic.len() && magic.iter().zip(bytes).all(|(&expected, &b)| expected == b || expected == b'?')
     };
     if bytes.is_empty() {
-        return Err(fault(PictureErrorKind::Truncated, "an empty file"));
+        return Err(fault(Truncated, "an empty file"));
     }
     if let Some(&(_, format)) = DECODED.iter().find(|(magic, _)| starts(magic)) {
         return Ok(format);
     }
-    let named = NAMED.iter().find(|(magic, _)| starts(magic)).map(|&(_, name)| name);
-    let found = named.or_else(|| without_magic(bytes)).unwrap_or("a file of no known format");
-    Err(fault(PictureErrorKind::Format, found))
+    let of = |table: &[(&[u8], &'static str)], kind: PictureErrorKind| {
+        table.iter().find(|(magic, _)| starts(magic)).map(|&(_, name)| (kind, name))
+    };
+    let named = of(PICTURES, Format).or_else(|| of(OTHERS, NoPicture)).or_else(|| without_magic(bytes));
+    let (kind, found) = named.unwrap_or((NoPicture, "a file of no known format"));
+    Err(fault(kind, found))
 }
 
 /// Formats that are told otherwise: by their end, by a place farther back, or by being text.
-fn without_magic(bytes: &[u8]) -> Option<&'static str> {
+fn without_magic(bytes: &[u8]) -> Option<(PictureErrorKind, &'static str)> {
     // How much of a text is looked at.
     const HEAD: usize = 4096;
     if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
-        return Some("a TGA picture");
+        return Some((Format, "a TGA picture"));
     }
     if bytes.get(128..132) == Some(b"DICM") {
-        return Some("a DICOM picture");
+        return Some((Format, "a DICOM picture"));
     }
     let head = &bytes[..bytes.len().min(HEAD)];
     // A character that the head's end cuts is no fault.
@@ -130,10 +138,10 @@ fn without_magic(bytes: &[u8]) -> Option<&'static str> {
     let text = text.trim_start_matches('\u{feff}').trim_start().to_lowercase();
     if text.starts_with("<?xml") || text.starts_with("<!--") {
         return Some(match text.contains("<svg") {
-            true => "an SVG drawing",
-            false if text.contains("<html") => "an HTML page",
-            false => "an XML file",
+            true => (Format, "an SVG drawing"),
+            false if text.contains("<html") => (NoPicture, "an HTML page"),
+            false => (NoPicture, "an XML file"),
         });
     }
-    TEXTS.iter().find(|(start, _)| text.starts_with(start)).map(|&(_, name)| name)
+    TEXTS.iter().find(|(start, ..)| text.starts_with(start)).map(|&(_, kind, name)| (kind, name))
 }

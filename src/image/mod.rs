@@ -2,6 +2,7 @@
 
 mod decode;
 mod fault;
+mod file;
 mod format;
 mod jpeg;
 mod orientation;
@@ -17,6 +18,9 @@ use crate::error::{Error, Result};
 
 pub(crate) use decode::decoded_bytes;
 pub use decode::{DecodeOptions, Picture};
+pub(crate) use file::read_file;
+#[cfg(feature = "cli")]
+pub(crate) use file::read_picture;
 pub use resample::bicubic_taps;
 pub(crate) use views::MAX_BOXES;
 pub use views::{CropBox, Resize, ViewSampling, plan_views};

@@ -40,18 +40,48 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Opens a folder's weights: the file that was named, else `model.safetensors` or `open_clip_model.safetensors`, else one of
-/// these in parts, else one of these in a variant (`model.fp16.safetensors`), else the only safetensors file there is.
+/// Opens a folder's weights.
 pub(crate) fn open(source: &Source) -> Result<WeightFiles> {
+    let name = find(source)?;
+    if name.ends_with(EXTENSION) {
+        return WeightFiles::open(source, &source.path(&name), &[name]);
+    }
+    let (map, parts) = read_index(source, &name)?;
+    let weights = WeightFiles::open(source, &source.path(&name), &parts)?;
+    match map.iter().find(|(tensor, part)| weights.part_of(tensor) != Some(part.as_str())) {
+        None => Ok(weights),
+        Some((tensor, part)) => Err(Error::MissingTensor {
+            path: source.path(part),
+            tensor: tensor.clone(),
+            expected: format!("one, by {name}"),
+        }),
+    }
+}
+
+/// The files that [`open`] reads: the weights, or an index and its parts.
+#[cfg(feature = "cli")]
+pub(crate) fn files(source: &Source) -> Result<Vec<std::path::PathBuf>> {
+    let name = find(source)?;
+    let parts = if name.ends_with(EXTENSION) { Vec::new() } else { read_index(source, &name)?.1 };
+    Ok(std::iter::once(&name).chain(&parts).map(|name| source.path(name)).collect())
+}
+
+/// The name of a folder's weights or of their index: the file that was named, else `model.safetensors` or
+/// `open_clip_model.safetensors`, else one of these in parts, else one of these in a variant (`model.fp16.safetensors`), else
+/// the only safetensors file there is.
+fn find(source: &Source) -> Result<String> {
     if let Source::Folder(_, Some(file)) = source {
-        return open_file(source, file);
+        if file.ends_with(EXTENSION) || (file.contains(INDEX) && file.ends_with(".json")) {
+            return Ok(file.clone());
+        }
+        return Err(no_weights(&source.path(file), std::slice::from_ref(file)));
     }
     let files = source.list()?;
     let has = |name: &String| files.contains(name);
     let whole = NAMES.map(|name| format!("{name}{EXTENSION}")).into_iter();
     let parts = NAMES.map(|name| format!("{name}{INDEX}.json")).into_iter();
     if let Some(name) = whole.chain(parts).find(has) {
-        return open_file(source, &name);
+        return Ok(name);
     }
     let variant = |name: &&String| {
         NAMES.iter().any(|stem| {
@@ -63,7 +93,7 @@ pub(crate) fn open(source: &Source) -> Result<WeightFiles> {
     let variants: Vec<&String> = files.iter().filter(variant).collect();
     let others: Vec<&String> = files.iter().filter(|name| name.ends_with(EXTENSION)).collect();
     match (variants.as_slice(), others.as_slice()) {
-        ([one], _) | ([], [one]) => open_file(source, one),
+        ([one], _) | ([], [one]) => Ok(one.to_string()),
         ([], []) => Err(no_weights(source.folder(), &files)),
         ([], several) | (several, _) => {
             let found = several.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -72,13 +102,8 @@ pub(crate) fn open(source: &Source) -> Result<WeightFiles> {
     }
 }
 
-fn open_file(source: &Source, name: &str) -> Result<WeightFiles> {
-    if name.ends_with(EXTENSION) {
-        return WeightFiles::open(source, &source.path(name), &[name.to_string()]);
-    }
-    if !(name.contains(INDEX) && name.ends_with(".json")) {
-        return Err(no_weights(&source.path(name), &[name.to_string()]));
-    }
+/// An index's tensors with the parts that they are in, and the parts.
+fn read_index(source: &Source, name: &str) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let path = source.path(name);
     let index: Index = serde_json::from_slice(&source.read(name)?)
         .map_err(|error| Error::parse(&path, "index", error, "an object with a weight_map of tensors to files"))?;
@@ -93,15 +118,7 @@ fn open_file(source: &Source, name: &str) -> Result<WeightFiles> {
     if parts.is_empty() {
         return Err(Error::file(&path, "weight_map", "no tensors", "at least one"));
     }
-    let weights = WeightFiles::open(source, &path, &parts)?;
-    match index.weight_map.iter().find(|(tensor, part)| weights.part_of(tensor) != Some(part.as_str())) {
-        None => Ok(weights),
-        Some((tensor, part)) => Err(Error::MissingTensor {
-            path: source.path(part),
-            tensor: tensor.clone(),
-            expected: format!("one, by {name}"),
-        }),
-    }
+    Ok((index.weight_map, parts))
 }
 
 /// What is in the place of weights, and what to do about it.

@@ -36,6 +36,12 @@ pub use mini::MINI_PROMPTS;
 pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
 pub use vision::ViewJob;
 
+/// The files that a folder's weights are read from; none where there is something wrong with them.
+#[cfg(feature = "cli")]
+pub(crate) fn weight_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    Source::open(folder).and_then(|source| checkpoint::files(&source)).unwrap_or_default()
+}
+
 /// A model's weights, mapped, and its config.
 pub(crate) fn open_files(source: &Source, activation: Option<Activation>) -> Result<(WeightFiles, Layout, Config)> {
     let weights = checkpoint::open(source)?;

@@ -126,7 +126,7 @@ fn every_place_of_a_template_is_filled() {
         assert_eq!(labelled(&serde_json::json!([template]).to_string(), &[name]).classes()[0].descriptions, [filled]);
         let options = CompileOptions { method: Method::Clip, template: template.into(), ..Default::default() };
         let compiled = model.compile_texts(&Prompts::from_labels(&[name.into()]).unwrap(), &options).unwrap();
-        assert_eq!(compiled.vectors, model.encode_texts(&[filled], true).unwrap().embeddings, "{template}");
+        assert_eq!(compiled.kept.rows(), &model.encode_texts(&[filled], true).unwrap().embeddings, "{template}");
 
         // In an explanation the label prompt shows in the weights of the descriptions.
         let class = Class { name: name.into(), descriptions: vec!["fur".into(), "a wet nose".into()] };

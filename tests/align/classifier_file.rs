@@ -2,9 +2,14 @@
 
 use super::common::{Reference, assert_close};
 use super::{golden, prompts};
+use crossalign::align::{Kept, Texts};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::{CompileOptions, Compiled, Method, Score};
+use crossalign::{CompileOptions, Compiled, Method, Reduction, Score};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use serde_json::json;
+use std::collections::HashMap;
 
 /// Two local views and the global one before them, of the golden model's width: any unit rows do.
 fn views() -> (Embeddings, [CropBox; 2]) {
@@ -20,11 +25,16 @@ fn views() -> (Embeddings, [CropBox; 2]) {
 /// Options that differ from the default in one field each. A field that is added does not compile before it is here.
 fn away_from_default() -> Vec<(&'static str, CompileOptions)> {
     let default = CompileOptions::default();
-    let CompileOptions { method: _, score: _, image_scale: _, text_scale: _, template: _ } = default;
+    let CompileOptions { method: _, score: _, reduction: _, keep_texts: _, image_scale: _, text_scale: _, template: _ } =
+        default;
+    let paper = CompileOptions { score: Score::Paper, ..default.clone() };
     vec![
         ("method", CompileOptions { method: Method::Clip, ..default.clone() }),
         ("method", CompileOptions { method: Method::Cupl, ..default.clone() }),
         ("score", CompileOptions { score: Score::Paper, ..default.clone() }),
+        ("reduction", CompileOptions { reduction: Reduction::MAX, ..paper.clone() }),
+        ("reduction", CompileOptions { reduction: Reduction::BestMean(2), ..paper }),
+        ("keep_texts", CompileOptions { keep_texts: true, ..default.clone() }),
         ("image_scale", CompileOptions { image_scale: -0.3, ..default.clone() }),
         ("text_scale", CompileOptions { text_scale: 5.1, ..default.clone() }),
         ("template", CompileOptions { template: "{}, \"the {}\"\n".into(), ..default }),
@@ -48,7 +58,7 @@ fn every_option_comes_back_and_counts() {
         assert_eq!(loaded.options, options);
         let found = scores(&loaded);
         assert!(found == scores(&compiled), "{options:?}");
-        assert!(found != default, "{options:?} changes nothing");
+        assert_eq!(found == default, field == "keep_texts", "{options:?}");
     }
 }
 
@@ -63,7 +73,8 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
             for image_scale in [4.0, 1.3] {
                 for (text_scale, template) in [(2.0, "a photo of a {}."), (5.5, "a photo of a {}."), (2.0, "the {}")] {
                     let template = template.to_string();
-                    let options = CompileOptions { method, score, image_scale, text_scale, template };
+                    let options =
+                        CompileOptions { method, score, image_scale, text_scale, template, ..Default::default() };
                     let saved = model.compile(&prompts, &options).unwrap();
                     let bytes = saved.compiled().to_bytes().unwrap();
                     let loaded = model.clone().into_classifier(Compiled::from_bytes(&bytes).unwrap()).unwrap();
@@ -80,34 +91,163 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
     assert_eq!(all.len(), 12 + 2 + 1);
 }
 
-/// What is not an option: the classes with any names, the vectors, the keys, the number of truncated texts.
-#[test]
-fn every_field_comes_back() {
-    let model = golden("transformers");
+/// Classifiers that keep vectors and that keep texts, with any names and texts.
+fn of_any_names() -> [Compiled; 2] {
     let classes = ["\"quoted\"", "back\\slash", "two\nlines", "𝄞 😀", "{}"].map(String::from);
-    let options = CompileOptions { score: Score::Paper, ..Default::default() };
     let compiled = Compiled {
-        options: options.clone(),
+        options: CompileOptions { score: Score::Paper, ..Default::default() },
         classes: classes.to_vec(),
-        vectors: Embeddings { width: 3, data: (0..15).map(|i| i as f32 - 7.5).collect() },
+        kept: Kept::Vectors(Embeddings { width: 3, data: (0..15).map(|i| i as f32 - 7.5).collect() }),
         model: "a model".into(),
         prompts: "some \"prompts\"".into(),
         truncated: 7,
     };
+    let texts = Texts {
+        texts: [&classes[..], &classes[3..]].concat(),
+        embeddings: Embeddings { width: 3, data: (0..21).map(|i| i as f32 - 10.5).collect() },
+        weights: vec![1.0, 0.25, 0.75, 1e-30, 1.0, 1.0, 1.0],
+        offsets: vec![0, 1, 3, 5, 6, 7],
+    };
+    let options = CompileOptions { reduction: Reduction::BestMean(3), ..compiled.options.clone() };
+    [compiled.clone(), Compiled { kept: Kept::Texts(texts), options, ..compiled }]
+}
+
+/// What is not an option: the classes with any names, the vectors or texts, the keys, the number of truncated texts.
+#[test]
+fn every_field_comes_back() {
+    let model = golden("transformers");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("classifier");
-    compiled.save(&path).unwrap();
-    let Compiled { options: found, classes: names, vectors, model: of, prompts: key, truncated } =
-        Compiled::open(&path).unwrap();
-    assert_eq!((found, names), (options, classes.to_vec()));
-    assert_eq!((vectors, truncated), (compiled.vectors.clone(), 7));
-    assert_eq!((of, key), ("a model".to_string(), "some \"prompts\"".to_string()));
+    for compiled in of_any_names() {
+        compiled.save(&path).unwrap();
+        let Compiled { options, classes, kept, model, prompts, truncated } = Compiled::open(&path).unwrap();
+        assert_eq!((options, classes), (compiled.options.clone(), compiled.classes.clone()));
+        assert_eq!((&kept, truncated), (&compiled.kept, 7));
+        assert_eq!((model, prompts), ("a model".to_string(), "some \"prompts\"".to_string()));
+        if let (Kept::Texts(found), Kept::Texts(saved)) = (kept, &compiled.kept) {
+            let Texts { texts, embeddings, weights, offsets } = found;
+            assert_eq!((&texts, &offsets), (&saved.texts, &saved.offsets));
+            assert_eq!((&embeddings, &weights), (&saved.embeddings, &saved.weights));
+        }
+    }
 
     // Texts that are cut are counted where they are compiled: a label and two descriptions of 200 words.
     let long = "striped ".repeat(200);
     let prompts = prompts(&format!(r#"{{"{long}": ["{long}", "short", "{long}"]}}"#));
     let compiled = model.compile_texts(&prompts, &CompileOptions::default()).unwrap();
     assert_eq!(Compiled::from_bytes(&compiled.to_bytes().unwrap()).unwrap().truncated, 3);
+}
+
+/// Equal classifiers are equal files.
+#[test]
+fn a_classifier_is_the_same_bytes_each_time() {
+    for compiled in of_any_names() {
+        let bytes = compiled.to_bytes().unwrap();
+        // Each time a hash map is in another order.
+        for _ in 0..8 {
+            assert!(compiled.to_bytes().unwrap() == bytes);
+        }
+        assert!(Compiled::from_bytes(&bytes).unwrap().to_bytes().unwrap() == bytes, "read and written");
+        let header = String::from_utf8_lossy(&bytes[8..400]).into_owned();
+        assert!(header.starts_with(r#"{"__metadata__":{"classes":"#), "{header}");
+    }
+}
+
+/// A file of the format before, as `compile` wrote it.
+#[test]
+fn a_file_of_format_1_is_read() {
+    let bytes = include_bytes!("format_1.safetensors");
+    let compiled = Compiled::from_bytes(bytes).unwrap();
+    let options = CompileOptions {
+        method: Method::Wca,
+        score: Score::Paper,
+        reduction: Reduction::WeightedMean,
+        keep_texts: false,
+        image_scale: 1.5,
+        text_scale: 3.0,
+        template: "the {}".into(),
+    };
+    assert_eq!(compiled.options, options);
+    assert_eq!(compiled.classes, ["cat", "night sky"]);
+    let vectors: Vec<u8> = compiled.kept.rows().data.iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert!(vectors.len() == 2 * 24 * 4 && bytes.ends_with(&vectors));
+    // What the same command gives today.
+    let prompts =
+        prompts(r#"{"cat": ["whiskers", "pointed ears", "whiskers"], "night sky": ["stars over a dark field"]}"#);
+    let today = golden("transformers").compile_texts(&prompts, &options).unwrap();
+    assert_close(&compiled.kept.rows().data, &today.kept.rows().data, 1e-5, "vectors");
+    assert_eq!(Compiled { kept: today.kept.clone(), ..compiled }, today);
+
+    // There were no reductions.
+    let [_, texts] = of_any_names();
+    let file = changed(&texts.to_bytes().unwrap(), |metadata| {
+        metadata.insert("format".into(), "crossalign-classifier-1".into());
+        let options = &metadata["options"];
+        let options = options.replace(r#""reduction":"best:3","#, "").replace(r#""keep_texts":false,"#, "");
+        metadata.insert("options".into(), options);
+    });
+    let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+    assert!(message.contains("class_vectors"), "{message}");
+}
+
+/// A file with other metadata.
+fn changed(file: &[u8], change: impl FnOnce(&mut HashMap<String, String>)) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(file).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    change(&mut metadata);
+    let tensors: Vec<(String, TensorView<'_>)> = SafeTensors::deserialize(file).unwrap().tensors();
+    safetensors::serialize(tensors, Some(metadata)).unwrap()
+}
+
+#[test]
+fn what_is_not_known_is_refused_by_name() {
+    let [vectors, texts] = of_any_names().map(|compiled| compiled.to_bytes().unwrap());
+    let options = |from: &'static str, to: &'static str| {
+        move |metadata: &mut HashMap<String, String>| {
+            let changed = metadata["options"].replace(from, to);
+            assert!(changed != metadata["options"], "{from}");
+            metadata.insert("options".into(), changed);
+        }
+    };
+    let field = |name: &'static str, value: &'static str| {
+        move |metadata: &mut HashMap<String, String>| assert!(metadata.insert(name.into(), value.into()).is_some())
+    };
+    let cases: Vec<(Vec<u8>, &[&str])> = vec![
+        (changed(&texts, field("format", "crossalign-classifier-3")), &["format \"crossalign-classifier-3\""]),
+        (changed(&texts, options("best:3", "median")), &["reduction", "\"median\"", "mean, max, or best:K"]),
+        (changed(&texts, options("best:3", "best:0")), &["reduction", "\"best:0\""]),
+        (changed(&texts, options("\"reduction\":\"best:3\",", "")), &["options", "missing field `reduction`"]),
+        (changed(&texts, options("\"keep_texts\":false,", "\"keep\":1,")), &["options", "unknown field `keep`"]),
+        (changed(&texts, options("paper", "official")), &["score: found official", "best:3"]),
+        (changed(&texts, options("best:3", "mean")), &["class_vectors"]),
+        (changed(&vectors, options("\"mean\"", "\"max\"")), &["texts"]),
+        (changed(&vectors, options("\"keep_texts\":false", "\"keep_texts\":true")), &["texts"]),
+        (changed(&texts, field("texts", "[\"a\", 3]")), &["texts", "integer"]),
+        (changed(&texts, field("texts", "[\"a\"]")), &["text offsets", "expected 6 from 0 to 1"]),
+        (changed(&texts, field("classes", "[\"a\"]")), &["text offsets", "expected 2"]),
+        (changed(&vectors, field("classes", "[\"a\"]")), &["embeddings", "expected 1 rows"]),
+        (changed(&vectors, field("classes", "[]")), &["embeddings", "at least one"]),
+    ];
+    for (file, words) in cases {
+        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        for word in words {
+            assert!(message.contains(word), "{message} does not say {word}");
+        }
+    }
+    // The same bytes as a tensor of another type or shape.
+    for (tensor, field, value, word) in [
+        ("text_offsets", "dtype", json!("F32"), "text_offsets of F32"),
+        ("text_weights", "dtype", json!("I32"), "text_weights of I32"),
+        ("text_embeddings", "shape", json!([21]), "text_embeddings of shape [21]"),
+    ] {
+        let end = 8 + u64::from_le_bytes(texts[..8].try_into().unwrap()) as usize;
+        let mut header: serde_json::Value = serde_json::from_slice(&texts[8..end]).unwrap();
+        header[tensor][field] = value;
+        let header = header.to_string();
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &texts[end..]].concat();
+        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        assert!(message.contains(word), "{message} does not say {word}");
+    }
 }
 
 /// WCA's formulas in f64 with every option away from its default, from the texts' embeddings.
@@ -124,6 +264,7 @@ fn options_mean_what_the_formulas_say() {
             image_scale: 0.4,
             text_scale: 1.1,
             template: template.clone(),
+            ..Default::default()
         };
         let classifier = model.compile(&prompts, &options).unwrap();
         let found = classifier.score_views(&views, &boxes).unwrap();

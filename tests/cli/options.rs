@@ -101,6 +101,11 @@ const ROWS: &[Row] = &[
     ),
     ("classify", "--score", &[("--score", "paper")], Says("\"score\":\"paper\"")),
     ("classify", "--score", &[("--score", "official")], Same),
+    ("classify", "--reduction", &[("--reduction", "max"), ("--score", "paper")], Says("\"reduction\":\"max\"")),
+    ("classify", "--reduction", &[("--reduction", "best:2"), ("--method", "cupl")], Says("\"reduction\":\"best:2\"")),
+    ("classify", "--reduction", &[("--reduction", "mean")], Same),
+    ("classify", "--reduction", &[("--reduction", "max")], Fails("expected paper with the reduction max")),
+    ("classify", "--reduction", &[("--reduction", "median")], Fails("best:K")),
     ("classify", "--image-scale", &[("--image-scale", "-1")], Differs),
     ("classify", "--image-scale", &[("--image-scale", "4")], Same),
     ("classify", "--text-scale", &[("--text-scale", "5")], Differs),
@@ -129,6 +134,8 @@ const ROWS: &[Row] = &[
     ("compile", "--labels", &[("--labels", "dog,cat")], Says("[\"dog\", \"cat\"]")),
     ("compile", "--method", &[("--method", "cupl")], Says("method: Cupl")),
     ("compile", "--score", &[("--score", "paper")], Says("score: Paper")),
+    ("compile", "--reduction", &[("--reduction", "best:1"), ("--score", "paper")], Says("reduction: BestMean(1)")),
+    ("compile", "--keep-texts", &[("--keep-texts", "")], Says("\"whiskers\"")),
     ("compile", "--image-scale", &[("--image-scale", "1.5")], Says("image_scale: 1.5")),
     ("compile", "--text-scale", &[("--text-scale", "-1.5")], Says("text_scale: -1.5")),
     ("compile", "--template", &[("--template", "the {}")], Says("template: \"the {}\"")),
@@ -157,6 +164,8 @@ const ROWS: &[Row] = &[
     ("evaluate", "--prompts", &[("--prompts", "@/other.json")], Differs),
     ("evaluate", "--labels", &[("--labels", "dog,sky,cat")], Differs),
     ("evaluate", "--score", &[("--score", "paper")], Says("\"score\":\"paper\"")),
+    ("evaluate", "--reduction", &[("--reduction", "max"), ("--score", "paper")], Says("\"reduction\":\"max\"")),
+    ("evaluate", "--reduction", &[("--reduction", "max")], Fails("expected paper with the reduction max")),
     ("evaluate", "--image-scale", &[("--image-scale", "1.5")], Says("\"image_scale\":1.5")),
     ("evaluate", "--text-scale", &[("--text-scale", "1.5")], Says("\"text_scale\":1.5")),
     ("evaluate", "--template", &[("--template", "the {}")], Says("\"template\":\"the {}\"")),
@@ -180,6 +189,9 @@ const ROWS: &[Row] = &[
     ("explain", "--activation", &[("--activation", "gelu")], Differs),
     ("explain", "--prompts", &[("--prompts", "@/other.json")], Differs),
     ("explain", "--labels", &[("--labels", "dog")], Fails("class")),
+    ("explain", "--classifier", &[("--classifier", "@/texts"), ("--prompts", "-")], Differs),
+    ("explain", "--classifier", &[("--classifier", "@/classifier"), ("--prompts", "-")], Fails("--keep-texts")),
+    ("explain", "--reduction", &[("--reduction", "best:2")], Says("\"reduction\":\"best:2\"")),
     ("explain", "--image-scale", &[("--image-scale", "-1")], Differs),
     ("explain", "--text-scale", &[("--text-scale", "5")], Differs),
     ("explain", "--template", &[("--template", "the {}")], Differs),
@@ -263,20 +275,22 @@ fn run(folder: &Folder, name: &str, changes: &[(&str, &str)]) -> Result<String, 
     Ok(printed + &describe(name, &written))
 }
 
-/// A file as text that is the same for the same content: the order of a classifier's metadata is not.
+/// A file as text that is the same for the same content.
 fn describe(command: &str, file: &[u8]) -> String {
-    if command == "compile" {
-        return format!("{:?}", Compiled::from_bytes(file).unwrap());
-    }
     let hash = xxhash_rust::xxh3::xxh3_128(file);
+    if command == "compile" {
+        return format!("{hash:032x} {:?}", Compiled::from_bytes(file).unwrap());
+    }
     format!("{hash:032x} {}", String::from_utf8_lossy(&file[..file.len().min(200)]))
 }
 
 #[test]
 fn every_option_has_an_effect() {
     let folder = folder();
-    let [model, prompts, file] = ["model", "prompts.json", "classifier"].map(|name| folder.path(name));
-    super::succeeds(&["compile", "--model", &model, "--prompts", &prompts, "--image-scale", "0", "-o", &file]);
+    let [model, prompts, file, texts] = ["model", "prompts.json", "classifier", "texts"].map(|name| folder.path(name));
+    let compile = ["compile", "--model", &model, "--prompts", &prompts, "--image-scale", "0", "-o"];
+    super::succeeds(&[&compile[..], &[&file]].concat());
+    super::succeeds(&[&compile[..], &[&texts, "--keep-texts"]].concat());
     run(&folder, "evaluate", &[("--resume", "@/begun.jsonl")]).unwrap();
     for (name, _) in USUAL.iter().filter(|(name, _)| *name != "bench") {
         let usual = run(&folder, name, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -1,6 +1,7 @@
 //! What `-o` may name, and what is told before anything is computed.
 
 use super::{Folder, command, fails, golden, succeeds};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Each command that writes a file, without `-o`. Its model is not there, so that it is not reached.
@@ -130,6 +131,28 @@ fn a_models_weights_are_not_replaced() {
     // Another file beside them is written, and written again.
     for _ in 0..2 {
         succeeds(&[&compile[..], &[own.to_str().unwrap()]].concat());
+    }
+}
+
+#[test]
+fn a_models_parts_are_not_replaced() {
+    let fixture = Fixture::new();
+    let dir = fixture.folder.model("transformers");
+    let (whole, part) = (dir.join("model.safetensors"), dir.join("model-00001-of-00001.safetensors"));
+    std::fs::rename(&whole, &part).unwrap();
+    let part = part.to_str().unwrap();
+    let names = super::common::names(Path::new(part));
+    let parts: HashMap<_, _> = names.into_iter().map(|name| (name, "model-00001-of-00001.safetensors")).collect();
+    let index = serde_json::json!({ "weight_map": parts });
+    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let before = std::fs::read(part).unwrap();
+    let compile = ["compile", "--model", dir.to_str().unwrap(), "--prompts", &fixture.prompts, "-o"];
+    let words = ["model-00001-of-00001.safetensors: output: found a file that this command reads"];
+    fails(&[&compile[..], &[part]].concat(), &words);
+    assert!(std::fs::read(part).unwrap() == before);
+    // A file that is called a model and is no part of this one.
+    for _ in 0..2 {
+        succeeds(&[&compile[..], &[dir.join("my_model.safetensors").to_str().unwrap()]].concat());
     }
 }
 

@@ -158,6 +158,48 @@ fn what_is_no_picture_in_a_folder_is_counted_and_left_out() {
     fails(&[&["classify", &data.path("empty")], &options[..]].concat(), &["1 file in", "is not a picture"]);
 }
 
+/// What is a picture by its content, or by its name, is no stray file.
+#[test]
+fn pictures_that_are_not_decoded_are_named() {
+    let data = Folder::new();
+    let good = std::fs::read(golden("pictures/tiny.png")).unwrap();
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0";
+    let files: [(&str, &[u8]); 6] = [
+        ("a.heic", heic),
+        ("b", heic),
+        ("c.JPG", b"<html>"),
+        ("d.txt", b"text"),
+        ("e.avif", b"text"),
+        ("f.png", &good),
+    ];
+    for (name, content) in files {
+        data.write(name, content);
+    }
+    let root = data.path("");
+    let output = crossalign(&["classify", &root, "--model", "mini", "--top", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+    let found = stderr(&output);
+    let expected =
+        [("a.heic", "a HEIC picture"), ("b", "a HEIC picture"), ("c.JPG", "an HTML page"), ("e.avif", "plain text")];
+    assert_eq!(found.len(), 5, "{found:?}");
+    for (line, (name, what)) in found.iter().zip(expected) {
+        assert!(line.starts_with(&format!("crossalign: {root}{name}: picture: found {what}")), "{line}");
+    }
+    assert_eq!(found[4], format!("crossalign: 1 file in {root} is not a picture: d.txt"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_no_end_is_refused() {
+    let mini = ["--model", "mini", "--max-pixels", "1"];
+    fails(&[&["classify", "/dev/zero"], &mini[..]].concat(), &["/dev/zero: picture: found a device"]);
+    let args = [&["classify", "-"], &mini[..]].concat();
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let output = super::command(&args).stdin(zeros).output().unwrap();
+    super::check_failure(&output, &args, &["-: picture: found more than 67108872 bytes"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_to_nothing_in_a_folder_is_named() {

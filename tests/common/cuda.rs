@@ -29,3 +29,51 @@ pub fn stand_in() -> PathBuf {
     assert!(status.success(), "tests/simt/build: {status}");
     folder
 }
+
+/// Runs this test of the calling program in a process of its own, where the stand-in comes before any driver, so that
+/// nobody else's calls are counted; true in that process.
+pub fn alone(test: &str) -> bool {
+    const ALONE: &str = "CROSSALIGN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact"]).env(ALONE, "").env("LD_LIBRARY_PATH", stand_in());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
+/// What a process has asked of the stand-in (tests/simt/driver/calls.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calls {
+    pub modules: u64,
+    pub launches: u64,
+    pub graph_launches: u64,
+    pub uploads: u64,
+    pub downloads: u64,
+    pub waits: u64,
+}
+
+/// What `work` asks of the stand-in, where this process is [`alone`].
+pub fn calls(work: impl FnOnce()) -> Calls {
+    // SAFETY: our own library, loaded already; the function returns a pointer to counts that live as long as it.
+    let count = || unsafe {
+        let library = libloading::Library::new("libcuda.so.1").unwrap();
+        let calls = library.get::<extern "C" fn() -> *const Calls>(b"simt_calls").unwrap()();
+        *calls
+    };
+    let before = count();
+    work();
+    let after = count();
+    Calls {
+        modules: after.modules - before.modules,
+        launches: after.launches - before.launches,
+        graph_launches: after.graph_launches - before.graph_launches,
+        uploads: after.uploads - before.uploads,
+        downloads: after.downloads - before.downloads,
+        waits: after.waits - before.waits,
+    }
+}

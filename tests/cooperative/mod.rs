@@ -8,7 +8,9 @@ use std::path::Path;
 pub fn source(side: u32, subgroup: u32) -> String {
     let matrices =
         replaced(include_str!("matrices.wgsl"), "MEMBERS: u32 = 32;", &format!("MEMBERS: u32 = {subgroup};"));
-    let mut source = composed(&format!("linear_cooperative_{side}.wgsl"));
+    // As `build.rs` composes it.
+    let module = Path::new(env!("OUT_DIR")).join(format!("linear_cooperative_{side}.wgsl"));
+    let mut source = std::fs::read_to_string(module).unwrap();
     for (of_extension, plain) in [
         ("enable f16;\nenable wgpu_cooperative_matrix;\n", ""),
         (&format!("alias FragmentA = coop_mat{side}x{side}<f16, A>;\n"), ""),
@@ -50,13 +52,4 @@ pub fn source(side: u32, subgroup: u32) -> String {
 fn replaced(source: &str, from: &str, to: &str) -> String {
     assert!(source.contains(from), "the module has no {from:?}");
     source.replace(from, to)
-}
-
-/// A module with the files that it imports behind it, as `build.rs` composes it.
-fn composed(file: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/wgsl");
-    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
-    let own = read(file);
-    let imports = own.lines().filter_map(|line| line.strip_prefix("//! import ")).map(read);
-    std::iter::once(own.clone()).chain(imports).collect::<Vec<_>>().join("\n")
 }

@@ -8,7 +8,7 @@ fn other_formats_are_named() {
     let tga = [&[0; 40][..], b"TRUEVISION-XFILE.\0"].concat();
     let dicom = [&[0; 128][..], b"DICM\x02\0"].concat();
     let cut_text = ["é".repeat(3000).as_bytes()].concat();
-    let files: &[(&[u8], &str)] = &[
+    let pictures: &[(&[u8], &str)] = &[
         (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
         (b"\0\0\0\x18ftypheix\0\0\0\0", "a HEIC picture"),
         (b"\0\0\0\x18ftyphevc\0\0\0\0", "a HEIC picture"),
@@ -20,13 +20,8 @@ fn other_formats_are_named() {
         (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
         (b"\xff\x4f\xff\x51\0\x2f", "a JPEG 2000 picture"),
         (b"8BPS\0\x01", "a Photoshop picture"),
-        (b"%PDF-1.7\n", "a PDF document"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         (b"<?xml version='1.0'?>\n<!-- made by hand -->\n<svg/>", "an SVG drawing"),
-        (b"\xef\xbb\xbf\n <!DOCTYPE html><title>404</title>", "an HTML page"),
-        (b"<HTML><BODY>Forbidden", "an HTML page"),
-        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
-        (b"<rss/>", "an XML file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a git-LFS pointer"),
         (b"\0\0\x01\0\x01\0", "an icon"),
         (b"\x76\x2f\x31\x01\x02\0\0\0", "an OpenEXR picture"),
@@ -34,6 +29,13 @@ fn other_formats_are_named() {
         (&tga, "a TGA picture"),
         (&dicom, "a DICOM picture"),
         (b"P6\n1 1\n255\nabc", "a netpbm picture"),
+    ];
+    let others: &[(&[u8], &str)] = &[
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE html><title>404</title>", "an HTML page"),
+        (b"<HTML><BODY>Forbidden", "an HTML page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
+        (b"<rss/>", "an XML file"),
         (b"PK\x03\x04\x14\0", "a zip archive"),
         (b"\0\0\0\x20ftypisom\0\0\x02\0", "an MP4 video"),
         (b"\0\0\0\x20ftypmp42\0\0\0\0", "an MP4 video"),
@@ -47,8 +49,8 @@ fn other_formats_are_named() {
         (b"\x01\x02\x03\x04", "no known format"),
         (b"caf\xe9 au lait", "no known format"),
     ];
-    for (bytes, name) in files {
-        assert_refused(bytes, PictureErrorKind::Format, name);
+    for (files, kind) in [(pictures, PictureErrorKind::Format), (others, PictureErrorKind::NoPicture)] {
+        files.iter().for_each(|(bytes, name)| assert_refused(bytes, kind, name));
     }
     assert_refused(b"", PictureErrorKind::Truncated, "an empty file");
 }

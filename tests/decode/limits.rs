@@ -28,3 +28,41 @@ fn the_limit_is_the_options() {
         assert!(error.to_string().ends_with(&format!("expected 1 to {} pixels", pixels - 1)), "{error}");
     }
 }
+
+#[test]
+fn too_many_bytes_are_refused_before_reading() {
+    let (folder, options) = (tempfile::tempdir().unwrap(), DecodeOptions { max_pixels: 3, ..Default::default() });
+    assert_eq!(options.max_bytes(), 24 + (64 << 20));
+    let path = folder.path().join("long.png");
+    let file = std::fs::File::create(&path).unwrap();
+    let open = |bytes: u64| {
+        file.set_len(bytes).unwrap();
+        Picture::open(&path, &options).unwrap_err()
+    };
+    let error = open(1 << 40);
+    assert!(matches!(error, Error::Picture { path: Some(_), kind: PictureErrorKind::Size, .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("long.png: picture: found more than 67108888 bytes, expected at most"),
+        "{error}"
+    );
+    let error = open(options.max_bytes());
+    assert!(matches!(error, Error::Picture { kind: PictureErrorKind::NoPicture, .. }), "read: {error:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_are_refused_and_pipes_are_read() {
+    let (folder, options) = (tempfile::tempdir().unwrap(), DecodeOptions { max_pixels: 200, ..Default::default() });
+    for (path, found) in [(std::path::Path::new("/dev/zero"), "a device"), (folder.path(), "a folder")] {
+        let error = Picture::open(path, &options).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: picture: found {found}, expected a regular file or a pipe", path.display()));
+    }
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, file("base.png")).unwrap()
+    });
+    assert!(Picture::open(&pipe, &options).is_ok());
+    writer.join().unwrap();
+}

@@ -243,6 +243,84 @@ void test_launch_limits() {
     expect_error(CUDA_SUCCESS, launch_exchange(stream, data.address()), "launch after a failed one");
 }
 
+// Two streams: what is not ordered by an event is found, and what is passes.
+void test_order() {
+    const CUstream copies = new_stream(), compute = new_stream();
+    const CUevent uploaded = new_event(2), downloaded = new_event(2);
+    const CUfunction reverse = function(module, "feature_reverse_60");
+    constexpr size_t BYTES = 64 * sizeof(int);
+    int* pinned;
+    must("cuMemHostAlloc", reinterpret_cast<void**>(&pinned), BYTES, 0u);
+    const auto upload = [&](CUdeviceptr to) {
+        return call("cuMemcpyHtoDAsync_v2", to, static_cast<const void*>(pinned), BYTES, copies);
+    };
+    const auto found = [](CUresult error, const char* what) { expect_error(CUDA_ERROR_LAUNCH_FAILED, error, what); };
+    for (const bool ordered : {false, true}) {
+        CUdeviceptr memory;
+        must("cuMemAllocAsync", &memory, BYTES, copies);
+        for (int i = 0; i < 64; i++) pinned[i] = i;
+        expect_error(CUDA_SUCCESS, upload(memory), "upload");
+        must("cuEventRecord", uploaded, copies);
+        if (ordered) must("cuStreamWaitEvent", compute, uploaded, 0u);
+        const CUresult error = launch(reverse, 1, 64, 0, compute, memory);
+        expect_error(ordered ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED, error, "a kernel behind an upload");
+        expect(ordered || report().findings[SIMT_UNORDERED] > 0, "%s", report().message);
+        if (!ordered) must("cuStreamWaitEvent", compute, uploaded, 0u);
+        if (!ordered) found(call("cuMemcpyDtoDAsync_v2", memory, memory, BYTES, copies), "a copy beside a kernel");
+        found(call("cuMemFreeAsync", memory, copies), "memory freed beside a kernel");
+
+        must("cuEventSynchronize", uploaded);
+        pinned[0] = 100;
+        must("cuMemcpyDtoHAsync_v2", static_cast<void*>(pinned), memory, BYTES, compute);
+        must("cuEventRecord", downloaded, compute);
+        expect(pinned[5] != (ordered ? 54 : 5), "a download that is there before it was waited for");
+        must("cuEventSynchronize", downloaded);
+        expect(!ordered || pinned[5] == 54, "a download: %d", pinned[5]);
+        must("cuMemFreeAsync", memory, compute);
+    }
+
+    CUdeviceptr memory;
+    must("cuMemAllocAsync", &memory, BYTES, copies);
+    expect_error(CUDA_SUCCESS, upload(memory), "upload");
+    expect_error(CUDA_SUCCESS, upload(memory), "an upload of the same");
+    pinned[7]++;
+    found(upload(memory), "an upload of what was changed too early");
+    pinned[7]--;
+    must("cuStreamSynchronize", copies);
+    expect_error(CUDA_SUCCESS, upload(memory), "upload");
+    must("cuEventRecord", uploaded, copies);
+    pinned[7]++;
+    found(call("cuEventSynchronize", uploaded), "pinned memory that was changed too early");
+    expect_error(CUDA_SUCCESS, upload(memory), "upload");
+    must("cuEventRecord", uploaded, copies);
+    found(call("cuMemcpyDtoHAsync_v2", static_cast<void*>(pinned), memory, BYTES, compute), "an unordered download");
+    must("cuStreamWaitEvent", compute, uploaded, 0u);
+    must("cuMemcpyDtoHAsync_v2", static_cast<void*>(pinned), memory, BYTES, compute);
+    found(call("cuMemFreeHost", static_cast<void*>(pinned)), "pinned memory freed before its copy");
+    must("cuMemFreeAsync", memory, compute);
+    for (const CUevent event : {uploaded, downloaded}) must("cuEventDestroy_v2", event);
+    for (const CUstream stream : {copies, compute}) must("cuStreamDestroy_v2", stream);
+}
+
+void test_calls() {
+    const auto calls = [] { return *reinterpret_cast<const SimtCalls* (*)()>(dlsym(library, "simt_calls"))(); };
+    const SimtCalls before = calls();
+    const CUstream stream = new_stream();
+    const CUevent event = new_event(2);
+    Buffer<int> out(64);
+    expect_error(CUDA_SUCCESS, launch_exchange(stream, out.address()), "launch");
+    out.download();
+    must("cuEventRecord", event, stream);
+    for (int i = 0; i < 3; i++) must("cuEventSynchronize", event);
+    must("cuEventDestroy_v2", event);
+    must("cuStreamDestroy_v2", stream);
+    const SimtCalls after = calls();
+    expect(after.launches - before.launches == 1, "launches");
+    expect(after.uploads == before.uploads && after.downloads - before.downloads == 1, "copies");
+    expect(after.waits - before.waits == 2, "%d waits: a download and an event", int(after.waits - before.waits));
+    expect(after.modules == before.modules && before.modules > 0, "modules");
+}
+
 void test_graph() {
     const CUstream stream = new_stream();
     std::vector<int> host(64, 5);
@@ -382,6 +460,8 @@ int main(int, char** arguments) {
     test_events();
     test_modules();
     test_launch_limits();
+    test_order();
+    test_calls();
     test_graph();
     test_capture_rules();
     test_threads();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/calls.h"
 #include "driver/cuda.h"
 #include "executor/report.h"
 

@@ -31,10 +31,10 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, lane: u32, subgroup: u32, member: u
             let k = i % (DEPTH / 4) * 4;
             let a = vec4<f16>(inputs_at(row0 + side, k0 + k));
             let b = weights_at(output0 + side, k0 + k);
-            for (var j = 0u; j < 4; j++) {
-                a_slab[side * PITCH + k + j] = a[j];
-                b_slab[side * PITCH + k + j] = b[j];
-            }
+            //! unroll j 4
+            a_slab[side * PITCH + k + $j] = a[$j];
+            b_slab[side * PITCH + k + $j] = b[$j];
+            //! end
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k += FRAGMENT) {

@@ -34,8 +34,10 @@ fn inputs_at(row: u32, k: u32) -> vec4<f32> {
     if params.inputs % 4 == 0 {
         return input[at / 4];
     }
-    for (var i = 0u; i < 4 && k + i < params.inputs; i++) {
-        vector[i] = input[(at + i) / 4][(at + i) % 4];
+    //! unroll i 4
+    if k + $i < params.inputs {
+        vector[$i] = input[(at + $i) / 4][(at + $i) % 4];
     }
+    //! end
     return vector;
 }

@@ -21,7 +21,7 @@
 
 use super::input::{Input, size};
 use crate::error::{Error, PictureErrorKind, Result};
-use crate::image::{DecodeOptions, Picture, decoded_bytes};
+use crate::image::{DecodeOptions, Picture, decoded_bytes, read_file};
 use crate::lock::lock;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -300,7 +300,7 @@ impl<T> Shared<T> {
         let (bytes, path) = match input {
             Input::Picture(picture) => return Ok(picture),
             Input::Bytes(bytes) => (bytes, None),
-            Input::File(path) => (std::fs::read(&path).map_err(Error::io(&path))?, Some(path)),
+            Input::File(path) => (read_file(&path, &self.options)?, Some(path)),
         };
         lock(&self.state).charge(index, bytes.len());
         self.make_room(index, bytes.len().saturating_add(decoded_bytes(&bytes, &self.options)))?;

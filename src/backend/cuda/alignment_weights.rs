@@ -1,6 +1,7 @@
 //! `alignment_weights`: the softmax of each segment's cosines to its anchor.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use crate::backend::Cuda;
 use crate::backend::args::{AlignmentWeightsArgs, Checked};
 use crate::backend::{Shaped, Work};

@@ -1,6 +1,7 @@
 //! `attention`: softmax(q kᵀ / √d) v, some queries of a sequence and one head a block.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{AttentionArgs, Checked};

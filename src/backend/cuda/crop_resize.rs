@@ -1,6 +1,7 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of all pictures in one launch.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};

@@ -9,6 +9,10 @@ const LEAST_VERSION: i32 = 12_000;
 /// The oldest compute capability: `mma.m16n8k16` and `cp.async`.
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
+/// Bytes of freed memory that the driver keeps for what is allocated next. By itself it keeps none: each wait would give
+/// back to the system what the next batch asks for again.
+const KEPT: u64 = 256 << 20;
+
 /// A driver's error as one of the device.
 pub(super) fn failed(index: usize) -> impl Fn(DriverError) -> Error {
     move |error| match error.0 {
@@ -60,5 +64,17 @@ pub(super) fn open(index: usize) -> Result<Arc<CudaContext>> {
         let (major, minor) = capability;
         return Err(Error::device(device, format!("compute capability {major}.{minor}, 8.0 is needed")));
     }
+    if context.has_async_alloc() {
+        keep_freed_memory(&context).map_err(failed(index))?;
+    }
     Ok(context)
+}
+
+fn keep_freed_memory(context: &CudaContext) -> std::result::Result<(), DriverError> {
+    let (attribute, mut bytes) = (sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, KEPT);
+    // SAFETY: the context's device has a pool, which allocations come from; the attribute's value is 64 bits.
+    unsafe {
+        let pool = result::device::get_mem_pool(context.cu_device())?;
+        sys::cuMemPoolSetAttribute(pool, attribute, std::ptr::from_mut(&mut bytes).cast()).result()
+    }
 }

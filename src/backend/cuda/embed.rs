@@ -1,6 +1,7 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};

@@ -1,6 +1,7 @@
 //! `gather_rows`: a copy of chosen rows, in the element of the output.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, GatherRowsArgs};

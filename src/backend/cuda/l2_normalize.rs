@@ -1,6 +1,7 @@
 //! `l2_normalize`: each row to length 1.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::{Shaped, Work};

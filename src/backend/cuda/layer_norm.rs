@@ -1,6 +1,7 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LayerNormArgs};

@@ -1,12 +1,12 @@
 //! `linear`: matrix product with an epilogue, on tensor cores in f16, else in f32.
 
-use super::context::{Context, Launch};
+use super::context::{Context, Memory};
+use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LinearArgs};
 use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Work, tables};
 use crate::error::{Error, Result};
-use cudarc::driver::CudaSlice;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
 /// [`Cuda`](super::Cuda) backend.
@@ -14,8 +14,8 @@ use cudarc::driver::CudaSlice;
 pub struct CudaLinear {
     shape: Shape,
     pub(super) storage: Precision,
-    pub(super) weight: CudaSlice<u8>,
-    bias: CudaSlice<u8>,
+    pub(super) weight: Memory,
+    bias: Memory,
 }
 
 /// Inputs of a slab, as in kernels/cuda/linear.cu.

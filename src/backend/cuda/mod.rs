@@ -2,8 +2,8 @@
 //!
 //! The kernels are built in as PTX, which the driver compiles for the card: no toolkit is needed to build or to run.
 //! Weights packed in f16 are multiplied on tensor cores where the input is an [activation](Backend::activation) in f16;
-//! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; `context`, `driver` and
-//! `tensor` are what they share.
+//! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; `context`, `driver`,
+//! `kernels`, `launch`, `staging` and `tensor` are what they share.
 
 mod alignment_weights;
 mod attention;
@@ -12,10 +12,13 @@ mod crop_resize;
 mod driver;
 mod embed;
 mod gather_rows;
+mod kernels;
 mod l2_normalize;
+mod launch;
 mod layer_norm;
 mod linear;
 mod recording;
+mod staging;
 mod tensor;
 mod weighted_similarity;
 

@@ -3,13 +3,17 @@
 use super::context::{Context, Table};
 use super::driver::failed;
 use crate::error::Result;
-use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use std::collections::HashMap;
+use cudarc::driver::{CudaGraph, CudaStream};
+use std::sync::Arc;
 
-/// The graphs of a sequence, by the shape of its batch.
+/// The graphs of a sequence, by the shape of its batch: those that ran last, the last one at the end.
 #[derive(Default)]
-pub struct CudaRecording(HashMap<usize, Recorded>);
+pub struct CudaRecording(Vec<(usize, Recorded)>);
+
+/// How many shapes are remembered. Batches are of one size, but for the last of a call: that of a shape that comes once
+/// is not captured, and a large one's launches are made while the device is still busy with the first of them.
+const SHAPES: usize = 16;
 
 /// What is known of one shape.
 enum Recorded {
@@ -19,8 +23,8 @@ enum Recorded {
         graph: CudaGraph,
         /// [`Context::moved`] when it was captured: it holds pointers.
         moved: u64,
-        /// What it reads besides tensors.
-        _tables: Vec<Table>,
+        /// What it reads besides tensors: kept as long as it is.
+        tables: Vec<Table>,
     },
 }
 
@@ -29,7 +33,7 @@ unsafe impl Send for CudaRecording {}
 
 impl std::fmt::Debug for CudaRecording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.0.iter().map(|(shape, _)| shape)).finish()
     }
 }
 
@@ -40,47 +44,72 @@ impl CudaRecording {
         if context.is_profiling() {
             return work();
         }
-        let failed = failed(context.index);
-        match self.0.get(&key) {
+        let launch = |graph: &CudaGraph| context.in_turn(|| graph.launch()).map_err(failed(context.index));
+        // Forgotten should it fail; it then runs as if for the first time.
+        let known = self.0.iter().position(|(shape, _)| *shape == key).map(|at| self.0.remove(at).1);
+        let recorded = match known {
             None => {
                 work()?;
-                self.0.insert(key, Recorded::Ran);
-                Ok(())
+                Recorded::Ran
             }
-            Some(Recorded::Graph { graph, moved, .. }) if *moved == context.moved() => {
+            Some(Recorded::Graph { graph, moved, tables }) if moved == context.moved() => {
                 context.without_launches(work)?;
-                context.in_turn(|| graph.launch()).map_err(failed)
+                launch(&graph)?;
+                Recorded::Graph { graph, moved, tables }
             }
-            Some(_) => {
-                // Should the capture fail, for a table that has to be uploaded first, say, this is one more first run.
-                self.0.insert(key, Recorded::Ran);
-                match capture(context, &mut work) {
-                    Some((graph, tables)) => {
-                        context.in_turn(|| graph.launch()).map_err(failed)?;
-                        let recorded = Recorded::Graph { graph, moved: context.moved(), _tables: tables };
-                        self.0.insert(key, recorded);
-                        Ok(())
-                    }
-                    None => work(),
+            Some(_) => match capture(context, &mut work) {
+                Some((graph, tables)) => {
+                    launch(&graph)?;
+                    Recorded::Graph { graph, moved: context.moved(), tables }
                 }
-            }
+                // A table that has to be uploaded first, say.
+                None => {
+                    work()?;
+                    Recorded::Ran
+                }
+            },
+        };
+        if self.0.len() == SHAPES {
+            self.0.remove(0);
         }
+        self.0.push((key, recorded));
+        Ok(())
     }
 
     /// How many shapes have a graph.
     pub fn graphs(&self) -> usize {
-        self.0.values().filter(|recorded| matches!(recorded, Recorded::Graph { .. })).count()
+        self.0.iter().filter(|(_, recorded)| matches!(recorded, Recorded::Graph { .. })).count()
     }
 }
 
 /// What `work` launches, as a graph, and the tables that it reads; nothing runs yet.
 fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(CudaGraph, Vec<Table>)> {
     context.in_turn(|| {
-        context.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+        let capture = Capture::begin(&context.stream)?;
         let (result, tables) = context.collecting(&mut work);
-        // Ended whatever happened, or the stream would stay in capture.
-        let graph = context.stream.end_capture(CUgraphInstantiate_flags(0));
+        let graph = capture.end();
         result.ok()?;
-        Some((graph.ok()??, tables))
+        Some((graph?, tables))
     })
+}
+
+/// A capture under way. It is ended whatever happens, or the stream would stay in capture: dropped by a panic, it throws
+/// its graph away.
+struct Capture<'a>(&'a Arc<CudaStream>);
+
+impl<'a> Capture<'a> {
+    fn begin(stream: &'a Arc<CudaStream>) -> Option<Self> {
+        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+        Some(Self(stream))
+    }
+
+    fn end(self) -> Option<CudaGraph> {
+        std::mem::ManuallyDrop::new(self).0.end_capture(CUgraphInstantiate_flags(0)).ok()?
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.end_capture(CUgraphInstantiate_flags(0));
+    }
 }

@@ -1,9 +1,8 @@
 //! Tensors in a GPU's memory.
 
-use super::context::Context;
+use super::context::{Context, Memory};
 use crate::backend::{Precision, Shape, Shaped};
 use crate::error::{Error, Result};
-use cudarc::driver::CudaSlice;
 use half::f16;
 
 /// A row-major matrix in the GPU's memory: the tensor of the [`Cuda`](super::Cuda) backend. Its elements are f32, or
@@ -12,7 +11,7 @@ use half::f16;
 pub struct CudaTensor {
     shape: Shape,
     pub(super) element: Element,
-    pub(super) memory: CudaSlice<u8>,
+    pub(super) memory: Memory,
 }
 
 /// What a tensor's elements are.
@@ -63,7 +62,7 @@ impl CudaTensor {
         for (size, tensor) in sizes.iter_mut().zip(tensors) {
             *size = bytes(tensor.shape, tensor.element)?;
         }
-        let found = context.download(tensors.map(|tensor| &tensor.memory), sizes)?;
+        let found = context.download_later(tensors.map(|tensor| &tensor.memory), sizes)?.wait()?;
         let mut all = [const { Vec::new() }; N];
         for ((elements, tensor), found) in all.iter_mut().zip(tensors).zip(found) {
             *elements = tensor.widen(&found);
@@ -107,7 +106,7 @@ impl CudaTensor {
     }
 
     /// The memory of a tensor that must be f32.
-    pub(super) fn f32(&self, name: &str) -> Result<&CudaSlice<u8>> {
+    pub(super) fn f32(&self, name: &str) -> Result<&Memory> {
         match self.element {
             Element::F32 => Ok(&self.memory),
             Element::F16 => Err(Error::argument(name, "an activation in f16", "a tensor in f32")),

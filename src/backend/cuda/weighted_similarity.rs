@@ -1,6 +1,7 @@
 //! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a block.
 
-use super::context::{Context, Launch};
+use super::context::Context;
+use super::launch::Launch;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
 use crate::backend::{Precision, Shaped, Work, tables};

@@ -1,23 +1,12 @@
 //! `alignment_weights`: the softmax of each segment's cosines to its anchor.
 
-use super::pipeline::kernels::alignment_weights::KERNEL;
+use super::pipeline::kernels::alignment_weights::{KERNEL, Params};
 use super::queue::{Queue, Slice};
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::Wgpu;
 use crate::backend::args::{AlignmentWeightsArgs, Checked};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    width: u32,
-    scale: f32,
-    first_segment: u32,
-    segments: u32,
-    first_row: u32,
-    rows_base: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) -> Result<()> {
     let AlignmentWeightsArgs { rows, anchors, offsets, scale, lengths, out } = args.into_inner();

@@ -1,25 +1,12 @@
-//! `attention`: softmax(q kᵀ / √d) v, 8 queries of a sequence and one head a workgroup.
+//! `attention`: softmax(q kᵀ / √d) v, 64 queries of a sequence and one head a workgroup.
 
-use super::pipeline::kernels::attention::{KERNEL, KEYS, QUERIES};
+use super::pipeline::kernels::attention::{COLUMNS, KERNEL, Params, QUERIES};
 use super::queue::{Queue, Slice};
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::Wgpu;
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::{Shaped, Work, tables};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    items: u32,
-    width: u32,
-    head_dim: u32,
-    causal: u32,
-    scale: f32,
-    queries_base: u32,
-    keys_values_base: u32,
-    out_base: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Result<()> {
     let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
@@ -51,9 +38,9 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
             keys_values_base: keys_values.base,
             out_base: out.base,
         };
-        // An invocation has one column of the head: wider ones take several workgroups.
+        // Wider heads take several workgroups.
         let [x, y, _] = queue.groups(items.len());
-        let groups = [x, y, (heads * head_dim.div_ceil(KEYS as usize)) as u32];
+        let groups = [x, y, (heads * head_dim.div_ceil(COLUMNS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list, out.slice];
         let work =
             Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * tables::attention_pairs(&items, causal));

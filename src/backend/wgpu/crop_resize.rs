@@ -1,6 +1,6 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of a picture in one dispatch.
 
-use super::pipeline::kernels::crop_resize::{KERNEL, TILE};
+use super::pipeline::kernels::crop_resize::{KERNEL, Params, TILE};
 use super::queue::{Queue, Slice};
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
 use crate::backend::Wgpu;
@@ -8,19 +8,6 @@ use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::{CropJob, CropPlan, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    width: u32,
-    size: u32,
-    patch_side: u32,
-    first_row: u32,
-    end_row: u32,
-    out_base: u32,
-    is_first: u32,
-    is_last: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, Wgpu>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();

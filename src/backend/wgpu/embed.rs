@@ -8,17 +8,6 @@ use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct TokensParams {
-    rows: u32,
-    width: u32,
-    first: u32,
-    end: u32,
-    table_base: u32,
-    out_base: u32,
-}
-
 pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) -> Result<()> {
     let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
@@ -33,7 +22,7 @@ pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) ->
         let out = out.window(queue, "embed_tokens output", rows.clone())?;
         for part in chunks(table.shape().rows, step) {
             let table = table.window(queue, "embed_tokens table", part.clone())?;
-            let params = TokensParams {
+            let params = embed_tokens::Params {
                 rows: rows.len() as u32,
                 width: width as u32,
                 first: part.start as u32,
@@ -50,16 +39,6 @@ pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) ->
     Ok(())
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct PositionsParams {
-    rows: u32,
-    width: u32,
-    tokens: u32,
-    patches_base: u32,
-    out_base: u32,
-}
-
 pub(super) fn add_positions(queue: &Queue, args: Checked<AddPositionsArgs<'_, Wgpu>>) -> Result<()> {
     let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
     let views = patches.shape().rows / (positions.shape().rows - 1);
@@ -71,7 +50,7 @@ pub(super) fn add_positions(queue: &Queue, args: Checked<AddPositionsArgs<'_, Wg
         let patches = patches.window(queue, "add_positions patches", first * (tokens - 1)..end * (tokens - 1))?;
         let out = out.window(queue, "add_positions output", first * tokens..end * tokens)?;
         let rows = views.len() * tokens;
-        let params = PositionsParams {
+        let params = add_positions::Params {
             rows: rows as u32,
             width: width as u32,
             tokens: tokens as u32,

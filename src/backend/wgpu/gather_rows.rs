@@ -1,23 +1,12 @@
 //! `gather_rows`: a copy of chosen rows.
 
-use super::pipeline::kernels::gather_rows::KERNEL;
+use super::pipeline::kernels::gather_rows::{KERNEL, Params};
 use super::queue::{Queue, Slice};
 use super::tensor::{chunks, rows_at_once};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    count: u32,
-    width: u32,
-    first: u32,
-    end: u32,
-    input_base: u32,
-    out_base: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Result<()> {
     let GatherRowsArgs { input, rows, first_row, out } = args.into_inner();

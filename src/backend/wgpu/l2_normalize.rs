@@ -1,20 +1,12 @@
 //! `l2_normalize`: each row to length 1.
 
-use super::pipeline::kernels::l2_normalize::KERNEL;
+use super::pipeline::kernels::l2_normalize::{KERNEL, Params};
 use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    rows: u32,
-    width: u32,
-    base: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<L2NormalizeArgs<'_, Wgpu>>) -> Result<()> {
     let L2NormalizeArgs { tensor } = args.into_inner();

@@ -1,22 +1,12 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
-use super::pipeline::kernels::layer_norm::KERNEL;
+use super::pipeline::kernels::layer_norm::{KERNEL, Params};
 use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, LayerNormArgs};
 use crate::backend::{Shaped, Work};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    rows: u32,
-    width: u32,
-    eps: f32,
-    input_base: u32,
-    out_base: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<LayerNormArgs<'_, Wgpu>>) -> Result<()> {
     let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();

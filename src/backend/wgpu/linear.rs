@@ -1,10 +1,10 @@
 //! `linear`: matrix product with an epilogue.
 
 use super::pipeline::Kernel;
-use super::pipeline::kernels::linear::{
-    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, KERNEL, QUICK_GELU, STORE, TILE,
+use super::pipeline::kernels::linear_64x64::{
+    ACCUMULATE, BF16, DEPTH, F16, F32, GELU, GELU_TANH, Params, QUICK_GELU, STORE,
 };
-use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
+use super::pipeline::kernels::{linear_64x64, linear_128x128, linear_cooperative_8, linear_cooperative_16};
 use super::queue::{Queue, Slice};
 use super::tensor::{Window, chunks, rows_at_once, window};
 use crate::backend::Wgpu;
@@ -66,24 +66,11 @@ impl Shaped for WgpuLinear {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    rows: u32,
-    outputs: u32,
-    first_output: u32,
-    out_width: u32,
-    inputs: u32,
-    stride: u32,
-    input_base: u32,
-    weight_base: u32,
-    out_base: u32,
-}
-
 pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
     let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
-    let Version { kernel, constants, tile } = Version::choose(queue, layer.storage, epilogue);
+    let Version { kernel, constants, tile } =
+        Version::choose(queue, Shape::new(rows, outputs), layer.storage, epilogue);
     let bias = Slice::all(&layer.bias);
     let tile_side = tile as usize;
     let whole_tiles = |n: usize| if n > tile_side { n / tile_side * tile_side } else { n };
@@ -130,7 +117,7 @@ struct Version {
 }
 
 impl Version {
-    fn choose(queue: &Queue, storage: Precision, epilogue: Epilogue) -> Self {
+    fn choose(queue: &Queue, product: Shape, storage: Precision, epilogue: Epilogue) -> Self {
         let epilogue = match epilogue {
             Epilogue::Store => STORE,
             Epilogue::Accumulate => ACCUMULATE,
@@ -142,8 +129,23 @@ impl Version {
             (Precision::F16, Some(Cooperative { kernel, subgroup, tile })) => {
                 Self { kernel, constants: [epilogue, subgroup], tile }
             }
-            _ => Self { kernel: &KERNEL, constants: [epilogue, of_storage(storage)], tile: TILE },
+            _ => {
+                let (kernel, tile) = tile(product, queue.multiprocessors);
+                Self { kernel, constants: [epilogue, of_storage(storage)], tile }
+            }
         }
+    }
+}
+
+/// The kernel in f32 for a product, and the side of its tile: the large one where there is one for each multiprocessor.
+/// No result depends on it.
+fn tile(product: Shape, multiprocessors: usize) -> (&'static Kernel, u32) {
+    let large = linear_128x128::TILE;
+    let tiles = |n: usize| n.div_ceil(large as usize);
+    if tiles(product.rows) * tiles(product.cols) >= multiprocessors {
+        (&linear_128x128::KERNEL, large)
+    } else {
+        (&linear_64x64::KERNEL, linear_64x64::TILE)
     }
 }
 
@@ -180,5 +182,21 @@ fn of_storage(storage: Precision) -> u32 {
         Precision::F32 => F32,
         Precision::F16 => F16,
         Precision::Bf16 | Precision::Int8 => BF16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_tiles_are_for_products_that_fill_the_gpu() {
+        // Of ViT-B/32: 61 views through the MLP and the projection, one view, and the smallest products.
+        for ([rows, cols], side) in
+            [([3050, 3072], 128), ([3050, 768], 128), ([50, 3072], 64), ([61, 512], 64), ([1, 1], 64)]
+        {
+            assert_eq!(tile(Shape::new(rows, cols), 128).1, side, "{rows}×{cols}");
+        }
+        assert_eq!(tile(Shape::new(1, 1), 1).1, 128);
     }
 }

@@ -112,6 +112,20 @@ impl Wgpu {
         Ok(self)
     }
 
+    /// As if the adapter had so many multiprocessors: fewer, and smaller products are computed by large tiles.
+    #[must_use]
+    pub fn with_multiprocessors(mut self, count: usize) -> Self {
+        self.0.multiprocessors = count;
+        self
+    }
+
+    /// With indices and loops checked as the kernels run, for tests and to find a fault; they are slower by far.
+    #[must_use]
+    pub fn with_runtime_checks(mut self) -> Self {
+        self.0.check_kernels();
+        self
+    }
+
     /// Runs layers stored in f16 by another source of the kernel on cooperative matrices of a side, as if subgroups had
     /// `subgroup` invocations: for tests, where no adapter has such matrices. The source stays in memory.
     ///

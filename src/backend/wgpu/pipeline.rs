@@ -31,13 +31,21 @@ pub(super) mod kernels {
 
 /// Pipelines by kernel and constants, made when first used.
 pub(super) struct Pipelines {
+    /// Whether indices and loops are checked as the kernels run.
+    checked: bool,
     made: Mutex<HashMap<(&'static str, Vec<u32>), wgpu::ComputePipeline>>,
     cache: Option<Cache>,
 }
 
 impl Pipelines {
     pub(super) fn new(cache: Option<Cache>) -> Self {
-        Self { made: Mutex::default(), cache }
+        Self { checked: false, made: Mutex::default(), cache }
+    }
+
+    /// Has indices and loops checked from here on.
+    pub(super) fn check(&mut self) {
+        self.checked = true;
+        lock(&self.made).clear();
     }
 
     /// `constants` are in the order of [`Kernel::overrides`].
@@ -52,56 +60,60 @@ impl Pipelines {
         if let Some(pipeline) = pipelines.get(&key) {
             return pipeline.clone();
         }
-        let pipeline = create(device, kernel, constants, self.cache.as_ref());
+        let pipeline = self.create(device, kernel, constants);
         pipelines.insert(key, pipeline.clone());
         pipeline
+    }
+
+    fn create(&self, device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::ComputePipeline {
+        let label = Some(kernel.name);
+        let source = wgpu::ShaderSource::Wgsl(kernel.source.into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label, source };
+        let checks =
+            if self.checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() };
+        // SAFETY: the modules are the crate's own, validated by `build.rs`. They index within their bindings, because the
+        // arguments' check has compared all shapes, offsets and indices, and the host code makes parameters and windows from
+        // those; every loop ends at one of these parameters. The tests run each kernel checked and unchecked, on odd shapes.
+        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+        let entry = |(number, binding): (usize, &Binding)| wgpu::BindGroupLayoutEntry {
+            binding: number as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match binding {
+                    Binding::Uniform => wgpu::BufferBindingType::Uniform,
+                    Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Binding::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+                },
+                has_dynamic_offset: *binding == Binding::Uniform,
+                min_binding_size: None,
+            },
+            count: None,
+        };
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel.bindings.iter().enumerate().map(entry).collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let values: Vec<(&str, f64)> =
+            kernel.overrides.iter().zip(constants).map(|(&name, &value)| (name, f64::from(value))).collect();
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some(kernel.name),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &values,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: self.cache.as_ref().map(|cache| &cache.pipelines),
+        })
     }
 
     /// Keeps them for the next start.
     pub(super) fn save(&self) {
         self.cache.iter().for_each(Cache::save);
     }
-}
-
-fn create(device: &wgpu::Device, kernel: &Kernel, constants: &[u32], cache: Option<&Cache>) -> wgpu::ComputePipeline {
-    let label = Some(kernel.name);
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label,
-        source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
-    });
-    let entry = |(number, binding): (usize, &Binding)| wgpu::BindGroupLayoutEntry {
-        binding: number as u32,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: match binding {
-                Binding::Uniform => wgpu::BufferBindingType::Uniform,
-                Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                Binding::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-            },
-            has_dynamic_offset: *binding == Binding::Uniform,
-            min_binding_size: None,
-        },
-        count: None,
-    };
-    let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel.bindings.iter().enumerate().map(entry).collect();
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label,
-        bind_group_layouts: &[Some(&layout)],
-        ..Default::default()
-    });
-    let values: Vec<(&str, f64)> =
-        kernel.overrides.iter().zip(constants).map(|(&name, &value)| (name, f64::from(value))).collect();
-    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label,
-        layout: Some(&layout),
-        module: &module,
-        entry_point: Some(kernel.name),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &values,
-            // Every kernel writes its workgroup memory before it reads it.
-            zero_initialize_workgroup_memory: false,
-        },
-        cache: cache.map(|cache| &cache.pipelines),
-    })
 }

@@ -21,6 +21,9 @@ use std::time::Instant;
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 const MAX_GROUPS: u32 = 65_535;
 
+/// What a large GPU has of multiprocessors, about; the adapter does not tell.
+const MULTIPROCESSORS: usize = 128;
+
 /// Bytes of a vec4: a kernel may read a matrix by them.
 pub(super) const VECTOR: u64 = 16;
 
@@ -53,6 +56,8 @@ pub(super) struct Queue {
     pub(super) max_groups: u32,
     /// Floating-point operations of a dispatch.
     pub(super) max_flops: u64,
+    /// Products are cut so that each of them has something to do.
+    pub(super) multiprocessors: usize,
     /// What layers stored in f16 run on, where the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,
 }
@@ -143,6 +148,7 @@ impl Queue {
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: MAX_GROUPS,
             max_flops: pace::MAX_DISPATCH,
+            multiprocessors: MULTIPROCESSORS,
             cooperative,
             device,
         })
@@ -167,6 +173,11 @@ impl Queue {
                 let _ = device.raw_device().device_wait_idle();
             }
         }
+    }
+
+    /// Has the kernels' indices and loops checked from here on.
+    pub(super) fn check_kernels(&mut self) {
+        self.pipelines.check();
     }
 
     /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.

@@ -1,26 +1,12 @@
 //! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a workgroup.
 
-use super::pipeline::kernels::weighted_similarity::KERNEL;
+use super::pipeline::kernels::weighted_similarity::{KERNEL, Params};
 use super::queue::{Queue, Slice};
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
 use crate::backend::{Shaped, Work, tables};
 use crate::error::Result;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::NoUninit)]
-struct Params {
-    width: u32,
-    stride: u32,
-    best: u32,
-    first_class: u32,
-    classes: u32,
-    all_classes: u32,
-    first_text: u32,
-    texts_base: u32,
-    first_picture: u32,
-}
 
 pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>) -> Result<()> {
     let WeightedSimilarityArgs { views, view_weights, texts, text_weights, pictures, classes, reduction, out } =

@@ -34,9 +34,10 @@ CUDA_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream handle) {
     if (const CUresult error = need_context()) return error;
     Stream* stream = find_stream(handle);
     if (!is_live(executable) || stream == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    calls.graph_launches++;
     for (const Work& work : executable->work) {
         // A graph of a graph is one of its work.
-        const CUresult error = stream->capture ? submit(*stream, work) : perform(work);
+        const CUresult error = submit(*stream, work);
         if (error != CUDA_SUCCESS) return error;
     }
     return CUDA_SUCCESS;

@@ -7,12 +7,6 @@
 namespace driver {
 namespace {
 
-// Pinned allocations.
-std::set<void*>& pinned() {
-    static auto& all = *new std::set<void*>;
-    return all;
-}
-
 CUresult allocate(Device& device, CUdeviceptr* address, size_t bytes) {
     *address = device.memory.allocate(bytes);
     return *address == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
@@ -21,6 +15,7 @@ CUresult allocate(Device& device, CUdeviceptr* address, size_t bytes) {
 CUresult release(CUdeviceptr address) {
     if (address == 0) return CUDA_SUCCESS;
     Device* device = device_of(address);
+    forget_uses(address);
     return device != nullptr && device->memory.free(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -37,7 +32,7 @@ CUresult host_work(const Work& work) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
     if (const CUresult error = forbid_in_capture()) return error;
-    return perform(work);
+    return perform(nullptr, work);
 }
 
 CopyWork to_device(CUdeviceptr to, const void* from, size_t bytes) {
@@ -95,7 +90,10 @@ CUDA_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream h
     if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (stream->capture) return CUDA_ERROR_NOT_SUPPORTED;
     *address = 0;
-    return bytes == 0 ? CUDA_SUCCESS : allocate(*stream->context->device, address, bytes);
+    if (bytes == 0) return CUDA_SUCCESS;
+    if (const CUresult error = allocate(*stream->context->device, address, bytes)) return error;
+    begin_work(*stream);
+    return use(*stream, *address, Use::WRITE);
 }
 
 CUDA_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
@@ -104,6 +102,8 @@ CUDA_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     Stream* stream = find_stream(handle);
     if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     if (stream->capture) return CUDA_ERROR_NOT_SUPPORTED;
+    begin_work(*stream);
+    if (const CUresult error = use(*stream, address, Use::WRITE)) return error;
     return release(address);
 }
 
@@ -128,7 +128,7 @@ CUDA_API CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
     *memory = aligned_alloc(PAGE, (bytes + PAGE) / PAGE * PAGE);
     if (*memory == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
     memset(*memory, 0xff, bytes);
-    pinned().insert(*memory);
+    pin(*memory, bytes);
     return CUDA_SUCCESS;
 }
 
@@ -138,9 +138,10 @@ CUDA_API CUresult cuMemFreeHost(void* memory) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
     if (const CUresult error = forbid_in_capture()) return error;
-    if (pinned().erase(memory) == 0) return CUDA_ERROR_INVALID_VALUE;
+    CUresult result;
+    if (!unpin(memory, &result)) return CUDA_ERROR_INVALID_VALUE;
     free(memory);
-    return CUDA_SUCCESS;
+    return result;
 }
 
 CUDA_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {

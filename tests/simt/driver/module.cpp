@@ -68,6 +68,7 @@ CUDA_API CUresult cuModuleLoadData(CUmodule* module, const void* image) {
         if (atoi(target + strlen(".target sm_")) > COMPUTE_CAPABILITY) return CUDA_ERROR_NO_BINARY_FOR_GPU;
         entries = entries_of(text);
     }
+    calls.modules++;
     *module = give_out(new Module{current_context(), std::move(entries), {}});
     return CUDA_SUCCESS;
 }
@@ -157,10 +158,6 @@ CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned 
     const dim3 grid = {grid_x, grid_y, grid_z};
     const dim3 block = {block_x, block_y, block_z};
     Device& device = *stream->context->device;
-    if (!stream->capture) {
-        const simt::Launch launch = {&kernel, arguments, grid, block, shared_bytes};
-        return simt::run(launch, device.memory) ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
-    }
     KernelWork work = {&device, &kernel, grid, block, shared_bytes, {}, {}};
     for (size_t i = 0; i < kernel.parameter_count; i++) {
         const auto& [bytes, alignment] = kernel.parameters[i];
@@ -179,4 +176,4 @@ CUDA_API CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsi
 }
 
 // What the last launch's checks found and counted, of any thread and device.
-extern "C" __attribute__((visibility("default"))) const SimtReport* simt_report() { return &simt::executor.report; }
+CUDA_API const SimtReport* simt_report() { return &simt::executor.report; }

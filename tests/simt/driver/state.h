@@ -13,7 +13,9 @@
 
 #include "../executor/device_memory.h"
 #include "../executor/launch.h"
+#include "calls.h"
 #include "cuda.h"
+#include "order.h"
 #include "work.h"
 
 namespace driver {
@@ -61,6 +63,9 @@ struct Stream {
     uint64_t position = 0;
     // Where another stream of the capture has waited for this one.
     uint64_t joined = 0;
+    const uint64_t number = new_stream_number();
+    // What is done before its next work, its own work and that of others.
+    Clock passed;
 };
 
 struct Context {
@@ -74,6 +79,8 @@ struct Event {
     bool has_time;
     bool recorded = false;
     std::chrono::steady_clock::time_point time;
+    // What was before the last record.
+    Clock passed;
     // Of the last record, if that was in a capture.
     std::shared_ptr<Capture> capture;
     Stream* stream = nullptr;

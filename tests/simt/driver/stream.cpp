@@ -1,5 +1,5 @@
 // Streams and events. Work is done when it is submitted, so that there is never anything to wait for; what waiting
-// means to a capture is here.
+// means to the order of work (order.h) and to a capture is here.
 #include "state.h"
 
 namespace driver {
@@ -49,7 +49,7 @@ CUresult forbid_in_capture() {
 }
 
 CUresult submit(Stream& stream, Work work) {
-    if (!stream.capture) return perform(work);
+    if (!stream.capture) return perform(&stream, work);
     if (!stream.capture->valid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     stream.capture->graph->work.push_back(std::move(work));
     stream.position++;
@@ -90,7 +90,9 @@ CUDA_API CUresult cuStreamSynchronize(CUstream handle) {
     const Lock lock;
     Stream* stream;
     if (const CUresult error = need_stream(handle, &stream)) return error;
-    return forbid_if_capturing(*stream);
+    if (const CUresult error = forbid_if_capturing(*stream)) return error;
+    calls.waits++;
+    return host_waits(stream->passed);
 }
 
 CUDA_API CUresult cuStreamQuery(CUstream handle) { return cuStreamSynchronize(handle); }
@@ -102,7 +104,9 @@ CUDA_API CUresult cuCtxSynchronize() {
     for (Stream* stream : handles<Stream>()) {
         if (stream->context != current_context()) continue;
         if (const CUresult error = forbid_if_capturing(*stream)) result = error;
+        if (const CUresult error = host_waits(stream->passed)) result = error;
     }
+    calls.waits++;
     return result;
 }
 
@@ -127,7 +131,10 @@ CUDA_API CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     if (!is_live(event)) return CUDA_ERROR_INVALID_HANDLE;
     if (!event->capture || !event->capture->active) {
         // A capture cannot depend on what was before it.
-        if (!stream->capture || !event->recorded) return CUDA_SUCCESS;
+        if (!stream->capture || !event->recorded) {
+            merge(stream->passed, event->passed);
+            return CUDA_SUCCESS;
+        }
         invalidate(*stream->capture);
         return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
     }
@@ -174,6 +181,7 @@ CUDA_API CUresult cuEventRecord(CUevent event, CUstream handle) {
     event->stream = stream;
     event->position = stream->position;
     event->recorded = true;
+    event->passed = stream->passed;
     event->time = std::chrono::steady_clock::now();
     return CUDA_SUCCESS;
 }
@@ -182,13 +190,16 @@ CUDA_API CUresult cuEventQuery(CUevent event) {
     const Lock lock;
     if (const CUresult error = need_event(event)) return error;
     if (event->capture) return CUDA_ERROR_CAPTURED_EVENT;
-    return forbid_in_capture();
+    if (const CUresult error = forbid_in_capture()) return error;
+    return host_waits(event->passed);
 }
 
 CUDA_API CUresult cuEventSynchronize(CUevent event) {
     const Lock lock;
     if (const CUresult error = need_event(event)) return error;
-    return event->capture ? CUDA_ERROR_CAPTURED_EVENT : CUDA_SUCCESS;
+    if (event->capture) return CUDA_ERROR_CAPTURED_EVENT;
+    calls.waits += !host_knows(event->passed);
+    return host_waits(event->passed);
 }
 
 CUDA_API CUresult cuEventElapsedTime(float* milliseconds, CUevent begin, CUevent end) {

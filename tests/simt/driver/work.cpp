@@ -7,10 +7,18 @@
 namespace driver {
 namespace {
 
-CUresult do_work(const KernelWork& work) {
+CUresult do_work(Stream* stream, const KernelWork& work) {
     std::vector<void*> arguments;
     for (const size_t offset : work.offsets)
         arguments.push_back(const_cast<unsigned char*>(work.arguments.data()) + offset);
+    for (size_t i = 0; i < work.offsets.size(); i++) {
+        CUdeviceptr address;
+        if (work.kernel->parameters[i].bytes != sizeof address) continue;
+        memcpy(&address, arguments[i], sizeof address);
+        if (const CUresult error = use(*stream, address, Use::LAUNCH)) return error;
+    }
+    calls.launches++;
+    const Hidden hidden(*stream, *work.device);
     const simt::Launch launch = {work.kernel, arguments.data(), work.grid, work.block, work.shared_bytes};
     return simt::run(launch, work.device->memory) ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }
@@ -20,18 +28,31 @@ bool is_allocated(CUdeviceptr address, size_t bytes) {
     return device != nullptr && device->memory.is_allocated(address, bytes);
 }
 
-CUresult do_work(const CopyWork& work) {
+CUresult do_work(Stream* stream, const CopyWork& work) {
+    calls.uploads += !work.from_device;
+    calls.downloads += !work.to_device;
     if (work.bytes == 0) return CUDA_SUCCESS;
     if (work.to_device && !is_allocated(work.to, work.bytes)) return CUDA_ERROR_INVALID_VALUE;
     if (work.from_device && !is_allocated(work.from, work.bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (stream != nullptr) {
+        if (const CUresult error = work.to_device ? use(*stream, work.to, Use::WRITE) : CUDA_SUCCESS) return error;
+        if (const CUresult error = work.from_device ? use(*stream, work.from, Use::READ) : CUDA_SUCCESS) return error;
+        if (is_pinned(work.from)) return upload_from_pinned(*stream, work.to, work.from, work.bytes);
+        if (is_pinned(work.to)) return download_to_pinned(*stream, work.to, work.from, work.bytes);
+    }
     memmove(reinterpret_cast<void*>(work.to), reinterpret_cast<const void*>(work.from), work.bytes);
-    return CUDA_SUCCESS;
+    if (work.to_device && work.from_device) return CUDA_SUCCESS;
+    calls.waits++;
+    return stream == nullptr || work.to_device ? CUDA_SUCCESS : host_waits(stream->passed);
 }
 
-CUresult do_work(const FillWork& work) {
+CUresult do_work(Stream* stream, const FillWork& work) {
     if (work.count == 0) return CUDA_SUCCESS;
     if (work.to % work.element_bytes != 0) return CUDA_ERROR_INVALID_VALUE;
     if (!is_allocated(work.to, work.count * work.element_bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (stream != nullptr) {
+        if (const CUresult error = use(*stream, work.to, Use::WRITE)) return error;
+    }
     auto* to = reinterpret_cast<unsigned char*>(work.to);
     if (work.element_bytes == 1) {
         memset(to, work.value, work.count);
@@ -41,15 +62,20 @@ CUresult do_work(const FillWork& work) {
     return CUDA_SUCCESS;
 }
 
-CUresult do_work(const HostWork& work) {
+CUresult do_work(Stream*, const HostWork& work) {
     work.function(work.data);
     return CUDA_SUCCESS;
 }
 
 }  // namespace
 
-CUresult perform(const Work& work) {
-    return std::visit([](const auto& which) { return do_work(which); }, work);
+SimtCalls calls;
+
+CUresult perform(Stream* stream, const Work& work) {
+    if (stream != nullptr) begin_work(*stream);
+    return std::visit([&](const auto& which) { return do_work(stream, which); }, work);
 }
 
 }  // namespace driver
+
+CUDA_API const SimtCalls* simt_calls() { return &driver::calls; }

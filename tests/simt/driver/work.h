@@ -46,6 +46,7 @@ struct HostWork {
 
 using Work = std::variant<KernelWork, CopyWork, FillWork, HostWork>;
 
-CUresult perform(const Work& work);
+// As work of a stream, or of the host itself, for nullptr.
+CUresult perform(Stream* stream, const Work& work);
 
 }  // namespace driver

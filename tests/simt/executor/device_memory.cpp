@@ -81,7 +81,19 @@ bool DeviceMemory::is_allocated_slowly(size_t offset, size_t bytes) const {
     const auto after = allocations_.upper_bound(offset);
     if (after == allocations_.begin()) return false;
     const auto& [begin, size] = *std::prev(after);
-    return offset - begin <= size && bytes <= size - (offset - begin);
+    return offset - begin <= size && bytes <= size - (offset - begin) && hidden_.count(begin) == 0;
+}
+
+void DeviceMemory::hide(uintptr_t allocation) {
+    const auto at = allocations_.find(allocation - begin_);
+    if (at == allocations_.end()) return;
+    mark(at->first, at->second, false);
+    hidden_.insert(at->first);
+}
+
+void DeviceMemory::show_all() {
+    for (const size_t offset : hidden_) mark(offset, allocations_.at(offset), true);
+    hidden_.clear();
 }
 
 bool DeviceMemory::find(uintptr_t address, uintptr_t* begin, size_t* bytes) const {

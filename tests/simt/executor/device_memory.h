@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 
 namespace simt {
 
@@ -29,6 +30,11 @@ public:
         return offset % GRANULE + bytes <= allocated_[offset / GRANULE] || is_allocated_slowly(offset, bytes);
     }
 
+    // For what runs, an allocation is as good as none.
+    void hide(uintptr_t allocation);
+    void show_all();
+    bool is_hidden(uintptr_t allocation) const { return hidden_.count(allocation - begin_) != 0; }
+
     // The allocation that an address is in or behind: its begin and size; false if there is none.
     bool find(uintptr_t address, uintptr_t* begin, size_t* bytes) const;
 
@@ -49,6 +55,8 @@ private:
     uint16_t* allocated_;
     // Offset and size of each allocation.
     std::map<size_t, size_t> allocations_;
+    // Offsets.
+    std::set<size_t> hidden_;
 };
 
 }  // namespace simt

@@ -25,6 +25,7 @@ const char* name_of(SimtFinding finding) {
         case SIMT_COLLECTIVE: return "divergent warp";
         case SIMT_CONFLICT: return "bank conflicts";
         case SIMT_UNDEFINED: return "undefined";
+        case SIMT_UNORDERED: return "unordered access";
         default: return "?";
     }
 }

@@ -35,6 +35,9 @@ void fail_unallocated(const Lane& lane, uintptr_t address, size_t bytes, Access 
         fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %#zx, which is not memory of this device",
              verb(access), bytes, size_t(address));
     }
+    if (executor.memory->is_hidden(begin)) {
+        fail(SIMT_UNORDERED, &lane, {code}, "%s memory that another stream may not have written yet", verb(access));
+    }
     fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at %zu of an allocation of %zu, or at %#zx of none",
          verb(access), bytes, size_t(address - begin), size, size_t(address));
 }

@@ -24,6 +24,8 @@ enum SimtFinding {
     SIMT_CONFLICT,
     // What C++ leaves undefined: a division by zero.
     SIMT_UNDEFINED,
+    // Memory of the device whose writing by another stream was not waited for.
+    SIMT_UNORDERED,
     SIMT_FINDINGS,
 };
 

@@ -1,0 +1,29 @@
+// What the stand-in counts of a process's calls, of all threads and devices. The layout is C's: it exports this
+// (simt_calls).
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+struct SimtCalls {
+    // Images loaded.
+    uint64_t modules;
+    // Kernels that calls launched, those that were captured among them.
+    uint64_t launches;
+    uint64_t graph_launches;
+    // Copies from the host to a device and back.
+    uint64_t uploads;
+    uint64_t downloads;
+    // Calls that waited for a device: for a stream, for an event that was not known to have passed, for a copy from or
+    // to memory that is not pinned.
+    uint64_t waits;
+};
+
+}  // extern "C"
+
+namespace driver {
+
+extern SimtCalls calls;
+
+}  // namespace driver
