@@ -118,6 +118,14 @@ pub enum Error {
         /// What it said: that it is out of memory.
         reason: String,
     },
+    /// There is no such device on this machine: no driver for it, or this program was built without it.
+    #[error("device {device}: {reason}")]
+    NoDevice {
+        /// The device as asked for.
+        device: String,
+        /// What is missing.
+        reason: String,
+    },
     /// A device cannot be used.
     #[error("device {device}: {reason}")]
     Device {
@@ -181,6 +189,10 @@ impl Error {
 
     pub(crate) fn device(device: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Device { device: device.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn no_device(device: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::NoDevice { device: device.into(), reason: reason.into() }
     }
 
     /// Names the file that an argument or a picture came from.

@@ -242,6 +242,11 @@ pub trait Backend: Sized + Send + Sync {
         self.download_all([tensor]).map(|[elements]| elements)
     }
 
+    /// Submits what has been uploaded and computed so far, for a device that would wait for more; nothing waits for it.
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Changes a tensor's shape. The memory is kept where it suffices; the elements are unspecified afterwards.
     fn reshape(&self, tensor: &mut Self::Tensor, shape: Shape) -> Result<()>;
 

@@ -27,7 +27,12 @@ impl<'d, T: Send + 'd> Pending<'d, T> {
 
     /// The same with `next` done to its result.
     pub fn map<U: Send + 'd>(self, next: impl FnOnce(T) -> U + Send + 'd) -> Pending<'d, U> {
-        Pending::new(|| self.wait().map(next))
+        self.and_then(|result| Ok(next(result)))
+    }
+
+    /// The same with `next`, which may fail, done to its result.
+    pub fn and_then<U: Send + 'd>(self, next: impl FnOnce(T) -> Result<U> + Send + 'd) -> Pending<'d, U> {
+        Pending::new(|| self.wait().and_then(next))
     }
 }
 

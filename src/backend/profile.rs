@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Profile {
     /// Command buffers submitted.
     pub submissions: usize,
+    /// Floating-point operations of the largest of them, where the device is given several.
+    pub largest_submission: u64,
     /// What they held.
     pub dispatches: Vec<Dispatch>,
 }

@@ -35,6 +35,14 @@ impl<T: Clone> Kept<T> {
         kept.insert(content.to_vec(), table.clone());
         Ok(table)
     }
+
+    /// Forgets all tables, unless one is on its way.
+    #[cfg(feature = "wgpu")]
+    pub(super) fn clear(&self) {
+        if let Ok(mut kept) = self.0.try_lock() {
+            kept.clear();
+        }
+    }
 }
 
 /// Both outputs of `crop_resize` by one kernel, which writes patches of a side, with each byte's value, from a row on.

@@ -14,7 +14,11 @@ impl Args {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let mut lines = String::new();
         let describe = |name: &str| {
-            engine::open(name, 0, None).map(|device| with_precision(device.describe(), device.precision()))
+            let described = |(device, notes): engine::Taken| {
+                let notes: String = notes.iter().map(|note| format!(" ({note})")).collect();
+                with_precision(device.describe(), device.precision()) + &notes
+            };
+            engine::open(name, 0, None).map(described)
         };
         for name in ["auto", "cpu", "wgpu", "cuda", "reference"] {
             let line = describe(name).unwrap_or_else(|error| format!("not available ({error})"));

@@ -23,7 +23,7 @@ pub(super) enum Format {
 
 #[derive(clap::Args)]
 pub(super) struct DeviceArgs {
-    /// auto, cpu, wgpu[:N], cuda[:N|:all] or reference
+    /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
@@ -73,6 +73,11 @@ impl DeviceArgs {
     }
 }
 
+/// Tells why `auto` did not take a device.
+pub(super) fn report_notes(notes: &[String]) {
+    notes.iter().for_each(|note| report(&format!("warning: {note}")));
+}
+
 impl ModelArgs {
     pub(super) fn load(&self, towers: Towers) -> Result<Model> {
         let options = ModelOptions {
@@ -81,7 +86,9 @@ impl ModelArgs {
             activation: self.activation,
             ..self.device.options()
         };
-        self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))
+        let model = self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))?;
+        report_notes(model.device_notes());
+        Ok(model)
     }
 
     /// How pictures stream to the model.

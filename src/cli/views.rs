@@ -1,7 +1,7 @@
 //! `crossalign views`
 
 use super::destination::Destination;
-use super::options::{DecodeArgs, MINI, ViewArgs, load_mini};
+use super::options::{DecodeArgs, MINI, ViewArgs, load_mini, report_notes};
 use super::{input, memory, name_picture, pictures};
 use crate::align::Views;
 use crate::backend::Activation;
@@ -31,7 +31,7 @@ pub(super) struct Args {
     views: ViewArgs,
     #[command(flatten)]
     decode: DecodeArgs,
-    /// auto, cpu, wgpu[:N] or reference
+    /// auto, cpu, wgpu[:N|:NAME] or reference
     #[arg(long, default_value = "auto")]
     device: String,
     /// Threads of the CPU backend [default: all]
@@ -69,7 +69,8 @@ impl Args {
         };
         let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| name_picture(error, &self.image))?;
-        let device = engine::open(&self.device, self.threads, None)?;
+        let (device, notes) = engine::open(&self.device, self.threads, None)?;
+        report_notes(&notes);
         let views = device.resample(picture.as_rgb(), &plan)?;
         let file = if sheet { contact_sheet(&views, side) } else { tensors(&views, side) };
         output.write(&file.map_err(|error| Error::argument("views", error, "views that make a file"))?)?;

@@ -5,7 +5,8 @@ use super::{Engine, Loading, On};
 use crate::backend::Cuda;
 #[cfg(feature = "wgpu")]
 use crate::backend::Wgpu;
-use crate::backend::{Backend, Cpu, Reference};
+use crate::backend::args::L2NormalizeArgs;
+use crate::backend::{Backend, Cpu, Reference, Shape};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -24,13 +25,43 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
     Ok((0..count).map(|index| format!("cuda:{index}")).collect())
 }
 
-/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N]` or `cuda[:N]`, with the towers of `loading` where there is
-/// one. `threads` is for the CPU (0: as many as the machine runs at once). `auto` is a GPU where there is one, through CUDA
-/// or else wgpu, and else the CPU; `cuda` alone is the first device.
+/// An engine, and why each device that `auto` would rather have taken was left, in a line each.
+pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
+
+/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N]`, with the towers of `loading` where
+/// there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
+///
+/// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
 ///
 /// # Errors
 /// When the name is none of these, the device is not built in or not there, or the towers cannot be loaded.
-pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Taken> {
+    if name != "auto" {
+        return Ok((on(name, threads, loading)?, Vec::new()));
+    }
+    let mut left = Vec::new();
+    for device in ["cuda", "wgpu"] {
+        match on(device, threads, loading) {
+            Ok(engine) => return Ok(taken(engine, &left)),
+            Err(Error::NoDevice { .. }) => {}
+            // An argument is what this device cannot do, as a precision; the CPU refuses what none can.
+            Err(error @ Error::Argument { .. }) => left.push(format!("device {device}: {error}")),
+            Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })) => left.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken(on("cpu", threads, loading)?, &left))
+}
+
+fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
+    let device = engine.describe();
+    let device = device.split(": ").next().unwrap_or_default();
+    let note = |reason: &String| format!("{reason}; running on {device}");
+    let notes = left.iter().map(note).collect();
+    (engine, notes)
+}
+
+fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
     match Opened::by_name(name, threads)? {
         Opened::Reference(backend) => engine(backend, loading),
         Opened::Cpu(backend) => engine(backend, loading),
@@ -42,10 +73,25 @@ pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) ->
 }
 
 fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+    if !backend.is_host() {
+        try_out(&backend)?;
+    }
     Ok(match loading {
         Some(loading) => Arc::new(On::load(backend, loading)?),
         None => Arc::new(On::bare(backend)),
     })
+}
+
+/// Runs one small kernel: a driver may open a device that cannot compile or compute.
+fn try_out<B: Backend>(backend: &B) -> Result<()> {
+    let mut row = backend.upload(Shape::new(1, 2), &[3.0, 4.0])?;
+    backend.l2_normalize(L2NormalizeArgs { tensor: &mut row })?;
+    let found = backend.download(&row)?;
+    let right = |(found, expected): (&f32, f32)| (found - expected).abs() < 1e-3;
+    if found.iter().zip([0.6, 0.8]).all(right) {
+        return Ok(());
+    }
+    Err(Error::device(backend.describe(), format!("computes wrong: found {found:?}, expected [0.6, 0.8]")))
 }
 
 /// A device that has been opened.
@@ -60,21 +106,21 @@ enum Opened {
 
 impl Opened {
     fn by_name(name: &str, threads: usize) -> Result<Self> {
-        let (kind, index) = name.split_once(':').map_or((name, None), |(kind, index)| (kind, Some(index)));
-        let number = index.map(str::parse::<usize>).transpose();
-        let number = match (kind, number) {
-            ("wgpu" | "cuda", Ok(number)) | (_, Ok(number @ None)) => number,
-            _ => return Err(Error::argument("device", format!("{name:?}"), "a number after wgpu: or cuda: only")),
-        };
-        match kind {
-            "auto" => {
-                open_cuda(name, 0).or_else(|_| open_wgpu(name, None)).or_else(|_| Cpu::new(threads).map(Self::Cpu))
+        let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
+        match (kind, which) {
+            ("cpu", None) => Cpu::new(threads).map(Self::Cpu),
+            ("reference", None) => Ok(Self::Reference(Reference)),
+            ("wgpu", _) => open_wgpu(name, which),
+            ("cuda", None) => open_cuda(name, 0),
+            ("cuda", Some(index)) => {
+                let expected = "a number after cuda:";
+                let index = index.parse().map_err(|_| Error::argument("device", format!("{name:?}"), expected))?;
+                open_cuda(name, index)
             }
-            "cpu" => Cpu::new(threads).map(Self::Cpu),
-            "reference" => Ok(Self::Reference(Reference)),
-            "wgpu" => open_wgpu(name, number),
-            "cuda" => open_cuda(name, number.unwrap_or(0)),
-            _ => Err(Error::argument("device", format!("{name:?}"), "auto, cpu, wgpu[:N], cuda[:N|:all] or reference")),
+            _ => {
+                let expected = "auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference";
+                Err(Error::argument("device", format!("{name:?}"), expected))
+            }
         }
     }
 }
@@ -86,15 +132,17 @@ fn open_cuda(_: &str, index: usize) -> Result<Opened> {
 
 #[cfg(not(feature = "cuda"))]
 fn open_cuda(name: &str, _: usize) -> Result<Opened> {
-    Err(Error::device(name, "not built in: this program was built without the feature cuda"))
+    Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
 }
 
 #[cfg(feature = "wgpu")]
-fn open_wgpu(_: &str, index: Option<usize>) -> Result<Opened> {
-    Wgpu::new(index).map(|wgpu| Opened::Wgpu(Box::new(wgpu)))
+fn open_wgpu(_: &str, which: Option<&str>) -> Result<Opened> {
+    let number = which.map(str::parse).transpose();
+    let wgpu = number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)?;
+    Ok(Opened::Wgpu(Box::new(wgpu)))
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn open_wgpu(name: &str, _: Option<usize>) -> Result<Opened> {
-    Err(Error::device(name, "not built in: this program was built without the feature wgpu"))
+fn open_wgpu(name: &str, _: Option<&str>) -> Result<Opened> {
+    Err(Error::no_device(name, "not built in: this program was built without the feature wgpu"))
 }

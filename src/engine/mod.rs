@@ -1,12 +1,13 @@
 //! A backend with its towers, behind one object-safe trait: here, and only here, the device's type is forgotten.
 
+mod computed;
 mod device;
 mod embeddings;
 mod model;
 mod scorer;
 
 use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
-use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape};
+use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape, Shaped};
 #[cfg(feature = "cli")]
 use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
 use std::sync::Arc;
 
 #[cfg(feature = "cli")]
-pub(crate) use device::open;
+pub(crate) use device::{Taken, open};
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
@@ -89,12 +90,18 @@ impl<B: Backend> On<B> {
         let vision =
             (*towers != Towers::Text).then(|| VisionTower::load(&loader, config, *views_at_once)).transpose()?;
         let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
+        backend.flush()?;
         Ok(Self { backend, precision, vision, text })
     }
 
     /// The embeddings of all views of all jobs, in order, on the device.
     fn encode(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
         self.vision.as_ref().ok_or_else(|| missing("vision"))?.encode(&self.backend, jobs, normalize)
+    }
+
+    /// What came down from a device is what it computed; the host's processors have no other way.
+    fn computed(&self, check: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+        if self.backend.is_host() { Ok(()) } else { check(&self.backend.describe()) }
     }
 
     fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
@@ -148,12 +155,20 @@ impl<B: Backend + 'static> Engine for On<B> {
     }
 
     fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
-        Ok(self.backend.download_later([&self.encode(jobs, normalize)?])?.map(|[rows]| rows))
+        let encoded = self.encode(jobs, normalize)?;
+        let width = encoded.shape().cols;
+        Ok(self.backend.download_later([&encoded])?.and_then(move |[rows]| {
+            self.computed(|device| computed::embeddings(device, &rows, width, normalize))?;
+            Ok(rows)
+        }))
     }
 
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| missing("text"))?;
-        self.backend.download(&tower.encode(&self.backend, texts, normalize)?)
+        let encoded = tower.encode(&self.backend, texts, normalize)?;
+        let rows = self.backend.download(&encoded)?;
+        self.computed(|device| computed::embeddings(device, &rows, encoded.shape().cols, normalize))?;
+        Ok(rows)
     }
 
     fn alignment_weights(
@@ -174,7 +189,9 @@ impl<B: Backend + 'static> Engine for On<B> {
             lengths: &mut lengths,
             out: &mut weights,
         })?;
-        self.backend.download(&weights)
+        let weights = self.backend.download(&weights)?;
+        self.computed(|device| computed::weights(device, &weights, offsets))?;
+        Ok(weights)
     }
 
     fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>> {
@@ -187,7 +204,9 @@ impl<B: Backend + 'static> Engine for On<B> {
             epilogue: Epilogue::Store,
             out: &mut cosines,
         })?;
-        self.backend.download(&cosines)
+        let cosines = self.backend.download(&cosines)?;
+        self.computed(|device| computed::finite(device, "cosines", &cosines))?;
+        Ok(cosines)
     }
 
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {

@@ -24,7 +24,8 @@ pub enum Towers {
 /// How a model is loaded.
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
-    /// `auto`, `cpu`, `wgpu[:N]`, `cuda[:N]`, `cuda:all` or `reference`.
+    /// `auto`, `cpu`, `wgpu[:N|:NAME]` (NAME: a part of the adapter's), `cuda[:N]`, `cuda:all` or `reference`. `auto` is
+    /// the first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see [`Model::device_notes`].
     pub device: String,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,
@@ -68,6 +69,7 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     /// At least one; all but the first have the vision tower alone, and share the pictures.
     engines: Vec<Arc<dyn Engine>>,
+    device_notes: Vec<String>,
     config: Config,
     fingerprint: String,
     tokenizer: Option<Tokenizer>,
@@ -123,10 +125,11 @@ impl Model {
         let tokenizer = tokenizer.transpose()?;
         let &ModelOptions { precision, views_at_once, .. } = options;
         let loading = |towers| Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
-        let mut engines = vec![device::open(&names[0], options.threads, Some(&loading(towers)))?];
+        let (first, device_notes) = device::open(&names[0], options.threads, Some(&loading(towers)))?;
+        let mut engines = vec![first];
         let further = if towers == Towers::Text { &[] } else { &names[1..] };
         for name in further {
-            engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?);
+            engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?.0);
         }
         let left_out = match towers {
             Towers::Both => None,
@@ -135,7 +138,7 @@ impl Model {
         };
         layout.check_all_read(&weights, left_out)?;
         let fingerprint = format!("{:032x}", weights.fingerprint(&format!("{config:?}")));
-        Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))
+        Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }
 
     /// A vision tower with random weights, to measure speed without a download; it has no text tower.
@@ -147,9 +150,10 @@ impl Model {
         let &ModelOptions { precision, views_at_once, .. } = options;
         let (layout, towers) = (Layout::Transformers, Towers::Vision);
         let loading = Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
-        let engines = vec![device::open(&options.device, options.threads, Some(&loading))?];
+        let (engine, device_notes) = device::open(&options.device, options.threads, Some(&loading))?;
+        let engines = vec![engine];
         let (fingerprint, tokenizer) = ("random".into(), None);
-        Ok(Self(Arc::new(Inner { engines, config, fingerprint, tokenizer })))
+        Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }
 
     /// The model's dimensions.
@@ -160,6 +164,11 @@ impl Model {
     /// The device that the model runs on, in a few words: kind, instruction set, threads; the first of several.
     pub fn device(&self) -> String {
         self.engine().describe()
+    }
+
+    /// Why `auto` left each device that it would rather have taken, in a line each; none where there is no driver for it.
+    pub fn device_notes(&self) -> &[String] {
+        &self.0.device_notes
     }
 
     /// Threads that compute on the host: those of the CPU backend, else 1.
@@ -271,9 +280,17 @@ pub(crate) fn spread<D: Sync + ?Sized, T: Sync, R: Send>(
     std::thread::scope(|scope| {
         let mut parts = devices.iter().zip(items.chunks(share));
         let first = parts.next();
-        let threads: Vec<_> = parts.map(|(device, items)| scope.spawn(move || work(device, items))).collect();
+        let threads = parts.map(|(device, items)| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
+            thread.map_err(|_| (device, items))
+        });
+        let threads: Vec<_> = threads.collect();
         let first: Vec<_> = first.into_iter().map(|(device, items)| work(device, items)).collect();
-        let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let others = threads.into_iter().map(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system has no thread more: in turn.
+            Err((device, items)) => work(device, items),
+        });
         first.into_iter().chain(others).collect()
     })
 }

@@ -1,6 +1,6 @@
 //! Pictures against a classifier's texts: from their views to their scores without leaving the device.
 
-use super::{Embeddings, On};
+use super::{Embeddings, On, computed};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
@@ -114,7 +114,10 @@ impl<B: Backend> OnDevice<B> {
             let weights = backend.upload(Shape::new(1, views.len()), &vec![1.0; views.len()])?;
             let pictures: Vec<u32> = (0..=views.len() as u32).collect();
             let scores = backend.download_later([&self.similarities(&globals, &weights, &pictures)?])?;
-            return Ok(scores.map(|[scores]| Scores { scores, weights: Vec::new() }));
+            return Ok(scores.and_then(|[scores]| {
+                self.engine.computed(|device| computed::finite(device, "scores", &scores))?;
+                Ok(Scores { scores, weights: Vec::new() })
+            }));
         };
         let local = starts.iter().zip(views).flat_map(|(&start, &views)| start + 1..start + views as u32);
         let local: Vec<u32> = local.collect();
@@ -136,13 +139,17 @@ impl<B: Backend> OnDevice<B> {
         })?;
         let scores = self.similarities(&locals, &weights, &pictures)?;
         let (unit, classes) = (self.unit, self.classes.len() - 1);
-        Ok(backend.download_later([&scores, &weights, &lengths])?.map(move |[mut scores, weights, lengths]| {
+        Ok(backend.download_later([&scores, &weights, &lengths])?.and_then(move |[mut scores, weights, lengths]| {
+            self.engine.computed(|device| {
+                computed::weights(device, &weights, &pictures)?;
+                computed::finite(device, "scores", &[&scores[..], &lengths].concat())
+            })?;
             if unit {
                 for (scores, length) in scores.chunks_mut(classes).zip(lengths) {
                     scores.iter_mut().for_each(|score| *score /= length.max(LEAST_LENGTH));
                 }
             }
-            Scores { scores, weights }
+            Ok(Scores { scores, weights })
         }))
     }
 

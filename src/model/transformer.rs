@@ -89,6 +89,7 @@ pub(crate) struct Workspace<B: Backend> {
     attended: B::Tensor,
     /// The middle of an MLP.
     pub(crate) hidden: B::Tensor,
+    precision: Precision,
 }
 
 impl<B: Backend> Workspace<B> {
@@ -103,7 +104,14 @@ impl<B: Backend> Workspace<B> {
             keys_values: activation()?,
             attended: activation()?,
             hidden: activation()?,
+            precision,
         })
+    }
+
+    /// Gives the memory back where a batch did not fit: a smaller one needs less.
+    pub(crate) fn release(&mut self, device: &B) -> Result<()> {
+        *self = Self::new(device, self.precision)?;
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use super::layout::{LinearWeights, Part, Tower};
 use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, linear, project};
 use crate::backend::args::{AddPositionsArgs, CropResizeArgs, GatherRowsArgs};
 use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -100,6 +100,10 @@ impl<B: Backend> VisionTower<B> {
             let count = (limit / (self.patches + 1)).clamp(1, views - first);
             let batch = first..first + count;
             let batch = self.encode_batch(device, jobs, &mut pictures, batch, normalize, &mut embeddings);
+            if let Err(Error::OutOfMemory { .. }) = batch {
+                *lock(&self.recording) = B::Recording::default();
+                lock(&self.space).release(device)?;
+            }
             if fits(batch, count, count * (self.patches + 1), &mut limit)? {
                 first += count;
             } else {

@@ -44,7 +44,8 @@ impl Cpu {
     /// The highest level of this machine, on `threads` threads (0: as many as the machine runs at once).
     ///
     /// # Errors
-    /// When they are more than 4 times as many as the machine runs at once, or the operating system refuses them.
+    /// When they are more than 4 times as many as the machine runs at once. Fewer are taken where the operating system
+    /// refuses so many; that it refuses even one is an error.
     pub fn new(threads: usize) -> Result<Self> {
         Self::with_level(SimdLevel::best(), threads)
     }
@@ -62,11 +63,17 @@ impl Cpu {
             let expected = format!("at most {}: this machine runs {at_once} at once", MAX_THREADS * at_once);
             return Err(Error::argument("threads", threads.to_string(), expected));
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("crossalign-{i}"))
-            .build()
-            .map_err(|error| Error::device("cpu", format!("{threads} threads: {error}")))?;
+        let mut count = threads;
+        let pool = loop {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("crossalign-{i}"));
+            match pool.build() {
+                Ok(pool) => break pool,
+                // A limit of the system's: fewer are slower, no result depends on them.
+                Err(_) if count > 1 => count /= 2,
+                Err(_) if count == 0 => count = at_once,
+                Err(error) => return Err(Error::device("cpu", format!("no thread: {error}"))),
+            }
+        };
         Ok(Self { level, pool })
     }
 

@@ -34,7 +34,7 @@ pub(super) fn count() -> Result<usize> {
     let failed = |what: &str, error| Error::device("cuda", format!("{what}: {}", text(error)));
     // SAFETY: looks for the library; nothing of it is called. cudarc panics in any other call where it is missing.
     if !unsafe { sys::is_culib_present() } {
-        return Err(Error::device("cuda", "no NVIDIA driver: libcuda is not on this machine"));
+        return Err(Error::no_device("cuda", "no NVIDIA driver: libcuda is not on this machine"));
     }
     result::init().map_err(|error| failed("the NVIDIA driver does not start", error))?;
     let mut version = 0;

@@ -98,7 +98,8 @@ impl Context {
             Dispatch { time, ..dispatch }
         };
         let dispatches: Vec<Dispatch> = launches.into_iter().map(timed).collect();
-        (result, Profile { submissions: dispatches.len(), dispatches })
+        let largest_submission = dispatches.iter().map(|dispatch| dispatch.work.flops).max().unwrap_or(0);
+        (result, Profile { submissions: dispatches.len(), largest_submission, dispatches })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which adapters there are, and which one to take.
 
+use super::fault::caught;
 use crate::error::{Error, Result};
 
 /// An adapter of this machine, as `crossalign devices` shows it.
@@ -9,6 +10,8 @@ pub struct WgpuAdapter {
     pub index: usize,
     /// Name by the driver.
     pub name: String,
+    /// Its address on the PCI bus, where the driver tells.
+    pub pci: Option<String>,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
     /// The driver and its version.
@@ -36,8 +39,9 @@ impl std::fmt::Display for WgpuAdapter {
         let subgroup = if min == max { min.to_string() } else { format!("{min}–{max}") };
         write!(
             f,
-            "{}, {}, {}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
+            "{}{}, {}, {}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
             self.name,
+            self.pci.as_ref().map(|address| format!(" at {address}")).unwrap_or_default(),
             self.backend,
             self.driver,
             self.memory.map(|bytes| format!(", {} MiB", bytes >> 20)).unwrap_or_default(),
@@ -55,6 +59,7 @@ impl WgpuAdapter {
         Self {
             index,
             name: info.name,
+            pci: Some(info.device_pci_bus_id).filter(|address| !address.is_empty()),
             backend: info.backend.to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             software: info.device_type == wgpu::DeviceType::Cpu,
@@ -101,10 +106,20 @@ fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
     })
 }
 
+/// What the kernels run on. The variable `WGPU_BACKEND` chooses among them, as in other programs.
+const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
+
+/// The variable with a part of the name of the adapter to take where none is asked for, as in other programs.
+const NAME: &str = "WGPU_ADAPTER_NAME";
+
 /// All adapters that can compute, real GPUs first, the more capable kind before the other.
-pub(super) fn enumerate() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
+pub(super) fn enumerate() -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+    caught(found).map_err(|panic| Error::device("wgpu", panic))
+}
+
+fn found() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.backends = BACKENDS & wgpu::Backends::from_env().unwrap_or(BACKENDS);
     let instance = wgpu::Instance::new(descriptor);
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     adapters
@@ -119,20 +134,55 @@ pub(super) fn enumerate() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
     adapters.into_iter().enumerate().map(|(index, adapter)| (WgpuAdapter::new(index, &adapter), adapter)).collect()
 }
 
-/// The adapter of this number, or the best real GPU.
-pub(super) fn choose(index: Option<usize>) -> Result<(WgpuAdapter, wgpu::Adapter)> {
-    let name = index.map_or_else(|| "wgpu".to_string(), |index| format!("wgpu:{index}"));
-    let mut adapters = enumerate();
+/// Which adapter to take.
+pub(super) enum Choice<'a> {
+    /// A real GPU, the best that opens; or what the variable `WGPU_ADAPTER_NAME` says.
+    Best,
+    Number(usize),
+    /// By a part of its name, in capitals or not.
+    Name(&'a str),
+}
+
+/// The adapters to take, the first that opens of them; never none.
+pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+    let mut adapters = enumerate()?;
     if adapters.is_empty() {
-        return Err(Error::device(name, "no adapter: there is no Vulkan, Metal or Direct3D 12 driver on this machine"));
+        let missing = "no adapter: there is no Vulkan, Metal or Direct3D 12 driver for a GPU on this machine, or this user may \
+             not open it (see docs/gpu-troubleshooting.md)";
+        return Err(Error::no_device("wgpu", missing));
     }
-    match index {
-        Some(index) if index < adapters.len() => Ok(adapters.swap_remove(index)),
-        Some(_) => Err(Error::device(name, format!("there are {} adapters, counted from 0", adapters.len()))),
-        None if adapters[0].0.software => {
-            let reason = format!("no GPU, only software ({}): ask for it as wgpu:0", adapters[0].0.name);
-            Err(Error::device(name, reason))
+    let variable = std::env::var(NAME).ok().filter(|name| !name.is_empty());
+    match (choice, variable) {
+        (Choice::Number(index), _) if index < adapters.len() => Ok(vec![adapters.swap_remove(index)]),
+        (Choice::Number(index), _) => {
+            let reason = format!("there are {} adapters, counted from 0", adapters.len());
+            Err(Error::device(format!("wgpu:{index}"), reason))
         }
-        None => Ok(adapters.swap_remove(0)),
+        (Choice::Name(name), _) => named(adapters, name, &format!("wgpu:{name}")),
+        (Choice::Best, Some(name)) => named(adapters, &name, &format!("{NAME}={name}")),
+        (Choice::Best, None) => {
+            let software = adapters[0].0.name.clone();
+            adapters.retain(|(about, _)| !about.software);
+            if adapters.is_empty() {
+                let reason = format!("no GPU, only software ({software}): ask for it as wgpu:0");
+                return Err(Error::no_device("wgpu", reason));
+            }
+            Ok(adapters)
+        }
     }
+}
+
+/// Those whose name has a part, in capitals or not.
+fn named(
+    adapters: Vec<(WgpuAdapter, wgpu::Adapter)>,
+    part: &str,
+    asked: &str,
+) -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+    let names: Vec<String> = adapters.iter().map(|(about, _)| about.name.clone()).collect();
+    let has_part = |about: &WgpuAdapter| about.name.to_lowercase().contains(&part.to_lowercase());
+    let found: Vec<_> = adapters.into_iter().filter(|(about, _)| has_part(about)).collect();
+    if found.is_empty() {
+        return Err(Error::device(asked, format!("no adapter has this in its name: there are {}", names.join(", "))));
+    }
+    Ok(found)
 }

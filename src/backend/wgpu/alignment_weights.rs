@@ -16,7 +16,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) 
     let lengths = lengths.whole(queue, "alignment_weights lengths")?;
     let uploaded = queue.table(offsets)?;
     let bounds = Slice::all(&uploaded);
-    for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]))]) {
+    for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]).min(queue.at_once(4 * width)))]) {
         let first_row = offsets[segments.start];
         let count = (offsets[segments.end] - first_row) as usize;
         let rows = rows.window(queue, "alignment_weights rows", first_row as usize..first_row as usize + count)?;

@@ -12,7 +12,9 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
     let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     let width = queries.shape().cols;
     let head_dim = width / heads;
-    let (most_queries, most_keys) = (rows_at_once(queue, &[width]), rows_at_once(queue, &[2 * width]));
+    let longest = key_offsets.windows(2).map(|keys| (keys[1] - keys[0]) as usize).max().unwrap_or(0);
+    let most_queries = rows_at_once(queue, &[width]).min(queue.at_once(4 * width * longest));
+    let most_keys = rows_at_once(queue, &[2 * width]);
     for sequences in segment_batches(&[(query_offsets, most_queries), (key_offsets, most_keys)]) {
         let span = |offsets: &[u32]| offsets[sequences.start] as usize..offsets[sequences.end] as usize;
         let (rows, keys) = (span(query_offsets), span(key_offsets));

@@ -72,8 +72,12 @@ pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<
     let Version { kernel, constants, tile } =
         Version::choose(queue, Shape::new(rows, outputs), layer.storage, epilogue);
     let bias = Slice::all(&layer.bias);
-    let row_step = rows_at_once(queue, &[inputs, outputs]);
-    let output_step = rows_at_once(queue, &[layer.words()]).min(queue.max_groups as usize * tile as usize);
+    let tile_side = tile as usize;
+    let whole_tiles = |n: usize| if n > tile_side { n / tile_side * tile_side } else { n };
+    let most = rows_at_once(queue, &[layer.words()]).min(queue.max_groups as usize * tile_side);
+    let output_step = most.min(whole_tiles(queue.at_once(2 * inputs * tile_side)));
+    let at_once = queue.at_once(2 * inputs * outputs.min(output_step));
+    let row_step = rows_at_once(queue, &[inputs, outputs]).min(whole_tiles(at_once));
     for row_range in chunks(rows, row_step) {
         let input = input.window(queue, "linear input", row_range.clone())?;
         let out = out.window(queue, "linear output", row_range.clone())?;

@@ -1,7 +1,8 @@
 //! The WebGPU backend: WGSL kernels on any GPU that wgpu reaches, through Vulkan, Metal or Direct3D 12.
 //!
-//! Kernels only record; [`Backend::download`] submits what was recorded and waits, so that a forward pass is one
-//! submission. A matrix larger than a binding, or with more workgroups than a dispatch may have, runs in several.
+//! Kernels only record; what they recorded is submitted as soon as it is a fraction of a second of work, and
+//! [`Backend::download`] submits the rest and waits. A matrix larger than a binding, with more workgroups than a dispatch may
+//! have or with more work than a fraction of a second's, runs in several dispatches.
 //! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
@@ -10,12 +11,15 @@ mod attention;
 mod cache;
 mod crop_resize;
 mod embed;
+mod fault;
 mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod pace;
 mod pipeline;
 mod queue;
+mod receipt;
 mod recorder;
 mod tensor;
 mod timestamps;
@@ -27,6 +31,7 @@ use super::args::{
 };
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::{Error, Result};
+use adapter::Choice;
 use linear::Cooperative;
 use queue::Queue;
 
@@ -40,17 +45,26 @@ pub use tensor::WgpuTensor;
 pub struct Wgpu(Queue);
 
 impl Wgpu {
-    /// The adapters of this machine, real GPUs first.
+    /// The adapters of this machine, real GPUs first; none where a driver fails.
     pub fn adapters() -> Vec<WgpuAdapter> {
-        adapter::enumerate().into_iter().map(|(about, _)| about).collect()
+        adapter::enumerate().unwrap_or_default().into_iter().map(|(about, _)| about).collect()
     }
 
-    /// The adapter of this number, or the best real GPU; never software unless asked for by number.
+    /// The adapter of this number; or the best real GPU that opens, of those that the variable `WGPU_ADAPTER_NAME` names
+    /// where it is set. Never software unless asked for by number or name.
     ///
     /// # Errors
     /// When there is no driver, no such adapter, or it refuses to open.
     pub fn new(index: Option<usize>) -> Result<Self> {
-        Queue::open(index).map(Self)
+        Queue::open(index.map_or(Choice::Best, Choice::Number)).map(Self)
+    }
+
+    /// The best adapter that opens with this in its name, in capitals or not.
+    ///
+    /// # Errors
+    /// As [`Wgpu::new`].
+    pub fn named(part: &str) -> Result<Self> {
+        Queue::open(Choice::Name(part)).map(Self)
     }
 
     /// As if bindings could hold `bytes` at most: what is larger is split sooner.
@@ -77,6 +91,13 @@ impl Wgpu {
         }
         self.0.max_groups = groups;
         Ok(self)
+    }
+
+    /// As if a dispatch could have so many floating-point operations at most: larger ones are split, down to what one
+    /// row takes.
+    pub fn with_max_flops(mut self, flops: u64) -> Self {
+        self.0.max_flops = flops.min(self.0.max_flops);
+        self
     }
 
     /// As if bindings had to start at multiples of `bytes`: kernels then find their rows behind a binding's start.
@@ -163,6 +184,10 @@ impl Backend for Wgpu {
 
     fn download_later<const N: usize>(&self, tensors: [&WgpuTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
         WgpuTensor::download_later(&self.0, tensors)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
     }
 
     fn reshape(&self, tensor: &mut WgpuTensor, shape: Shape) -> Result<()> {

@@ -111,10 +111,9 @@ impl Pipelines {
             cache: self.cache.as_ref().map(|cache| &cache.pipelines),
         })
     }
-}
 
-impl Drop for Pipelines {
-    fn drop(&mut self) {
+    /// Keeps them for the next start.
+    pub(super) fn save(&self) {
         self.cache.iter().for_each(Cache::save);
     }
 }

@@ -1,19 +1,22 @@
 //! The device, its buffers, and the dispatches recorded for it.
 //!
-//! Kernels only record. What has been recorded is submitted when somebody reads a result: a forward pass is one
-//! submission.
+//! Kernels only record. What has been recorded is submitted when it is as much as a submission holds, and when somebody
+//! reads a result. Nothing waits in between.
 
-use super::adapter::{self, WgpuAdapter};
+use super::adapter::{self, Choice, WgpuAdapter};
 use super::cache::Cache;
+use super::fault::{Faults, Guarded, caught};
 use super::linear::Cooperative;
+use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
-use super::recorder::{Recorded, Recorder};
+use super::recorder::{Recorded, Recorder, Upload};
 use super::timestamps::Timestamps;
 use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Pending, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Instant;
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 const MAX_GROUPS: u32 = 65_535;
@@ -24,20 +27,25 @@ const MULTIPROCESSORS: usize = 128;
 /// Bytes of a vec4: a kernel may read a matrix by them.
 pub(super) const VECTOR: u64 = 16;
 
+/// Uploads that one submission holds at most, in bytes: until they have run, they are in memory twice.
+const MAX_UPLOAD: usize = 64 << 20;
+
 /// Used where the adapter has them.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 pub(super) struct Queue {
     pub(super) adapter: WgpuAdapter,
-    pub(super) device: wgpu::Device,
-    queue: wgpu::Queue,
+    device: Guarded<wgpu::Device>,
+    queue: Guarded<wgpu::Queue>,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
     tables: Kept<wgpu::Buffer>,
+    pace: Mutex<Pace>,
     /// Collected while somebody asks for it.
-    profile: Mutex<Option<Profile>>,
-    /// What the driver reported last, outside any call's own result.
-    fault: Arc<Mutex<Option<Error>>>,
+    profile: Mutex<Option<Profiling>>,
+    faults: Arc<Faults>,
+    /// Once the device is closed.
+    settled: Once,
     /// Bytes of the largest buffer.
     max_buffer: u64,
     /// Bytes of the largest storage binding.
@@ -46,10 +54,19 @@ pub(super) struct Queue {
     pub(super) alignment: u64,
     /// Workgroups that one dimension of a dispatch may have.
     pub(super) max_groups: u32,
+    /// Floating-point operations of a dispatch.
+    pub(super) max_flops: u64,
     /// Products are cut so that each of them has something to do.
     pub(super) multiprocessors: usize,
     /// What layers stored in f16 run on, where the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,
+}
+
+/// A profile, and the times of its dispatches from some on that are still on the device.
+#[derive(Default)]
+struct Profiling {
+    profile: Profile,
+    timed: Vec<(usize, Timestamps)>,
 }
 
 /// A part of a buffer, as a kernel sees it.
@@ -75,8 +92,19 @@ impl<'a> Slice<'a> {
 }
 
 impl Queue {
-    pub(super) fn open(index: Option<usize>) -> Result<Self> {
-        let (about, adapter) = adapter::choose(index)?;
+    /// The first of the adapters to choose from that opens.
+    pub(super) fn open(choice: Choice<'_>) -> Result<Self> {
+        let mut failed = None;
+        for (about, adapter) in adapter::choose(choice)? {
+            match Self::of(about, &adapter) {
+                Ok(queue) => return Ok(queue),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::no_device("wgpu", "no adapter")))
+    }
+
+    fn of(about: WgpuAdapter, adapter: &wgpu::Adapter) -> Result<Self> {
         let limits = adapter.limits();
         let mut features = adapter.features() & WANTED;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
@@ -91,54 +119,65 @@ impl Queue {
             required_features: features,
             required_limits: limits.clone(),
             experimental_features,
+            // Smaller blocks: buffers are few and kept, so that nothing is gained by large ones.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .map_err(|error| Error::device(format!("wgpu:{}", about.index), error.to_string()))?;
-        let fault: Arc<Mutex<Option<Error>>> = Arc::default();
-        let (uncaptured, lost) = (fault.clone(), fault.clone());
-        let name = format!("wgpu:{}", about.index);
-        let device_name = name.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let (device, reason) = (device_name.clone(), error.to_string());
-            lock(&uncaptured).get_or_insert(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { device, reason },
-                _ => Error::Device { device, reason },
-            });
-        }));
-        device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device is no loss.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                lock(&lost).get_or_insert(Error::device(name.clone(), format!("device lost: {message}")));
-            }
-        });
+        let faults = Faults::of(format!("wgpu:{}", about.index));
+        let (device, queue) = faults
+            .run(|| pollster::block_on(adapter.request_device(&descriptor)))?
+            .map_err(|error| faults.error(&error.to_string()))?;
+        let (device, queue) = (Guarded::new(device), Guarded::new(queue));
+        faults.watch(&device);
+        let cache = faults.run(|| Cache::open(&device, &adapter.get_info()))?;
+        let alignment = limits.min_uniform_buffer_offset_alignment as usize;
+        let recorder = faults.run(|| Recorder::new(&device, &queue, alignment))?;
         let cooperative = about.cooperative_matrix.and_then(|side| Cooperative::of(side, about.subgroup.0));
         Ok(Self {
             adapter: about,
             queue,
-            pipelines: Pipelines::new(Cache::open(&device, &adapter.get_info())),
-            recorder: Mutex::new(Recorder::new(limits.min_uniform_buffer_offset_alignment as usize)),
+            pipelines: Pipelines::new(cache),
+            recorder: Mutex::new(recorder),
             tables: Kept::default(),
+            pace: Mutex::default(),
             profile: Mutex::default(),
-            fault,
+            faults,
+            settled: Once::new(),
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: MAX_GROUPS,
+            max_flops: pace::MAX_DISPATCH,
             multiprocessors: MULTIPROCESSORS,
             cooperative,
             device,
         })
     }
 
+    /// Runs calls of wgpu's. Where the device is closed by them, what it is still at has ended when they return: wgpu waits
+    /// for it no more, and frees what it may use.
+    fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
+        let result = self.faults.run(calls);
+        if self.faults.is_closed() {
+            self.settled.call_once(|| drop(caught(|| self.settle())));
+        }
+        result
+    }
+
+    fn settle(&self) {
+        // Nobody submits meanwhile.
+        let _recorder = lock(&self.recorder);
+        // SAFETY: the driver's handle is not destroyed, and lives as long as `self.device`.
+        unsafe {
+            if let Some(device) = self.device.as_hal::<wgpu::hal::api::Vulkan>() {
+                let _ = device.raw_device().device_wait_idle();
+            }
+        }
+    }
+
     /// Has the kernels' indices and loops checked from here on.
     pub(super) fn check_kernels(&mut self) {
         self.pipelines.check();
-    }
-
-    /// An error where the driver has reported one.
-    fn check(&self) -> Result<()> {
-        lock(&self.fault).take().map_or(Ok(()), Err)
     }
 
     /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
@@ -148,25 +187,81 @@ impl Queue {
             let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
             return Err(Error::argument("tensor", format!("{size} bytes"), expected));
         }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
-        let buffer = self.device.create_buffer(&descriptor);
-        self.check()?;
-        Ok(buffer)
+        self.create(
+            size,
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            false,
+        )
+    }
+
+    /// A buffer; where there is no room for it, room is made first.
+    fn create(&self, size: u64, usage: wgpu::BufferUsages, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
+        let create = || self.run(|| self.device.create_buffer(&descriptor));
+        match create() {
+            Err(Error::OutOfMemory { .. }) => {
+                self.free().and_then(|()| create()).map_err(|error| self.needs(size, error))
+            }
+            other => other,
+        }
+    }
+
+    /// Gives memory back that nobody needs: kept tables, and what only finished work has used.
+    fn free(&self) -> Result<()> {
+        self.tables.clear();
+        self.flush()?;
+        self.wait(None)
+    }
+
+    /// What did not fit, and into what.
+    fn needs(&self, size: u64, error: Error) -> Error {
+        match error {
+            Error::OutOfMemory { device, reason } => {
+                let all = self.adapter.memory.map(|bytes| format!(" of {bytes} in all")).unwrap_or_default();
+                Error::OutOfMemory { device, reason: format!("{reason}: {size} bytes more{all} do not fit") }
+            }
+            other => other,
+        }
     }
 
     /// A buffer that holds `data`.
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let buffer = self.buffer(bytes.len() as u64)?;
-        let whole = bytes.len() / 4 * 4;
-        self.queue.write_buffer(&buffer, 0, &bytes[..whole]);
-        if whole < bytes.len() {
-            let mut word = [0; 4];
-            word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.queue.write_buffer(&buffer, whole as u64, &word);
+        for (i, part) in bytes.chunks(MAX_UPLOAD).enumerate() {
+            // Not `write_buffer`, which loses the device where memory is short.
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE;
+            let staging = self.create((part.len() as u64).next_multiple_of(4), usage, true)?;
+            let before = self.run(|| {
+                staging.get_mapped_range_mut(..)?.slice(..part.len()).copy_from_slice(part);
+                staging.unmap();
+                let mut recorder = lock(&self.recorder);
+                recorder.uploaded += part.len();
+                recorder.uploads.push(Upload { staging, buffer: buffer.clone(), offset: (i * MAX_UPLOAD) as u64 });
+                let is_full = recorder.uploaded >= MAX_UPLOAD;
+                Ok(is_full.then(|| {
+                    let this = self.submit(&mut recorder, |_, _| ());
+                    recorder.last_upload.replace(this)
+                }))
+            })?;
+            let before = before.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
+            if let Some(Some(before)) = before {
+                self.wait(Some(before))?;
+            }
         }
         Ok(buffer)
+    }
+
+    /// Submits what has been recorded and uploaded.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
+    }
+
+    /// Waits for a submission, or for all.
+    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        let waited = self.run(|| self.device.poll(poll))?;
+        waited.map(drop).map_err(|error| self.faults.error(&error.to_string()))
     }
 
     /// A buffer that holds `data` and is kept: for what a forward pass asks for again.
@@ -189,21 +284,44 @@ impl Queue {
         if groups.contains(&0) {
             return Ok(());
         }
-        let pipeline = self.pipelines.get(&self.device, kernel, constants);
-        let mut recorder = lock(&self.recorder);
-        let params = bytemuck::bytes_of(params);
-        let (block, offset) = recorder.place(&self.device, params);
-        let whole = Slice { buffer: &block, offset: 0, size: params.len() as u64 };
-        let slices = std::iter::once(&whole).chain(bindings);
-        let entries: Vec<_> = (0..).zip(slices).map(|(binding, slice)| slice.entry(binding)).collect();
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        recorder.dispatches.push(Recorded { kernel, pipeline, group, params: offset, groups, work });
-        drop(recorder);
-        self.check()
+        self.run(|| {
+            let pipeline = self.pipelines.get(&self.device, kernel, constants);
+            let mut recorder = lock(&self.recorder);
+            if pace::is_full(recorder.flops, work.flops, lock(&self.pace).rate()) {
+                self.submit(&mut recorder, |_, _| ());
+            }
+            let params = bytemuck::bytes_of(params);
+            let (block, offset) = recorder.place(&self.device, params);
+            let whole = Slice { buffer: &block, offset: 0, size: params.len() as u64 };
+            let slices = std::iter::once(&whole).chain(bindings);
+            let entries: Vec<_> = (0..).zip(slices).map(|(binding, slice)| slice.entry(binding)).collect();
+            let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(kernel.name),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            recorder.flops += work.flops;
+            recorder.dispatches.push(Recorded { kernel, pipeline, group, params: offset, groups, work });
+        })
+    }
+
+    /// Submits what has been recorded, and `last` behind it.
+    fn submit(
+        &self,
+        recorder: &mut Recorder,
+        last: impl FnOnce(&mut Recorder, &mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        let mut profile = lock(&self.profile);
+        let timestamps = profile.as_mut().and_then(|profiling| self.start(&mut profiling.profile, recorder));
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        recorder.encode(&self.queue, &mut encoder, timestamps.as_ref());
+        last(recorder, &mut encoder);
+        let submission = self.queue.submit([encoder.finish()]);
+        if let (Some(profiling), Some(timestamps)) = (&mut *profile, timestamps) {
+            timestamps.map();
+            profiling.timed.push((profiling.profile.dispatches.len() - timestamps.len(), timestamps));
+        }
+        submission
     }
 
     /// Submits what has been recorded, and the reading of the first bytes of some buffers, so many of each; one wait is
@@ -213,56 +331,66 @@ impl Queue {
         buffers: [&wgpu::Buffer; N],
         sizes: [u64; N],
     ) -> Result<Pending<'_, [Vec<u8>; N]>> {
-        let bytes = sizes.iter().sum();
+        let bytes: u64 = sizes.iter().sum();
         if bytes == 0 {
             return Ok(Pending::ready([const { Vec::new() }; N]));
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
-        let staging = self.device.create_buffer(&descriptor);
-        self.check()?;
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut recorder = lock(&self.recorder);
-        let mut profile = lock(&self.profile);
-        let started = profile.as_mut().map(|profile| self.start(profile, &recorder));
-        let timestamps = started.flatten();
-        recorder.encode(&self.queue, &mut encoder, timestamps.as_ref());
-        let mut end = 0;
-        for (buffer, bytes) in buffers.into_iter().zip(sizes) {
-            encoder.copy_buffer_to_buffer(buffer, 0, &staging, end, bytes);
-            end += bytes;
-        }
-        let submission = self.queue.submit([encoder.finish()]);
-        drop(recorder);
-        staging.map_async(wgpu::MapMode::Read, .., |_| {});
-        timestamps.iter().for_each(Timestamps::map);
+        let staging = Guarded::new(self.create(bytes + 4, usage, false)?);
+        let (submission, token, flops, begun) = self.run(|| {
+            let mut recorder = lock(&self.recorder);
+            let mut token = 0;
+            let submission = self.submit(&mut recorder, |recorder, encoder| {
+                let mut end = 0;
+                for (buffer, bytes) in buffers.into_iter().zip(sizes) {
+                    encoder.copy_buffer_to_buffer(buffer, 0, &staging, end, bytes);
+                    end += bytes;
+                }
+                token = recorder.receipt.copy(encoder, &staging, end);
+            });
+            recorder.receipt.renew(&self.queue);
+            staging.map_async(wgpu::MapMode::Read, .., |_| {});
+            let (flops, begun) = recorder.submitted.take().unwrap_or((0, Instant::now()));
+            (submission, token, flops, begun)
+        })?;
         let wait = move || {
-            let lost = |error: String| Error::device(format!("wgpu:{}", self.adapter.index), error);
-            let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-            self.device.poll(until).map_err(|error| lost(error.to_string()))?;
-            self.check()?;
-            let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-            let mut rest = &view[..];
-            Ok(sizes.map(|bytes| {
-                let (found, others) = rest.split_at(bytes as usize);
-                rest = others;
-                found.to_vec()
-            }))
+            self.wait(Some(submission))?;
+            lock(&self.pace).measure(flops, begun);
+            self.run(|| self.time_profile())?;
+            let found = self.run(|| {
+                let view = staging.get_mapped_range(..)?;
+                let (mut rest, receipt) = view.split_at(bytes as usize);
+                let found = sizes.map(|bytes| {
+                    let (found, others) = rest.split_at(bytes as usize);
+                    rest = others;
+                    found.to_vec()
+                });
+                Ok((receipt == token.to_ne_bytes()).then_some(found))
+            })?;
+            let found = found.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
+            // What is missing may be weights as well: nothing that comes later can be trusted.
+            found.ok_or_else(|| self.faults.close("returned no result: it ended work without doing it"))
         };
-        let Some(profile) = &mut *profile else { return Ok(Pending::new(wait)) };
         // A profile wants the times of what it has noted.
-        let read = wait()?;
-        if let Some(timestamps) = timestamps {
-            let times = timestamps.times(self.queue.get_timestamp_period());
-            let first = profile.dispatches.len() - times.len();
-            profile.dispatches[first..].iter_mut().zip(times).for_each(|(dispatch, time)| dispatch.time = Some(time));
+        let profiles = lock(&self.profile).is_some();
+        if profiles { wait().map(Pending::ready) } else { Ok(Pending::new(wait)) }
+    }
+
+    /// Puts the times that have come into the profile.
+    fn time_profile(&self) {
+        if let Some(Profiling { profile, timed }) = &mut *lock(&self.profile) {
+            for (first, timestamps) in timed.drain(..) {
+                let times = timestamps.times(self.queue.get_timestamp_period());
+                let dispatches = profile.dispatches[first..].iter_mut().zip(times);
+                dispatches.for_each(|(dispatch, time)| dispatch.time = Some(time));
+            }
         }
-        Ok(Pending::ready(read))
     }
 
     /// Notes a submission of what is recorded; what times it, where the adapter can.
     fn start(&self, profile: &mut Profile, recorder: &Recorder) -> Option<Timestamps> {
         profile.submissions += 1;
+        profile.largest_submission = profile.largest_submission.max(recorder.flops);
         profile.dispatches.extend(recorder.dispatches.iter().map(|dispatch| Dispatch {
             kernel: dispatch.kernel.name,
             workgroups: dispatch.groups,
@@ -275,15 +403,31 @@ impl Queue {
 
     /// What `work` submits.
     pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
-        *lock(&self.profile) = Some(Profile::default());
+        *lock(&self.profile) = Some(Profiling::default());
         let result = work();
-        (result, lock(&self.profile).take().unwrap_or_default())
+        (result, lock(&self.profile).take().unwrap_or_default().profile)
+    }
+
+    /// How many parts of a kernel's work, of so many operations each, one dispatch does; at least 1.
+    pub(super) fn at_once(&self, flops: usize) -> usize {
+        (self.max_flops as usize / flops.max(1)).max(1)
     }
 
     /// Splits `n` workgroups over x and y.
     pub(super) fn groups(&self, n: usize) -> [u32; 3] {
         let x = n.min(self.max_groups as usize);
         [x as u32, n.div_ceil(x.max(1)) as u32, 1]
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let _ = self.run(|| self.pipelines.save());
+        if self.faults.is_closed() {
+            // The last handle of a device that wgpu has lost may panic as it is dropped, in whichever tensor it is: none
+            // is the last. Buffers are freed all the same.
+            std::mem::forget((wgpu::Device::clone(&self.device), wgpu::Queue::clone(&self.queue)));
+        }
     }
 }
 
@@ -296,11 +440,13 @@ impl std::fmt::Debug for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::args::{AttentionArgs, LinearArgs};
+    use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
 
     #[test]
     #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
     fn what_the_driver_reports_is_an_error() {
-        let queue = Queue::open(Some(0)).unwrap();
+        let queue = Queue::open(Choice::Number(0)).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
         let error = queue.buffer(size).unwrap_err().to_string();
         assert!(error.contains("at most"), "{error}");
@@ -316,12 +462,80 @@ mod tests {
     #[test]
     #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
     fn a_lost_device_is_an_error() {
-        let queue = Queue::open(Some(0)).unwrap();
+        let queue = Queue::open(Choice::Number(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
         assert_eq!(queue.read([&buffer], [8]).unwrap().wait().unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
         queue.device.destroy();
         for _ in 0..2 {
             assert!(queue.read([&buffer], [8]).and_then(Pending::wait).is_err());
+        }
+    }
+
+    /// The operations of the dispatches that a layer records: so many sequences of so many tokens. None is submitted.
+    fn layer(width: usize, heads: usize, tokens: usize, sequences: usize) -> Result<Vec<u64>> {
+        let device = Wgpu::new(Some(0))?;
+        // No kernel alone records as much as a submission of a fast device.
+        lock(&device.0.pace).measure(u64::MAX, Instant::now());
+        let taken = std::cell::RefCell::new(Vec::new());
+        let take = || {
+            let mut recorder = lock(&device.0.recorder);
+            recorder.flops = 0;
+            taken.borrow_mut().extend(recorder.dispatches.drain(..).map(|dispatch| dispatch.work.flops));
+        };
+        let tensor = |cols| device.allocate(Shape::new(tokens * sequences, cols));
+        let linear = |input: &WgpuTensor, outputs: usize| {
+            let shape = Shape::new(outputs, input.shape().cols);
+            let layer = device.pack(shape, &vec![0.0; shape.len()], None, Precision::F32)?;
+            let mut out = tensor(outputs)?;
+            device.linear(LinearArgs { input, layer: &layer, epilogue: Epilogue::Store, out: &mut out })?;
+            take();
+            Ok::<_, Error>(out)
+        };
+        let stream = tensor(width)?;
+        let offsets: Vec<u32> = (0..=sequences).map(|sequence| (sequence * tokens) as u32).collect();
+        let (queries, keys_values, mut out) = (linear(&stream, width)?, linear(&stream, 2 * width)?, tensor(width)?);
+        device.attention(AttentionArgs {
+            queries: &queries,
+            keys_values: &keys_values,
+            query_offsets: &offsets,
+            key_offsets: &offsets,
+            heads,
+            causal: false,
+            out: &mut out,
+        })?;
+        take();
+        linear(&linear(&linear(&out, width)?, 4 * width)?, width)?;
+        Ok(taken.take())
+    }
+
+    #[test]
+    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    fn the_towers_submissions_are_bounded() {
+        // The batches that fit the activation budget, and B/32's with 61 views.
+        let towers = [
+            ("B/32", 768, 12, 50, 61),
+            ("L/14@336", 1024, 16, 577, 11),
+            ("B/32's texts", 512, 8, 77, 170),
+            ("L/14's texts", 768, 12, 77, 113),
+        ];
+        for (name, width, heads, tokens, sequences) in towers {
+            let flops = layer(width, heads, tokens, sequences).unwrap();
+            let largest = |rate| {
+                let (mut held, mut largest) = (0, 0);
+                for &next in flops.iter().cycle().take(24 * flops.len()) {
+                    held = if pace::is_full(held, next, rate) { next } else { held + next };
+                    largest = largest.max(held);
+                }
+                largest
+            };
+            let (fast, first, dispatch) = (largest(Some(1e15)), largest(None), flops.iter().copied().max().unwrap());
+            let [all, fast_, first_, dispatch_] =
+                [flops.iter().sum(), fast, first, dispatch].map(|flops: u64| flops as f64 / 1e9);
+            println!(
+                "{name}: {all:.1} GFLOP a layer; a submission {fast_:.1} at most, {first_:.1} at first; {dispatch_:.1} a dispatch"
+            );
+            assert!(dispatch <= pace::MAX_DISPATCH && first <= pace::MAX_DISPATCH, "{name}");
+            assert!(fast <= pace::MAX_SUBMISSION && fast > pace::MAX_SUBMISSION / 2, "{name}");
         }
     }
 }

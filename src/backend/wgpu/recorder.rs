@@ -1,8 +1,10 @@
 //! Dispatches that wait to be submitted, and the parameters that they will read.
 
 use super::pipeline::Kernel;
+use super::receipt::Receipt;
 use super::timestamps::Timestamps;
 use crate::backend::Work;
+use std::time::Instant;
 
 /// Bytes of parameters in one uniform buffer: some hundred dispatches.
 const BLOCK: usize = 64 << 10;
@@ -26,6 +28,25 @@ pub(super) struct Recorder {
     blocks: Vec<Block>,
     /// Blocks that have parameters of these dispatches.
     used: usize,
+    /// Floating-point operations of these dispatches.
+    pub(super) flops: u64,
+    /// What the next submission uploads before them.
+    pub(super) uploads: Vec<Upload>,
+    /// Bytes of that.
+    pub(super) uploaded: usize,
+    /// The last submission that was made for what it uploads.
+    pub(super) last_upload: Option<wgpu::SubmissionIndex>,
+    /// Operations that were submitted since the last result, and when the first of them were.
+    pub(super) submitted: Option<(u64, Instant)>,
+    pub(super) receipt: Receipt,
+}
+
+/// Data on its way to a buffer.
+pub(super) struct Upload {
+    pub(super) staging: wgpu::Buffer,
+    pub(super) buffer: wgpu::Buffer,
+    /// Where it begins in the buffer.
+    pub(super) offset: u64,
 }
 
 /// Parameters on their way to one uniform buffer, which the next submission uses again.
@@ -35,8 +56,19 @@ struct Block {
 }
 
 impl Recorder {
-    pub(super) fn new(alignment: usize) -> Self {
-        Self { alignment, dispatches: Vec::new(), blocks: Vec::new(), used: 0 }
+    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, alignment: usize) -> Self {
+        Self {
+            alignment,
+            dispatches: Vec::new(),
+            blocks: Vec::new(),
+            used: 0,
+            flops: 0,
+            uploads: Vec::new(),
+            uploaded: 0,
+            last_upload: None,
+            submitted: None,
+            receipt: Receipt::new(device, queue),
+        }
     }
 
     /// Puts parameters into a uniform buffer: it, and where they begin.
@@ -61,13 +93,16 @@ impl Recorder {
         (block.buffer.clone(), at as u32)
     }
 
-    /// Encodes all dispatches, in one pass, or with timestamps in one each.
+    /// Encodes a submission of all dispatches, in one pass, or with timestamps in one each.
     pub(super) fn encode(
         &mut self,
         queue: &wgpu::Queue,
         encoder: &mut wgpu::CommandEncoder,
         timestamps: Option<&Timestamps>,
     ) {
+        for Upload { staging, buffer, offset } in self.uploads.drain(..) {
+            encoder.copy_buffer_to_buffer(&staging, 0, &buffer, offset, staging.size());
+        }
         for Block { buffer, bytes } in &mut self.blocks[..self.used] {
             bytes.resize(bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize), 0);
             queue.write_buffer(buffer, 0, bytes);
@@ -93,5 +128,8 @@ impl Recorder {
             }
         }
         self.dispatches.clear();
+        self.receipt.hand_on(encoder);
+        self.uploaded = 0;
+        self.submitted.get_or_insert_with(|| (0, Instant::now())).0 += std::mem::take(&mut self.flops);
     }
 }

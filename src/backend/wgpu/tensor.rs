@@ -103,11 +103,14 @@ pub(super) fn chunks(total: usize, step: usize) -> impl Iterator<Item = Range<us
     (0..total).step_by(step).map(move |start| start..total.min(start + step))
 }
 
-/// Ranges of segments whose rows fit: for each of the offsets, up to that many; a longer segment is alone.
+/// Ranges of segments whose rows fit: for each of the offsets, up to that many; a longer segment is alone, but for empty
+/// ones behind it.
 pub(super) fn segment_batches(limits: &[(&[u32], usize)]) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     for segment in 0..limits[0].0.len() - 1 {
-        let fits = |start: usize| limits.iter().all(|(o, most)| (o[segment + 1] - o[start]) as usize <= *most);
+        let fits = |start: usize| {
+            limits.iter().all(|(o, most)| o[segment + 1] == o[segment] || (o[segment + 1] - o[start]) as usize <= *most)
+        };
         match batches.last_mut() {
             Some(batch) if fits(batch.start) => batch.end = segment + 1,
             _ => batches.push(segment..segment + 1),

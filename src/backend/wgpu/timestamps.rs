@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Two timestamps for each of some dispatches, and the buffer that they are read from.
 pub(super) struct Timestamps {
+    dispatches: usize,
     sets: Vec<wgpu::QuerySet>,
     resolved: wgpu::Buffer,
     read: wgpu::Buffer,
@@ -23,10 +24,16 @@ impl Timestamps {
             device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
         };
         Self {
+            dispatches,
             sets: (0..dispatches).step_by(PER_SET).map(set).collect(),
             resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             read: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
         }
+    }
+
+    /// How many dispatches they are of.
+    pub(super) fn len(&self) -> usize {
+        self.dispatches
     }
 
     /// Where the pass of dispatch `i` writes.
@@ -57,6 +64,6 @@ impl Timestamps {
         let Ok(ticks) = self.read.get_mapped_range(..) else { return Vec::new() };
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);
         let time = |ticks: &[u64]| ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(period) / 1e9;
-        ticks.chunks_exact(2).map(|ticks| Duration::from_secs_f64(time(ticks))).collect()
+        ticks.chunks_exact(2).take(self.dispatches).map(|ticks| Duration::from_secs_f64(time(ticks))).collect()
     }
 }

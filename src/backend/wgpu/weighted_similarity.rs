@@ -2,7 +2,7 @@
 
 use super::pipeline::kernels::weighted_similarity::{KERNEL, Params};
 use super::queue::{Queue, Slice};
-use super::tensor::{chunks, rows_at_once, segment_batches};
+use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::Wgpu;
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
 use crate::backend::{Shaped, Work, tables};
@@ -18,11 +18,15 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
     let out = out.whole(queue, "weighted_similarity output")?;
     let (uploaded, owners) = (queue.table(classes)?, queue.table(pictures)?);
     let (bounds, owners) = (Slice::all(&uploaded), Slice::all(&owners));
-    for batch in segment_batches(&[(classes, rows_at_once(queue, &[texts.words()]))]) {
+    let most_views = pictures.windows(2).map(|views| (views[1] - views[0]) as usize).max().unwrap_or(0);
+    let most_texts = rows_at_once(queue, &[texts.words()]).min(queue.at_once(2 * v.cols * most_views));
+    let numbers: Vec<u32> = (0..pictures.len() as u32).collect();
+    for batch in segment_batches(&[(classes, most_texts)]) {
         let first_text = classes[batch.start];
         let rows = first_text as usize..classes[batch.end] as usize;
         let window = texts.window(queue, "weighted_similarity texts", rows.clone())?;
-        for together in chunks(pictures.len() - 1, queue.max_groups as usize) {
+        let views_at_once = queue.at_once(2 * v.cols * rows.len());
+        for together in segment_batches(&[(pictures, views_at_once), (&numbers, queue.max_groups as usize)]) {
             let params = Params {
                 width: v.cols as u32,
                 stride: texts.stride() as u32,

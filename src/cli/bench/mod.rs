@@ -2,7 +2,7 @@
 
 mod kernels;
 
-use super::options::{DeviceArgs, Format};
+use super::options::{DeviceArgs, Format, report_notes};
 use super::print;
 use crate::engine::Model;
 use crate::error::{Error, Result};
@@ -42,6 +42,7 @@ impl Args {
         let config = Config::named(&self.arch)?;
         let gflop = config.vision_flops() * self.views as f64 / 1e9;
         let model = Model::random(config, &self.device.options())?;
+        report_notes(model.device_notes());
         let picture = waves(512)?;
         let boxes = ViewSampling { count: self.views - 1, ..Default::default() }.boxes(picture.as_rgb())?;
         let plan = model.config().plan_views((512, 512), &boxes)?;

@@ -1,0 +1,187 @@
+//! What a driver does wrong, as values.
+//!
+//! wgpu tells of it in three ways: by an error beside a call's result, by the loss of the device, and by a panic where it
+//! takes for granted that a driver does not fail. A device that is lost, or in which wgpu has panicked, is closed: nothing
+//! more is asked of it, and every further call gets the reason.
+
+use crate::error::{Error, Result};
+use crate::lock::lock;
+use std::cell::Cell;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Arc, Mutex, Once, OnceLock};
+
+/// What went wrong on a device.
+pub(super) struct Faults {
+    device: String,
+    /// What a call has led to, until somebody is told.
+    reported: Mutex<Option<Error>>,
+    /// Why the device is closed: the first reason.
+    closed: OnceLock<String>,
+}
+
+impl Faults {
+    pub(super) fn of(device: String) -> Arc<Self> {
+        Arc::new(Self { device, reported: Mutex::default(), closed: OnceLock::new() })
+    }
+
+    /// Listens to what wgpu says of the device outside any call's own result.
+    pub(super) fn watch(self: &Arc<Self>, device: &wgpu::Device) {
+        let (uncaptured, lost) = (self.clone(), self.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let (device, reason) = (uncaptured.device.clone(), one_line(&error.to_string()));
+            lock(&uncaptured.reported).get_or_insert(match error {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { device, reason },
+                _ => Error::Device { device, reason },
+            });
+        }));
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device is no loss.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lost.close(&format!("device lost: {message}"));
+            }
+        });
+    }
+
+    /// Runs calls of wgpu's.
+    ///
+    /// # Errors
+    /// When they report one or panic, or the device is closed.
+    pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
+        self.check()?;
+        match caught(calls) {
+            Ok(result) => self.check().map(|()| result),
+            Err(panic) => Err(self.close(&panic)),
+        }
+    }
+
+    /// Closes the device: the error that every call gets from then on.
+    pub(super) fn close(&self, reason: &str) -> Error {
+        self.error(self.closed.get_or_init(|| reason.into()))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get().is_some()
+    }
+
+    pub(super) fn error(&self, reason: &str) -> Error {
+        Error::device(&self.device, one_line(reason))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.closed.get() {
+            Some(reason) => Err(self.error(reason)),
+            None => lock(&self.reported).take().map_or(Ok(()), Err),
+        }
+    }
+}
+
+/// A handle of wgpu's that may panic when it is dropped.
+pub(super) struct Guarded<T>(Option<T>);
+
+impl<T> Guarded<T> {
+    pub(super) fn new(handle: T) -> Self {
+        Self(Some(handle))
+    }
+}
+
+impl<T> Deref for Guarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        let _ = caught(|| drop(self.0.take()));
+    }
+}
+
+thread_local! {
+    /// Whether this thread is within [`caught`].
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs calls of wgpu's; the message where they panic, which nothing else prints. The one place where unwinding is caught.
+pub(super) fn caught<T>(calls: impl FnOnce() -> T) -> Result<T, String> {
+    quieten();
+    let outer = CAUGHT.replace(true);
+    // What a panic may leave half-done is wgpu's: the device is closed then.
+    let result = catch_unwind(AssertUnwindSafe(calls));
+    CAUGHT.set(outer);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        format!("wgpu gave up: {}", one_line(text.unwrap_or("no reason told")))
+    })
+}
+
+/// Puts a panic hook before the program's own, which it passes on all panics but those within [`caught`]: the hook is one
+/// for all threads, so that it is set once and each thread says for itself.
+fn quieten() {
+    static ONCE: Once = Once::new();
+    // A thread that panics may not set a hook.
+    if !std::thread::panicking() {
+        ONCE.call_once(|| {
+            let others = take_hook();
+            set_hook(Box::new(move |panic| {
+                if !CAUGHT.get() {
+                    others(panic);
+                }
+            }));
+        });
+    }
+}
+
+/// A message of several lines as one.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_closes_the_device_with_its_message() {
+        let faults = Faults::of("wgpu:7".into());
+        assert_eq!(faults.run(|| 1).unwrap(), 1);
+        let error = faults.run(|| -> u8 { panic!("a driver\n  that {}", "fails") }).unwrap_err().to_string();
+        assert_eq!(error, "device wgpu:7: wgpu gave up: a driver that fails");
+        let mut asked = false;
+        assert_eq!(faults.run(|| asked = true).unwrap_err().to_string(), error);
+        assert!(!asked, "nothing more is asked of it");
+        assert_eq!(faults.close("later").to_string(), error, "the first reason stays");
+    }
+
+    #[test]
+    fn a_reported_error_is_told_once() {
+        let faults = Faults::of("wgpu:7".into());
+        let report = || *lock(&faults.reported) = Some(Error::device("wgpu:7", "refused"));
+        assert_eq!(faults.run(report).unwrap_err().to_string(), "device wgpu:7: refused");
+        assert!(faults.run(|| ()).is_ok() && !faults.is_closed());
+    }
+
+    #[test]
+    fn a_loss_is_the_reason_rather_than_the_panic_behind_it() {
+        let faults = Faults::of("wgpu:7".into());
+        let lost = || -> () {
+            faults.close("device lost: reset");
+            panic!("Device::poll")
+        };
+        assert_eq!(faults.run(lost).unwrap_err().to_string(), "device wgpu:7: device lost: reset");
+    }
+
+    #[test]
+    fn a_drop_that_panics_is_caught() {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        drop(Guarded::new(Bad));
+        assert!(!CAUGHT.get());
+    }
+}

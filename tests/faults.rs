@@ -1,0 +1,204 @@
+//! The program on Vulkan drivers that fail: whatever a driver does, an error with its cause and status 1, or right results.
+//!
+//! `tests/faults/vulkan.cpp` makes chosen calls fail. A share of all calls is tried here; `FAULTS_CALLS=100` in the
+//! environment tries up to so many calls of each function.
+#![cfg(all(feature = "cli", feature = "mini", feature = "wgpu"))]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// Classification of two pictures on a device.
+const PICTURES: [&str; 2] = ["models/mini/example.png", "tests/pictures/base.png"];
+
+/// Folder of the failing loader.
+fn driver() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+        let output = Command::new("tests/faults/build").arg(&folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        folder
+    })
+}
+
+fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+    command.arg("classify").args(PICTURES).args(["--labels", "pig,sheep", "--format", "json", "--device", device]);
+    command.args(if more.contains(&"--views") { &[][..] } else { &["--views", "1"] }).args(more);
+    command.env("LD_LIBRARY_PATH", driver()).env("CROSSALIGN_CACHE", "").env("RUST_BACKTRACE", "0");
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What the program itself says on stderr; drivers have their own to say.
+fn told(output: &Output) -> Vec<String> {
+    text(&output.stderr).lines().filter(|line| line.starts_with("crossalign: ")).map(str::to_string).collect()
+}
+
+/// Right results, or an error with its cause: no panic, no line that a healthy device does not give.
+#[track_caller]
+fn assert_right(output: &Output, healthy: &Output, fault: &str) {
+    let (found, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(!stderr.contains("panicked"), "{fault}: {stderr}");
+    match output.status.code() {
+        Some(0) => assert_eq!(found, text(&healthy.stdout), "{fault}"),
+        Some(1) => {
+            let lines = text(&healthy.stdout);
+            assert!(found.lines().all(|line| lines.lines().any(|right| right == line)), "{fault}: {found}");
+            assert!(told(output).iter().any(|line| line.contains("device wgpu")), "{fault}: {stderr}");
+        }
+        status => panic!("{fault}: status {status:?}: {stderr}"),
+    }
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn every_call_may_fail() {
+    let healthy = classify("wgpu:0", &[], &[("FAULTS_TRACE", "1")]);
+    assert!(healthy.status.success(), "{}", text(&healthy.stderr));
+    let mut calls = BTreeMap::<String, usize>::new();
+    for name in text(&healthy.stderr).lines().filter_map(|line| line.strip_prefix("call ")) {
+        *calls.entry(name.to_string()).or_default() += 1;
+    }
+    assert!(calls.len() > 20 && calls["vkQueueSubmit"] > 2, "{calls:?}");
+    let most = std::env::var("FAULTS_CALLS").map_or(1, |most| most.parse().expect("a number"));
+    // Out of device memory; lost, and so ever after; a feature that is not there.
+    let ways = ["-2", "-4:stick", "-8"];
+    for (i, (name, count)) in calls.iter().enumerate() {
+        for j in 0..most.min(*count) {
+            // Spread over all its calls, the last of one function, the first of another.
+            let call = 1 + (j * count / most.min(*count) + i * 7) % count;
+            for way in ways.iter().skip((i + j) % ways.len()).take(if most > 1 { 3 } else { 1 }) {
+                let fault = format!("{name}:{call}:{way}");
+                assert_right(&classify("wgpu:0", &[], &[("FAULTS", &fault)]), &healthy, &fault);
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn a_lost_device_tells_its_cause() {
+    let healthy = classify("wgpu:0", &[], &[]);
+    // While the program waits; as the device is dropped; where wgpu takes for granted that nothing fails.
+    for (fault, cause) in [
+        ("vkWaitSemaphores:3:-4:stick", "device lost: "),
+        ("vkWaitSemaphores:2:-2", "device lost: Out of memory"),
+        ("vkGetSemaphoreCounterValue:2:-4:stick", "device lost: "),
+        ("vkEndCommandBuffer:4:-4:stick", "device lost: "),
+        ("vkBeginCommandBuffer:9:-2", "device wgpu:0: "),
+        ("vkCreateDevice:1:-8", "feature is not available"),
+        ("vkQueueSubmit:4:-4:stick", "device lost: "),
+    ] {
+        let output = classify("wgpu:0", &[], &[("FAULTS", fault)]);
+        assert_eq!(output.status.code(), Some(1), "{fault}");
+        assert_right(&output, &healthy, fault);
+        assert!(text(&output.stderr).contains(cause), "{fault}: {}", text(&output.stderr));
+    }
+    let output = classify("wgpu:0", &[], &[("FAULTS", "vkQueueWaitIdle:1:-2")]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), text(&healthy.stdout)), "a late fault");
+    assert_right(&output, &healthy, "vkQueueWaitIdle");
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn work_that_was_not_done_is_no_result() {
+    let healthy = classify("wgpu:0", &[], &[("FAULTS_TRACE", "1")]);
+    let submissions = text(&healthy.stderr).matches("call vkQueueSubmit\n").count();
+    for submission in 1..=submissions {
+        for kind in ["", ":stick"] {
+            let fault = format!("vkQueueSubmit:{submission}:skip{kind}");
+            let output = classify("wgpu:0", &[], &[("FAULTS", &fault)]);
+            assert_right(&output, &healthy, &fault);
+            if output.status.code() == Some(1) {
+                assert!(text(&output.stderr).contains("returned no result"), "{fault}: {}", text(&output.stderr));
+            } else {
+                assert!([1, submissions].contains(&submission), "{fault}: nothing came of it");
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn auto_takes_the_next_device_and_says_why() {
+    let gpu = ("FAULTS_TYPE", "2");
+    let (cpu, wgpu) = (classify("cpu", &[], &[]), classify("wgpu:0", &[], &[]));
+    let healthy = classify("auto", &[], &[gpu]);
+    assert_eq!((text(&healthy.stdout), told(&healthy)), (text(&wgpu.stdout), vec![]));
+    for (fault, reason) in [
+        ("vkCreateDevice:0:-8", "feature is not available"),
+        ("vkCreateComputePipelines:0:-4:stick", "wgpu:0: "),
+        ("vkWaitSemaphores:1:-4:stick", "device lost: "),
+        ("vkQueueSubmit:1:skip:stick", "returned no result"),
+    ] {
+        let output = classify("auto", &[], &[gpu, ("FAULTS", fault)]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), text(&cpu.stdout)), "{fault}");
+        let [line] = &told(&output)[..] else { panic!("{fault}: {:?}", told(&output)) };
+        assert!(line.contains(reason) && line.ends_with("; running on cpu"), "{fault}: {line}");
+        let asked = classify("wgpu:0", &[], &[gpu, ("FAULTS", fault)]);
+        assert_eq!(asked.status.code(), Some(1), "{fault}: a device that is asked for is not left");
+    }
+    // Weights that do not fit, and a precision that the device does not have.
+    let output = classify("auto", &[], &[gpu, ("FAULTS_MEMORY", "20000000")]);
+    assert_eq!(text(&output.stdout), text(&cpu.stdout));
+    assert!(matches!(&told(&output)[..], [line] if line.contains("emory")), "{:?}", told(&output));
+    let int8 = ["--precision", "int8"];
+    let output = classify("auto", &int8, &[gpu]);
+    assert_eq!(text(&output.stdout), text(&classify("cpu", &int8, &[]).stdout));
+    assert!(matches!(&told(&output)[..], [line] if line.contains("int8")), "{:?}", told(&output));
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn a_batch_that_does_not_fit_is_halved() {
+    let views = ["--views", "40"];
+    let healthy = classify("wgpu:0", &views, &[]);
+    let output = classify("wgpu:0", &views, &[("FAULTS_MEMORY", "36000000"), ("FAULTS_TRACE", "1")]);
+    assert!(text(&output.stderr).contains("full\n"), "there was room for all");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), text(&healthy.stdout)));
+    // Weights that do not fit: how much there is.
+    let output = classify("wgpu:0", &[], &[("FAULTS_MEMORY", "20000000")]);
+    let told = told(&output);
+    assert!(output.status.code() == Some(1) && told[0].contains("bytes more of "), "{told:?}");
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn no_driver_is_no_news() {
+    let none = [("VK_ICD_FILENAMES", "/nonexistent.json"), ("VK_DRIVER_FILES", "/nonexistent.json")];
+    for environment in [&none[..], &[("FAULTS", "vkCreateInstance:0:-9")]] {
+        let output = classify("auto", &[], environment);
+        assert_eq!((output.status.code(), told(&output)), (Some(0), vec![]), "{environment:?}");
+        let asked = told(&classify("wgpu", &[], environment));
+        assert!(asked[0].contains("docs/gpu-troubleshooting.md"), "{asked:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn an_adapter_is_found_by_a_part_of_its_name() {
+    let devices = Command::new(env!("CARGO_BIN_EXE_crossalign")).arg("devices").output().unwrap();
+    let devices = text(&devices.stdout);
+    let line = devices.lines().find_map(|line| line.strip_prefix("wgpu:0")).expect("an adapter");
+    let part = line.split_whitespace().next().unwrap().to_uppercase();
+    let healthy = text(&classify("wgpu:0", &[], &[]).stdout);
+    assert_eq!(text(&classify(&format!("wgpu:{part}"), &[], &[]).stdout), healthy);
+    let named = [("WGPU_ADAPTER_NAME", part.as_str())];
+    assert_eq!(text(&classify("auto", &[], &named).stdout), healthy);
+    for (device, environment) in [("wgpu:no such", &[][..]), ("wgpu", &[("WGPU_ADAPTER_NAME", "no such")])] {
+        let output = classify(device, &[], environment);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told(&output)[0].contains("no adapter has this in its name: there are "), "{:?}", told(&output));
+    }
+    assert_eq!(
+        classify("wgpu", &[], &[("WGPU_BACKEND", "metal")]).status.code(),
+        Some(1),
+        "no Metal with Vulkan alone"
+    );
+}
