@@ -46,9 +46,10 @@ fn main() {
     let sampling = ViewSampling { count: views - 1, ..Default::default() };
     let (views_a_second, [share, least]) = (tower(&model, &sampling, paths.len()), GOALS);
     let whole = views_a_second / views as f64;
-    println!("tower: {views_a_second:.0} views/s; ÷ {views}: {whole:.1} pictures/s");
-    let (wca, goal) = (rate(&model, Method::Wca, &sampling, &paths), share * whole);
-    println!("classify, {views} views: {wca:.1} pictures/s; goal {goal:.1}, {share} of the tower: {}", met(wca, goal));
+    println!("tower: {views_a_second:.1} views/s; ÷ {views}: {whole:.2} pictures/s");
+    let wca = rate(&model, Method::Wca, &sampling, &paths);
+    let (found, result) = (wca / whole, met(wca, share * whole));
+    println!("classify, {views} views: {wca:.2} pictures/s, {found:.3} of the tower; goal {share}: {result}");
     let cupl = rate(&model, Method::Cupl, &sampling, &paths);
     println!("classify, cupl: {cupl:.0} pictures/s; goal {least} on 16 threads: {}", met(cupl, least));
 }

@@ -13,7 +13,7 @@ pub struct TransformerRow {
     pub patch: usize,
     /// How many tensors of `width` are f32 whatever the precision.
     pub streams: usize,
-    /// What the other ones are asked for in, see [`Backend::activation`].
+    /// What the other ones are asked for in, see [`Backend::activation`](super::Backend::activation).
     pub precision: Precision,
 }
 
