@@ -1,7 +1,7 @@
 //! From prompts to a classifier without its model.
 
-use super::prompts::Prompts;
-use super::texts::Kept;
+use super::prompts::{Class, Prompts};
+use super::texts::{Kept, LEAST_WEIGHT, Texts};
 use crate::backend::Reduction;
 use crate::engine::Model;
 use crate::error::{Error, Result};
@@ -157,6 +157,40 @@ impl Model {
             prompts: prompts_hash(prompts),
             truncated,
         })
+    }
+
+    /// Encodes what each class is compared with, its label prompt or its descriptions, and weighs it; and the number of
+    /// texts that lost their end.
+    pub(super) fn class_texts(&self, classes: &[Class], options: &CompileOptions) -> Result<(Texts, usize)> {
+        let labels: Vec<String> = classes.iter().map(|class| options.template.replace("{}", &class.name)).collect();
+        let of_class: Vec<&[String]> = match options.method {
+            Method::Clip => labels.chunks(1).collect(),
+            Method::ClipE | Method::Cupl | Method::Wca => {
+                classes.iter().map(|class| class.descriptions.as_slice()).collect()
+            }
+        };
+        if let Some(class) = of_class.iter().position(|texts| texts.is_empty()) {
+            let expected = format!("at least one for the method {:?}", options.method);
+            return Err(Error::argument(format!("class {:?}", classes[class].name), "no descriptions", expected));
+        }
+        let mut offsets = vec![0u32];
+        offsets.extend(of_class.iter().scan(0, |end, texts| {
+            *end += texts.len() as u32;
+            Some(*end)
+        }));
+        let texts = of_class.concat();
+        let encoded = self.encode_texts(&texts, true)?;
+        let (embeddings, mut truncated) = (encoded.embeddings, encoded.truncated);
+        let weights: Vec<f32> = if options.method == Method::Wca {
+            let labels = self.encode_texts(&labels, true)?;
+            truncated += labels.truncated;
+            let scale = options.text_scale.exp();
+            let weights = self.engine().alignment_weights(&embeddings, &labels.embeddings, &offsets, scale)?;
+            weights.into_iter().map(|weight| weight.clamp(LEAST_WEIGHT, 1.0)).collect()
+        } else {
+            of_class.iter().flat_map(|texts| vec![1.0 / texts.len() as f32; texts.len()]).collect()
+        };
+        Ok((Texts { texts, embeddings, weights, offsets }, truncated))
     }
 }
 

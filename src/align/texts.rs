@@ -1,14 +1,12 @@
 //! What a classifier keeps of its classes' texts: one vector a class, or the texts themselves.
 
-use super::compile::{CompileOptions, Method};
-use super::prompts::Class;
-use crate::engine::{Embeddings, Model};
+use crate::engine::Embeddings;
 use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// The least weight of a text, which counts for nothing in a sum. A softmax underflows to less; but a weight of 0 would mask
 /// the text out of a maximum, and GPUs take f32's subnormals for 0.
-const LEAST_WEIGHT: f32 = 1e-30;
+pub(super) const LEAST_WEIGHT: f32 = 1e-30;
 
 /// What a classifier keeps of its classes' texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,40 +117,4 @@ fn make_unit(vector: &mut [f32]) {
     let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt() as f32;
     let length = length.max(1e-12); // as PyTorch's F.normalize
     vector.iter_mut().for_each(|x| *x /= length);
-}
-
-impl Model {
-    /// Encodes what each class is compared with, its label prompt or its descriptions, and weighs it; and the number of
-    /// texts that lost their end.
-    pub(super) fn class_texts(&self, classes: &[Class], options: &CompileOptions) -> Result<(Texts, usize)> {
-        let labels: Vec<String> = classes.iter().map(|class| options.template.replace("{}", &class.name)).collect();
-        let of_class: Vec<&[String]> = match options.method {
-            Method::Clip => labels.chunks(1).collect(),
-            Method::ClipE | Method::Cupl | Method::Wca => {
-                classes.iter().map(|class| class.descriptions.as_slice()).collect()
-            }
-        };
-        if let Some(class) = of_class.iter().position(|texts| texts.is_empty()) {
-            let expected = format!("at least one for the method {:?}", options.method);
-            return Err(Error::argument(format!("class {:?}", classes[class].name), "no descriptions", expected));
-        }
-        let mut offsets = vec![0u32];
-        offsets.extend(of_class.iter().scan(0, |end, texts| {
-            *end += texts.len() as u32;
-            Some(*end)
-        }));
-        let texts = of_class.concat();
-        let encoded = self.encode_texts(&texts, true)?;
-        let (embeddings, mut truncated) = (encoded.embeddings, encoded.truncated);
-        let weights: Vec<f32> = if options.method == Method::Wca {
-            let labels = self.encode_texts(&labels, true)?;
-            truncated += labels.truncated;
-            let scale = options.text_scale.exp();
-            let weights = self.engine().alignment_weights(&embeddings, &labels.embeddings, &offsets, scale)?;
-            weights.into_iter().map(|weight| weight.clamp(LEAST_WEIGHT, 1.0)).collect()
-        } else {
-            of_class.iter().flat_map(|texts| vec![1.0 / texts.len() as f32; texts.len()]).collect()
-        };
-        Ok((Texts { texts, embeddings, weights, offsets }, truncated))
-    }
 }

@@ -5,7 +5,7 @@
 
 use super::driver::{failed, open};
 use super::kernels::Kernels;
-use super::launch::Timed;
+use super::profiling::Timed;
 use super::staging::{Download, Downloads, Uploads};
 use crate::backend::tables::Kept;
 use crate::error::Result;

@@ -2,12 +2,12 @@
 
 use super::context::{Context, Memory};
 use super::driver::failed;
+use super::profiling::{Profiling, Timed};
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use cudarc::driver::sys::CUevent_flags;
-use cudarc::driver::{CudaEvent, DevicePtr, LaunchConfig, PushKernelArg};
-use std::sync::Mutex;
+use cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
 use std::time::Duration;
 
 /// The shape of a launch.
@@ -100,32 +100,5 @@ impl Context {
         let dispatches: Vec<Dispatch> = launches.into_iter().map(timed).collect();
         let largest_submission = dispatches.iter().map(|dispatch| dispatch.work.flops).max().unwrap_or(0);
         (result, Profile { submissions: dispatches.len(), largest_submission, dispatches })
-    }
-}
-
-/// A launch between two events.
-pub(super) struct Timed {
-    dispatch: Dispatch,
-    start: CudaEvent,
-    end: CudaEvent,
-}
-
-/// While it is there, launches are collected.
-struct Profiling<'a>(&'a Mutex<Option<Vec<Timed>>>);
-
-impl<'a> Profiling<'a> {
-    fn begin(profile: &'a Mutex<Option<Vec<Timed>>>) -> Self {
-        *lock(profile) = Some(Vec::new());
-        Self(profile)
-    }
-
-    fn end(self) -> Vec<Timed> {
-        lock(self.0).take().unwrap_or_default()
-    }
-}
-
-impl Drop for Profiling<'_> {
-    fn drop(&mut self) {
-        *lock(self.0) = None;
     }
 }

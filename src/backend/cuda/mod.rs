@@ -17,6 +17,7 @@ mod l2_normalize;
 mod launch;
 mod layer_norm;
 mod linear;
+mod profiling;
 mod recording;
 mod staging;
 mod tensor;
