@@ -16,6 +16,7 @@ mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod memory;
 mod pace;
 mod pipeline;
 mod queue;

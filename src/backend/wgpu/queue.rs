@@ -1,4 +1,4 @@
-//! The device, its buffers, and the dispatches recorded for it.
+//! The device, and the dispatches recorded for it.
 //!
 //! Kernels only record. What has been recorded is submitted when it is as much as a submission holds, and when somebody
 //! reads a result. Nothing waits in between.
@@ -9,7 +9,7 @@ use super::fault::{Faults, Guarded, caught};
 use super::linear::Cooperative;
 use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
-use super::recorder::{Recorded, Recorder, Upload};
+use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
 use crate::backend::tables::Kept;
 use crate::backend::{Dispatch, Pending, Profile, Work};
@@ -24,30 +24,24 @@ const MAX_GROUPS: u32 = 65_535;
 /// What a large GPU has of multiprocessors, about; the adapter does not tell.
 const MULTIPROCESSORS: usize = 128;
 
-/// Bytes of a vec4: a kernel may read a matrix by them.
-pub(super) const VECTOR: u64 = 16;
-
-/// Uploads that one submission holds at most, in bytes: until they have run, they are in memory twice.
-const MAX_UPLOAD: usize = 64 << 20;
-
 /// Used where the adapter has them.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 pub(super) struct Queue {
     pub(super) adapter: WgpuAdapter,
-    device: Guarded<wgpu::Device>,
+    pub(super) device: Guarded<wgpu::Device>,
     queue: Guarded<wgpu::Queue>,
     pipelines: Pipelines,
-    recorder: Mutex<Recorder>,
-    tables: Kept<wgpu::Buffer>,
+    pub(super) recorder: Mutex<Recorder>,
+    pub(super) tables: Kept<wgpu::Buffer>,
     pace: Mutex<Pace>,
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profiling>>,
-    faults: Arc<Faults>,
+    pub(super) faults: Arc<Faults>,
     /// Once the device is closed.
     settled: Once,
     /// Bytes of the largest buffer.
-    max_buffer: u64,
+    pub(super) max_buffer: u64,
     /// Bytes of the largest storage binding.
     pub(super) max_binding: u64,
     /// What a binding's start must be a multiple of, in bytes.
@@ -156,7 +150,7 @@ impl Queue {
 
     /// Runs calls of wgpu's. Where the device is closed by them, what it is still at has ended when they return: wgpu waits
     /// for it no more, and frees what it may use.
-    fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
+    pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
         let result = self.faults.run(calls);
         if self.faults.is_closed() {
             self.settled.call_once(|| drop(caught(|| self.settle())));
@@ -180,93 +174,16 @@ impl Queue {
         self.pipelines.check();
     }
 
-    /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
-    pub(super) fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let size = bytes.next_multiple_of(VECTOR).max(VECTOR);
-        if size > self.max_buffer {
-            let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
-            return Err(Error::argument("tensor", format!("{size} bytes"), expected));
-        }
-        self.create(
-            size,
-            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            false,
-        )
-    }
-
-    /// A buffer; where there is no room for it, room is made first.
-    fn create(&self, size: u64, usage: wgpu::BufferUsages, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
-        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
-        let create = || self.run(|| self.device.create_buffer(&descriptor));
-        match create() {
-            Err(Error::OutOfMemory { .. }) => {
-                self.free().and_then(|()| create()).map_err(|error| self.needs(size, error))
-            }
-            other => other,
-        }
-    }
-
-    /// Gives memory back that nobody needs: kept tables, and what only finished work has used.
-    fn free(&self) -> Result<()> {
-        self.tables.clear();
-        self.flush()?;
-        self.wait(None)
-    }
-
-    /// What did not fit, and into what.
-    fn needs(&self, size: u64, error: Error) -> Error {
-        match error {
-            Error::OutOfMemory { device, reason } => {
-                let all = self.adapter.memory.map(|bytes| format!(" of {bytes} in all")).unwrap_or_default();
-                Error::OutOfMemory { device, reason: format!("{reason}: {size} bytes more{all} do not fit") }
-            }
-            other => other,
-        }
-    }
-
-    /// A buffer that holds `data`.
-    pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let buffer = self.buffer(bytes.len() as u64)?;
-        for (i, part) in bytes.chunks(MAX_UPLOAD).enumerate() {
-            // Not `write_buffer`, which loses the device where memory is short.
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE;
-            let staging = self.create((part.len() as u64).next_multiple_of(4), usage, true)?;
-            let before = self.run(|| {
-                staging.get_mapped_range_mut(..)?.slice(..part.len()).copy_from_slice(part);
-                staging.unmap();
-                let mut recorder = lock(&self.recorder);
-                recorder.uploaded += part.len();
-                recorder.uploads.push(Upload { staging, buffer: buffer.clone(), offset: (i * MAX_UPLOAD) as u64 });
-                let is_full = recorder.uploaded >= MAX_UPLOAD;
-                Ok(is_full.then(|| {
-                    let this = self.submit(&mut recorder, |_, _| ());
-                    recorder.last_upload.replace(this)
-                }))
-            })?;
-            let before = before.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
-            if let Some(Some(before)) = before {
-                self.wait(Some(before))?;
-            }
-        }
-        Ok(buffer)
-    }
-
     /// Submits what has been recorded and uploaded.
     pub(super) fn flush(&self) -> Result<()> {
         self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
     }
 
     /// Waits for a submission, or for all.
-    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         let waited = self.run(|| self.device.poll(poll))?;
         waited.map(drop).map_err(|error| self.faults.error(&error.to_string()))
-    }
-
-    /// A buffer that holds `data` and is kept: for what a forward pass asks for again.
-    pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
-        self.tables.get(bytemuck::cast_slice(data), || self.upload(data))
     }
 
     /// Records one dispatch of `groups` workgroups; `bindings` follow the parameters, in the kernel's order.
@@ -306,7 +223,7 @@ impl Queue {
     }
 
     /// Submits what has been recorded, and `last` behind it.
-    fn submit(
+    pub(super) fn submit(
         &self,
         recorder: &mut Recorder,
         last: impl FnOnce(&mut Recorder, &mut wgpu::CommandEncoder),

@@ -1,6 +1,7 @@
 //! Tensors in the GPU's memory, and the windows that a binding shows of them.
 
-use super::queue::{Queue, Slice, VECTOR};
+use super::memory::VECTOR;
+use super::queue::{Queue, Slice};
 use crate::backend::{Pending, Shape, Shaped};
 use crate::error::{Error, Result};
 use std::ops::Range;

@@ -1,0 +1,96 @@
+//! The device's buffers: what fills them, and what makes room for them.
+
+use super::queue::Queue;
+use super::recorder::Upload;
+use crate::error::{Error, Result};
+use crate::lock::lock;
+
+/// Bytes of a vec4: a kernel may read a matrix by them.
+pub(super) const VECTOR: u64 = 16;
+
+/// Uploads that one submission holds at most, in bytes: until they have run, they are in memory twice.
+const MAX_UPLOAD: usize = 64 << 20;
+
+impl Queue {
+    /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
+    pub(super) fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let size = bytes.next_multiple_of(VECTOR).max(VECTOR);
+        if size > self.max_buffer {
+            let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
+            return Err(Error::argument("tensor", format!("{size} bytes"), expected));
+        }
+        self.create(
+            size,
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            false,
+        )
+    }
+
+    /// A buffer; where there is no room for it, room is made first.
+    pub(super) fn create(
+        &self,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
+        let create = || self.run(|| self.device.create_buffer(&descriptor));
+        match create() {
+            Err(Error::OutOfMemory { .. }) => {
+                self.free().and_then(|()| create()).map_err(|error| self.needs(size, error))
+            }
+            other => other,
+        }
+    }
+
+    /// Gives memory back that nobody needs: kept tables, and what only finished work has used.
+    fn free(&self) -> Result<()> {
+        self.tables.clear();
+        self.flush()?;
+        self.wait(None)
+    }
+
+    /// What did not fit, and into what.
+    fn needs(&self, size: u64, error: Error) -> Error {
+        match error {
+            Error::OutOfMemory { device, reason } => {
+                let all = self.adapter.memory.map(|bytes| format!(" of {bytes} in all")).unwrap_or_default();
+                Error::OutOfMemory { device, reason: format!("{reason}: {size} bytes more{all} do not fit") }
+            }
+            other => other,
+        }
+    }
+
+    /// A buffer that holds `data`.
+    pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let buffer = self.buffer(bytes.len() as u64)?;
+        for (i, part) in bytes.chunks(MAX_UPLOAD).enumerate() {
+            // Not `write_buffer`, which loses the device where memory is short.
+            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE;
+            let staging = self.create((part.len() as u64).next_multiple_of(4), usage, true)?;
+            let before = self.run(|| {
+                staging.get_mapped_range_mut(..)?.slice(..part.len()).copy_from_slice(part);
+                staging.unmap();
+                let mut recorder = lock(&self.recorder);
+                recorder.uploaded += part.len();
+                recorder.uploads.push(Upload { staging, buffer: buffer.clone(), offset: (i * MAX_UPLOAD) as u64 });
+                let is_full = recorder.uploaded >= MAX_UPLOAD;
+                Ok(is_full.then(|| {
+                    let this = self.submit(&mut recorder, |_, _| ());
+                    recorder.last_upload.replace(this)
+                }))
+            })?;
+            let before = before.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
+            if let Some(Some(before)) = before {
+                self.wait(Some(before))?;
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// A buffer that holds `data` and is kept: for what a forward pass asks for again.
+    pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
+        self.tables.get(bytemuck::cast_slice(data), || self.upload(data))
+    }
+}
