@@ -3,7 +3,7 @@
 //! The kernels are built in as PTX, which the driver compiles for the card: no toolkit is needed to build or to run.
 //! Weights packed in f16 are multiplied on tensor cores where the input is an [activation](Backend::activation) in f16;
 //! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; `context`, `driver`,
-//! `kernels`, `launch`, `staging` and `tensor` are what they share.
+//! `kernels`, `launch`, `profiling`, `staging` and `tensor` are what they share.
 
 mod alignment_weights;
 mod attention;
