@@ -183,10 +183,7 @@ impl Classifier {
     pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification>> {
         let planned: Vec<Planned> = pictures.iter().map(|picture| self.plan(picture, views)).collect::<Result<_>>()?;
         let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
-        let parts = spread(&self.scorers.iter().collect::<Vec<_>>(), &pictures, |scorer, pictures| {
-            self.score(&**scorer, pictures)?.wait()
-        });
-        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+        spread(self.scorers.len(), &pictures, |device, pictures| self.submit(device, pictures)?.wait())
     }
 
     /// The views that the method looks at.
@@ -205,16 +202,10 @@ impl Classifier {
         device: usize,
         pictures: &[PlannedPicture<'_>],
     ) -> Result<Pending<'_, Vec<Classification>>> {
-        self.score(&*self.scorers[device], pictures)
-    }
-
-    fn score<'s>(
-        &'s self,
-        scorer: &'s dyn Scorer,
-        pictures: &[PlannedPicture<'_>],
-    ) -> Result<Pending<'s, Vec<Classification>>> {
         let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|(_, planned)| planned.boxes.clone()).collect();
-        Ok(scorer.score(&planned::jobs(pictures))?.map(move |scores| self.classifications(scores, &boxes)))
+        Ok(self.scorers[device]
+            .score(&planned::jobs(pictures))?
+            .map(move |scores| self.classifications(scores, &boxes)))
     }
 
     /// What each picture scored, with its own views.

@@ -99,11 +99,7 @@ impl Evaluator {
     pub fn evaluate_batch(&self, pictures: &[&Picture]) -> Result<Vec<Evaluation>> {
         let planned = pictures.iter().map(|picture| self.plan(picture)).collect::<Result<Vec<_>>>()?;
         let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
-        let devices: Vec<usize> = (0..self.model.devices()).collect();
-        let parts = spread(&devices.iter().collect::<Vec<_>>(), &pictures, |&device, pictures| {
-            self.submit(device, pictures)?.wait()
-        });
-        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+        spread(self.model.devices(), &pictures, |device, pictures| self.submit(device, pictures)?.wait())
     }
 
     /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the

@@ -1,6 +1,7 @@
 //! Whether a device has computed what it returns. One that is reset, or whose driver gives up, may tell success and leave
 //! what its memory held before.
 
+use super::short_name;
 use crate::error::{Error, Result};
 
 /// How far the length of what was normalised may be from 1.
@@ -39,8 +40,7 @@ pub(super) fn weights(device: &str, weights: &[f32], offsets: &[u32]) -> Result<
 }
 
 fn no_result(device: &str, what: &str, found: &str) -> Error {
-    let device = device.split(": ").next().unwrap_or_default();
-    Error::device(device, format!("returned no result: {what} that are {found}"))
+    Error::device(short_name(device), format!("returned no result: {what} that are {found}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From a device's name to an engine.
 
-use super::{Engine, Loading, On};
+use super::{Engine, Loading, On, short_name};
 #[cfg(feature = "cuda")]
 use crate::backend::Cuda;
 #[cfg(feature = "wgpu")]
@@ -54,8 +54,8 @@ pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) ->
 }
 
 fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
-    let device = engine.describe();
-    let device = device.split(": ").next().unwrap_or_default();
+    let description = engine.describe();
+    let device = short_name(&description);
     let note = |reason: &String| format!("{reason}; running on {device}");
     let notes = left.iter().map(note).collect();
     (engine, notes)

@@ -109,6 +109,11 @@ impl<B: Backend> On<B> {
     }
 }
 
+/// A device's name, as it is asked for by, from its description.
+fn short_name(description: &str) -> &str {
+    description.split(": ").next().unwrap_or_default()
+}
+
 /// The precision `auto`, of a device that has matrix units or not.
 pub(crate) fn auto_precision(matrix_units: bool) -> Precision {
     if matrix_units { Precision::F16 } else { Precision::F32 }

@@ -235,9 +235,8 @@ impl Model {
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        let engines: Vec<&dyn Engine> = self.0.engines.iter().map(|engine| &**engine).collect();
-        let parts = spread(&engines, jobs, |engine, jobs| engine.encode_views(jobs, normalize)?.wait());
-        let data = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
+        let encode = |device: usize, jobs: &[ViewJob<'_>]| self.0.engines[device].encode_views(jobs, normalize)?.wait();
+        let data = spread(self.devices(), jobs, encode)?;
         Ok(Embeddings { width: self.0.config.embed, data })
     }
 
@@ -269,16 +268,19 @@ impl Model {
     }
 }
 
-/// Runs `work` on equal shares of the items, in order, each share on a device of its own.
-pub(crate) fn spread<D: Sync + ?Sized, T: Sync, R: Send>(
-    devices: &[&D],
+/// Runs `work` on equal shares of the items, each share on a device of its own, by its number: all results, in order.
+///
+/// # Errors
+/// The first share's that fails.
+pub(crate) fn spread<T: Sync, R: Clone + Send>(
+    devices: usize,
     items: &[T],
-    work: impl Fn(&D, &[T]) -> Result<R> + Sync,
-) -> Vec<Result<R>> {
-    let share = items.len().div_ceil(devices.len()).max(1);
+    work: impl Fn(usize, &[T]) -> Result<Vec<R>> + Sync,
+) -> Result<Vec<R>> {
+    let share = items.len().div_ceil(devices).max(1);
     let work = &work;
-    std::thread::scope(|scope| {
-        let mut parts = devices.iter().zip(items.chunks(share));
+    let parts: Vec<Result<Vec<R>>> = std::thread::scope(|scope| {
+        let mut parts = items.chunks(share).enumerate();
         let first = parts.next();
         let threads = parts.map(|(device, items)| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
@@ -292,5 +294,6 @@ pub(crate) fn spread<D: Sync + ?Sized, T: Sync, R: Send>(
             Err((device, items)) => work(device, items),
         });
         first.into_iter().chain(others).collect()
-    })
+    });
+    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
