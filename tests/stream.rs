@@ -191,7 +191,7 @@ fn results_are_those_of_one_picture_at_a_time_on_the_reference() {
 
 #[cfg(feature = "wgpu")]
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn results_are_those_of_one_picture_at_a_time_on_wgpu() {
     Fixture::new("wgpu:0", 0).check_all(8);
     Fixture::new("wgpu:0", 3).check_all(8);
@@ -199,7 +199,7 @@ fn results_are_those_of_one_picture_at_a_time_on_wgpu() {
 
 #[cfg(feature = "cuda")]
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn results_are_those_of_one_picture_at_a_time_on_cuda() {
     let Ok(devices) = std::env::var("SIMT_DEVICES") else {
         for devices in ["1", "2", "3"] {

@@ -361,7 +361,7 @@ mod tests {
     use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn what_the_driver_reports_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn a_lost_device_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn the_towers_submissions_are_bounded() {
         // The batches that fit the activation budget, and B/32's with 61 views.
         let towers = [
