@@ -9,6 +9,7 @@ mod adapter;
 mod alignment_weights;
 mod attention;
 mod cache;
+mod cooperative;
 mod crop_resize;
 mod embed;
 mod fault;
@@ -30,7 +31,7 @@ use super::args::kernels;
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::{Error, Result};
 use adapter::Choice;
-use linear::Cooperative;
+use cooperative::Cooperative;
 use queue::Queue;
 
 pub use adapter::WgpuAdapter;
@@ -121,7 +122,7 @@ impl Wgpu {
     /// With indices and loops checked as the kernels run, for tests and to find a fault; they are slower by far.
     #[must_use]
     pub fn with_runtime_checks(mut self) -> Self {
-        self.0.check_kernels();
+        self.0.pipelines.check();
         self
     }
 
@@ -160,7 +161,7 @@ impl Backend for Wgpu {
 
     /// Each dispatch is then a pass of its own, so that it can be timed.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
-        Some(self.0.profile(work).1)
+        Some(self.0.profile(work))
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {
