@@ -11,9 +11,11 @@ mod properties;
 
 use crossalign::backend::args::{
     AddPositionsArgs, AlignmentWeightsArgs, EmbedTokensArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs,
-    WeightedSimilarityArgs,
+    LinearArgs, WeightedSimilarityArgs,
 };
-use crossalign::backend::{Backend, Dispatch, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor};
+use crossalign::backend::{
+    Backend, Dispatch, Epilogue, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor,
+};
 use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
 use crossalign::model::{Config, ViewJob};
@@ -309,6 +311,30 @@ fn layers_as_documented(profile: &Profile) {
         let row = format!("| {name} | {} | {:.2} | {:.3} |", its.len(), bytes as f64 / 1e6, flops as f64 / 1e9);
         assert!(readme.contains(&row), "kernels/README.md has no row {row}");
     }
+}
+
+/// Of ViT-B/32, the products of 61 views in the MLP and the projection are computed by large tiles; a view's and the smallest,
+/// which would leave multiprocessors idle, by small ones.
+#[test]
+#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+fn large_tiles_are_for_products_that_fill_the_gpu() {
+    let kernel = |multiprocessors, rows: usize, cols: usize| {
+        let device = first().with_multiprocessors(multiprocessors);
+        let input = device.allocate(Shape::new(rows, 1)).unwrap();
+        let layer = device.pack(Shape::new(cols, 1), &vec![0.0; cols], None, Precision::F32).unwrap();
+        let mut out = device.allocate(Shape::new(rows, cols)).unwrap();
+        let mut linear = || {
+            let args = LinearArgs { input: &input, layer: &layer, epilogue: Epilogue::Store, out: &mut out };
+            device.linear(args).and_then(|()| device.flush()).unwrap();
+        };
+        device.profile(&mut linear).unwrap().dispatches[0].kernel
+    };
+    for ([rows, cols], side) in
+        [([3050, 3072], 128), ([3050, 768], 128), ([50, 3072], 64), ([61, 512], 64), ([1, 1], 64)]
+    {
+        assert_eq!(kernel(128, rows, cols), format!("linear_{side}x{side}"), "{rows}×{cols}");
+    }
+    assert_eq!(kernel(1, 1, 1), "linear_128x128");
 }
 
 #[test]

@@ -57,8 +57,6 @@ fn until_stable(text: &str, step: impl Fn(&str) -> String) -> String {
     }
 }
 
-// ---- HTML entities ----
-
 /// ftfy's `HTML_ENTITY_RE`.
 static ENTITY: LazyLock<Regex> = LazyLock::new(|| pattern(r"&#?[0-9A-Za-z]{1,24};"));
 
@@ -115,8 +113,6 @@ fn closed_entity(found: &str) -> String {
 fn entity(name: &str) -> Option<&'static str> {
     str::from_utf8(ENTITIES.get(name.as_bytes())?).ok()
 }
-
-// ---- Single characters ----
 
 /// ftfy's `ANSI_RE`.
 static TERMINAL_ESCAPE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\x1b\[[\d;]*[a-zA-Z]"));
@@ -175,8 +171,6 @@ const WINDOWS_1252_C1: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
     '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
-
-// ---- Mojibake ----
 
 /// The byte that reads as `c` in Latin-1 or Windows-1252.
 fn to_byte(c: char) -> Option<u8> {

@@ -1,4 +1,4 @@
-//! From prompts to scores: each option away from its default, in what it changes.
+//! From prompts and views to scores: each option away from its default, in what it changes.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -7,6 +7,7 @@ mod classes;
 mod classifier_file;
 mod prompts_hash;
 mod texts;
+mod views;
 
 use common::Reference;
 use crossalign::{CompileOptions, Method, Model, ModelOptions, Prompts};

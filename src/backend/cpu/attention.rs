@@ -9,7 +9,7 @@ use super::math::softmax_numerators;
 use super::panel::Panels;
 use super::rows::Rows;
 use super::simd::{Kernel, Near, Simd, prefetch_lines};
-use super::tile::{Epilogue, multiply};
+use super::tile::{Epilogue, Store, multiply};
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
@@ -80,7 +80,7 @@ impl Kernel for Head<'_> {
             let count = block.min(rows.end - first);
             let data = &queries.data()[first * width + cols.start..];
             for panel in 0..padded / panel_width {
-                let mut sink = Scores { s, scores, padded, column: panel * panel_width };
+                let mut sink = Store { s, rows: scores, stride: padded, column: panel * panel_width };
                 multiply(s, Rows { data, stride: width, count }, key_panels.rows(panel, 0..dim), &mut sink);
             }
             norms.clear();
@@ -100,21 +100,6 @@ impl Kernel for Head<'_> {
                 multiply(s, weights, value_panels.rows(panel, 0..keys.len()), &mut output);
             }
         }
-    }
-}
-
-/// Stores products as rows of scores.
-struct Scores<'a, S> {
-    s: S,
-    scores: &'a mut [f32],
-    padded: usize,
-    column: usize,
-}
-
-impl<S: Simd> Epilogue<S> for Scores<'_, S> {
-    #[inline(always)]
-    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
-        self.s.store_row(sums, &mut self.scores[row * self.padded + self.column..]);
     }
 }
 

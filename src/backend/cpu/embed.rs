@@ -1,12 +1,12 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
 use super::Cpu;
-use super::grid::{cuts, for_each_tile};
-use crate::backend::Shaped;
 use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
+use crate::backend::{Shape, Shaped};
 use crate::error::Result;
+use rayon::prelude::*;
 
-pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {
+pub(super) fn tokens(_: &Cpu, args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {
     let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     for sequence in offsets.windows(2) {
         for (position, row) in (sequence[0] as usize..sequence[1] as usize).enumerate() {
@@ -18,24 +18,16 @@ pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {
 
 pub(super) fn add_positions(cpu: &Cpu, args: Checked<AddPositionsArgs<'_, Cpu>>) -> Result<()> {
     let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
-    let tokens = positions.shape().rows;
-    let shape = out.shape();
+    let Shape { rows: tokens, cols: width } = positions.shape();
     cpu.install(|| {
-        for_each_tile(
-            out.data_mut(),
-            shape.cols,
-            &cuts(shape.rows, tokens),
-            &[0, shape.cols],
-            || (),
-            |(), view, _, mut tile| {
-                let first = tile.rows.start;
-                sum(class.row(0), positions.row(0), tile.row(first));
-                for patch in 0..tokens - 1 {
-                    let row = patches.row(view * (tokens - 1) + patch);
-                    sum(row, positions.row(1 + patch), tile.row(first + 1 + patch));
-                }
-            },
-        );
+        let views = out.data_mut().par_chunks_exact_mut((tokens * width).max(1));
+        views.enumerate().for_each(|(view, out)| {
+            let (first, others) = out.split_at_mut(width);
+            sum(class.row(0), positions.row(0), first);
+            for (patch, out) in others.chunks_exact_mut(width).enumerate() {
+                sum(patches.row(view * (tokens - 1) + patch), positions.row(1 + patch), out);
+            }
+        });
     });
     Ok(())
 }

@@ -8,9 +8,9 @@
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
 use super::panel::Panels;
-use super::rounded::{self, Pair, Quad, halves};
+use super::rounded::{self, halves};
 use super::rows::Rows;
-use super::simd::{Kernel, Near, Simd, Tiling, prefetch_lines};
+use super::simd::{Kernel, Near, Pair, Quad, Simd, Tiling, prefetch_lines};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::args::{Checked, LinearArgs};
@@ -31,7 +31,8 @@ const ROUNDED_ROWS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct CpuLinear {
     shape: Shape,
-    level: SimdLevel,
+    /// The level whose tile the panels are packed for.
+    pub(super) level: SimdLevel,
     tiling: Tiling,
     panels: Storage,
     /// Padded with zeros to whole panels.
@@ -117,11 +118,6 @@ impl CpuLinear {
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         bias.resize(padded, 0.0);
         Self { shape, level, tiling, panels, bias }
-    }
-
-    /// The level whose tile the panels are packed for.
-    pub(super) fn level(&self) -> SimdLevel {
-        self.level
     }
 
     /// Words of a row that [`CpuLinear::left`] rounded.

@@ -25,6 +25,21 @@ pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
     fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
 }
 
+/// Stores products in rows that are `stride` apart, from a column on.
+pub(super) struct Store<'a, S> {
+    pub(super) s: S,
+    pub(super) rows: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) column: usize,
+}
+
+impl<S: Simd> Epilogue<S> for Store<'_, S> {
+    #[inline(always)]
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
+        self.s.store_row(sums, &mut self.rows[row * self.stride + self.column..]);
+    }
+}
+
 /// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
 /// it wastes nothing.
 #[inline(always)]

@@ -1,11 +1,10 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
-use crate::backend::Reference;
-use crate::backend::Shaped;
 use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
+use crate::backend::{Reference, Shaped};
 use crate::error::Result;
 
-pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn tokens(_: &Reference, args: Checked<EmbedTokensArgs<'_, Reference>>) -> Result<()> {
     let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
     for sequence in offsets.windows(2) {
         for (position, row) in (sequence[0] as usize..sequence[1] as usize).enumerate() {
@@ -15,7 +14,7 @@ pub(super) fn tokens(args: Checked<EmbedTokensArgs<'_, Reference>>) -> Result<()
     Ok(())
 }
 
-pub(super) fn add_positions(args: Checked<AddPositionsArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn add_positions(_: &Reference, args: Checked<AddPositionsArgs<'_, Reference>>) -> Result<()> {
     let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
     let views = patches.shape().rows / (positions.shape().rows - 1);
     let tokens = positions.shape().rows;

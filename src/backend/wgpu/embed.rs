@@ -1,11 +1,10 @@
 //! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
 
 use super::pipeline::kernels::{add_positions, embed_tokens};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
-use crate::backend::Wgpu;
 use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) -> Result<()> {
@@ -18,7 +17,6 @@ pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) ->
     for rows in chunks(tokens.len(), step) {
         let placed = &placed[rows.clone()];
         let tokens = queue.upload(placed)?;
-        let tokens = Slice::all(&tokens);
         let out = out.window(queue, "embed_tokens output", rows.clone())?;
         for part in chunks(table.shape().rows, step) {
             let table = table.window(queue, "embed_tokens table", part.clone())?;
@@ -30,7 +28,7 @@ pub(super) fn tokens(queue: &Queue, args: Checked<EmbedTokensArgs<'_, Wgpu>>) ->
                 table_base: table.base,
                 out_base: out.base,
             };
-            let bindings = [tokens, table.slice, positions, out.slice];
+            let bindings = [tokens.slice(..), table.slice, positions, out.slice];
             let found = placed.iter().filter(|[token, _]| part.contains(&(*token as usize))).count();
             let work = Work::words(3 * found * width + 2 * rows.len(), found * width);
             queue.record(&embed_tokens::KERNEL, &[], &params, &bindings, queue.groups(rows.len()), work)?;

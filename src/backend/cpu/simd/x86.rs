@@ -1,9 +1,7 @@
 //! The levels of x86-64. A level's type can only be made where the processor has the level.
 
-use super::{Routine, Simd};
+use super::vector::{DIGIT_BITS, Pair, Quad, Routine, Simd};
 use crate::backend::PRECISION_BITS;
-use crate::backend::cpu::crop_resize::DIGIT_BITS;
-use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -103,7 +101,8 @@ impl Simd for Avx2 {
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         load(from: &[f32]) -> __m256 = _mm256_loadu_ps(from[..8].as_ptr());
-        load_f16(from: &[f16]) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
+        load_f16(from: &[f16], _part: usize) -> __m256 =
+            _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
         load_pairs(from: &[Pair], part: usize) -> __m256 = {
             let halves = _mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
@@ -230,7 +229,8 @@ impl Simd for Avx512 {
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
-        load_f16(from: &[f16]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
+        load_f16(from: &[f16], _part: usize) -> __m512 =
+            _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
         load_pairs(from: &[Pair], part: usize) -> __m512 = {
             let halves = _mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
@@ -288,7 +288,7 @@ macro_rules! as_avx512 {
         below! {
             splat(x: f32) -> __m512;
             load(from: &[f32]) -> __m512;
-            load_f16(from: &[f16]) -> __m512;
+            load_f16(from: &[f16], part: usize) -> __m512;
             store(x: __m512, to: &mut [f32]);
             add(a: __m512, b: __m512) -> __m512;
             sub(a: __m512, b: __m512) -> __m512;
