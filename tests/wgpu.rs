@@ -316,7 +316,7 @@ fn layers_as_documented(profile: &Profile) {
 /// Of ViT-B/32, the products of 61 views in the MLP and the projection are computed by large tiles; a view's and the smallest,
 /// which would leave multiprocessors idle, by small ones.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn large_tiles_are_for_products_that_fill_the_gpu() {
     let kernel = |multiprocessors, rows: usize, cols: usize| {
         let device = first().with_multiprocessors(multiprocessors);

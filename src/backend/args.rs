@@ -25,6 +25,7 @@ pub trait KernelArgs: Sized {
 }
 
 /// Arguments that keep their kernel's contract.
+#[derive(Debug)]
 pub struct Checked<A>(A);
 
 impl<A> Checked<A> {
@@ -33,31 +34,32 @@ impl<A> Checked<A> {
     }
 }
 
-/// The kernels of a [`Backend`]: each is this function of its module, run on `$device` with checked arguments.
+/// The kernels of a [`Backend`]: each is the function `run` of the module of its name, on `$device`, with checked arguments.
 macro_rules! kernels {
     ($self:ident, $device:expr) => {
         $crate::backend::args::kernels! { $self, $device;
-            crop_resize: crop_resize::run(CropResizeArgs<'_, '_, Self>);
-            linear: linear::run(LinearArgs<'_, Self>);
-            layer_norm: layer_norm::run(LayerNormArgs<'_, Self>);
-            attention: attention::run(AttentionArgs<'_, Self>);
-            embed_tokens: embed::tokens(EmbedTokensArgs<'_, Self>);
-            add_positions: embed::add_positions(AddPositionsArgs<'_, Self>);
-            gather_rows: gather_rows::run(GatherRowsArgs<'_, Self>);
-            l2_normalize: l2_normalize::run(L2NormalizeArgs<'_, Self>);
-            alignment_weights: alignment_weights::run(AlignmentWeightsArgs<'_, Self>);
-            weighted_similarity: weighted_similarity::run(WeightedSimilarityArgs<'_, Self>);
+            crop_resize(CropResizeArgs<'_, '_, Self>);
+            linear(LinearArgs<'_, Self>);
+            layer_norm(LayerNormArgs<'_, Self>);
+            attention(AttentionArgs<'_, Self>);
+            embed_tokens(EmbedTokensArgs<'_, Self>);
+            add_positions(AddPositionsArgs<'_, Self>);
+            gather_rows(GatherRowsArgs<'_, Self>);
+            l2_normalize(L2NormalizeArgs<'_, Self>);
+            alignment_weights(AlignmentWeightsArgs<'_, Self>);
+            weighted_similarity(WeightedSimilarityArgs<'_, Self>);
         }
     };
-    ($self:ident, $device:expr; $($kernel:ident: $module:ident::$run:ident($args:ident<$($of:tt),+>);)+) => {$(
+    ($self:ident, $device:expr; $($kernel:ident($args:ident<$($of:tt),+>);)+) => {$(
         fn $kernel(&$self, args: $crate::backend::args::$args<$($of),+>) -> $crate::Result<()> {
-            $module::$run($device, $crate::backend::args::KernelArgs::checked(args)?)
+            $kernel::run($device, $crate::backend::args::KernelArgs::checked(args)?)
         }
     )+};
 }
 pub(super) use kernels;
 
 /// Of [`Backend::crop_resize`].
+#[derive(Debug)]
 pub struct CropResizeArgs<'a, 'p, B: Backend> {
     /// Pictures and their views, all of one size.
     pub jobs: &'a [CropJob<'a, B::Picture<'p>>],
@@ -109,6 +111,7 @@ impl<B: Backend> KernelArgs for CropResizeArgs<'_, '_, B> {
 }
 
 /// Of [`Backend::linear`].
+#[derive(Debug)]
 pub struct LinearArgs<'a, B: Backend> {
     /// `[rows, inputs]`
     pub input: &'a B::Tensor,
@@ -129,6 +132,7 @@ impl<B: Backend> KernelArgs for LinearArgs<'_, B> {
 }
 
 /// Of [`Backend::layer_norm`].
+#[derive(Debug)]
 pub struct LayerNormArgs<'a, B: Backend> {
     /// `[rows, D]`
     pub input: &'a B::Tensor,
@@ -152,6 +156,7 @@ impl<B: Backend> KernelArgs for LayerNormArgs<'_, B> {
 }
 
 /// Of [`Backend::attention`].
+#[derive(Debug)]
 pub struct AttentionArgs<'a, B: Backend> {
     /// `[Q, D]`
     pub queries: &'a B::Tensor,
@@ -196,6 +201,7 @@ impl<B: Backend> KernelArgs for AttentionArgs<'_, B> {
 }
 
 /// Of [`Backend::embed_tokens`].
+#[derive(Debug)]
 pub struct EmbedTokensArgs<'a, B: Backend> {
     /// A row of the table each.
     pub tokens: &'a [u32],
@@ -227,6 +233,7 @@ impl<B: Backend> KernelArgs for EmbedTokensArgs<'_, B> {
 }
 
 /// Of [`Backend::add_positions`], with `n` patches a view.
+#[derive(Debug)]
 pub struct AddPositionsArgs<'a, B: Backend> {
     /// `[views·n, D]`
     pub patches: &'a B::Tensor,
@@ -254,6 +261,7 @@ impl<B: Backend> KernelArgs for AddPositionsArgs<'_, B> {
 }
 
 /// Of [`Backend::gather_rows`].
+#[derive(Debug)]
 pub struct GatherRowsArgs<'a, B: Backend> {
     /// `[·, D]`
     pub input: &'a B::Tensor,
@@ -278,6 +286,7 @@ impl<B: Backend> KernelArgs for GatherRowsArgs<'_, B> {
 }
 
 /// Of [`Backend::l2_normalize`].
+#[derive(Debug)]
 pub struct L2NormalizeArgs<'a, B: Backend> {
     /// `[rows, D]`
     pub tensor: &'a mut B::Tensor,
@@ -290,6 +299,7 @@ impl<B: Backend> KernelArgs for L2NormalizeArgs<'_, B> {
 }
 
 /// Of [`Backend::alignment_weights`].
+#[derive(Debug)]
 pub struct AlignmentWeightsArgs<'a, B: Backend> {
     /// `[R, D]`
     pub rows: &'a B::Tensor,
@@ -321,6 +331,7 @@ impl<B: Backend> KernelArgs for AlignmentWeightsArgs<'_, B> {
 }
 
 /// Of [`Backend::weighted_similarity`].
+#[derive(Debug)]
 pub struct WeightedSimilarityArgs<'a, B: Backend> {
     /// `[V, D]`
     pub views: &'a B::Tensor,

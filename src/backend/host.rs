@@ -1,6 +1,6 @@
 //! A tensor in the process's own memory.
 
-use super::pages::Pages;
+use super::huge_pages::Pages;
 use super::{Shape, Shaped};
 use crate::error::{Error, Result};
 

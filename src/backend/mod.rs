@@ -17,7 +17,7 @@ pub mod wgpu;
 
 mod crop;
 mod host;
-mod pages;
+mod huge_pages;
 mod pending;
 mod profile;
 mod quantize;
@@ -27,6 +27,7 @@ mod tables;
 mod transformer_row;
 
 use crate::error::Result;
+use std::fmt::Debug;
 
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
@@ -167,17 +168,30 @@ pub enum Epilogue {
     Accumulate,
 }
 
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Cpu {}
+    impl Sealed for super::Reference {}
+    #[cfg(feature = "cuda")]
+    impl Sealed for super::Cuda {}
+    #[cfg(feature = "wgpu")]
+    impl Sealed for super::Wgpu {}
+}
+
 /// One device's kernels, tensors and packed weights.
 ///
 /// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments, then runs them; a wrong
 /// shape is an [`Error::Argument`](crate::Error) that names the kernel and the argument, and nothing has been written then.
-pub trait Backend: Sized + Send + Sync {
+///
+/// It is sealed: kernels, and with them required methods, come with any release.
+pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A row-major f32 matrix in the device's memory.
-    type Tensor: Shaped + Send + Sync;
+    type Tensor: Shaped + Debug + Send + Sync;
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
-    type Linear: Shaped + Send + Sync;
+    type Linear: Shaped + Debug + Send + Sync;
     /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
-    type Picture<'p>: PictureSize + Send + Sync;
+    type Picture<'p>: PictureSize + Debug + Send + Sync;
 
     /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
     type Recording: Default + Send;

@@ -2,7 +2,7 @@
 
 use super::Cpu;
 use super::math::{dot, softmax_numerators};
-use super::simd::{Kernel, Simd};
+use super::simd::{Simd, SimdTask};
 use crate::backend::HostTensor;
 use crate::backend::args::{AlignmentWeightsArgs, Checked};
 use crate::error::Result;
@@ -26,7 +26,7 @@ struct Segment<'a> {
     weights: &'a mut [f32],
 }
 
-impl Kernel for Segment<'_> {
+impl SimdTask for Segment<'_> {
     /// The length of the weighted sum.
     type Output = f32;
 

@@ -8,8 +8,8 @@ use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
 use super::panel::Panels;
 use super::rows::Rows;
-use super::simd::{Kernel, Near, Simd, prefetch_lines};
-use super::tile::{Epilogue, Store, multiply};
+use super::simd::{Near, Simd, SimdTask, prefetch_lines};
+use super::tile::{Store, TileSink, multiply};
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
@@ -53,7 +53,7 @@ struct Head<'a> {
     tile: TileMut<'a>,
 }
 
-impl Kernel for Head<'_> {
+impl SimdTask for Head<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -113,7 +113,7 @@ struct Output<'a, 'b, S> {
     norms: &'a [f32],
 }
 
-impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
+impl<S: Simd> TileSink<S> for Output<'_, '_, S> {
     #[inline(always)]
     fn prepare(&mut self, rows: Range<usize>) {
         for row in rows {

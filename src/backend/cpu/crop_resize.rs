@@ -7,7 +7,7 @@
 //! Pillow.
 
 use super::Cpu;
-use super::simd::{DIGIT_BITS, Kernel, Simd};
+use super::simd::{DIGIT_BITS, Simd, SimdTask};
 use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::{CropJob, CropOutput, CropPlan, CropView, PRECISION_BITS, PatchLayout, Rgb, Taps};
 use crate::error::Result;
@@ -118,7 +118,7 @@ struct OneView<'a> {
     scratch: &'a mut Scratch,
 }
 
-impl Kernel for OneView<'_> {
+impl SimdTask for OneView<'_> {
     type Output = ();
 
     #[inline(always)]

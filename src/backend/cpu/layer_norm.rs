@@ -2,7 +2,7 @@
 
 use super::Cpu;
 use super::math::{dot, sum};
-use super::simd::{Kernel, Simd};
+use super::simd::{Simd, SimdTask};
 use crate::backend::args::{Checked, LayerNormArgs};
 use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
@@ -33,7 +33,7 @@ struct Rows<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for Rows<'_> {
+impl SimdTask for Rows<'_> {
     type Output = ();
 
     #[inline(always)]

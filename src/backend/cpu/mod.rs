@@ -4,10 +4,11 @@
 //! time. Work is cut into tiles that one task each writes, so results do not depend on the number of threads.
 //! One file a kernel; `tile`, `panel`, `grid` and `math` are what they share.
 
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod crop_resize;
-mod embed;
+mod embed_tokens;
 mod gather_rows;
 mod grid;
 mod l2_normalize;

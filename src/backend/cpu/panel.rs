@@ -1,8 +1,8 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
 
 use super::rows::Rows;
-use super::simd::{Near, Pair, Quad, Simd, prefetch_lines};
-use crate::backend::pages::Pages;
+use super::simd::{Bf16x2, I8x4, Near, Simd, prefetch_lines};
+use crate::backend::huge_pages::Pages;
 use bytemuck::Pod;
 use half::f16;
 use std::ops::Range;
@@ -56,8 +56,8 @@ macro_rules! element {
 
 element!(f32: f32, F, F, 1; splat, load_f32, splat, mul_add);
 element!(f16: f32, F, F, 1; splat, load_f16, splat, mul_add);
-element!(Pair: i32, Pairs, F, S::PAIR_PARTS; splat, load_pairs, splat_pair, dot_pairs);
-element!(Quad: i32, I, I, S::QUAD_PARTS; splat_i32, load_quads, splat_i32, dot_quads);
+element!(Bf16x2: i32, Pairs, F, S::PAIR_PARTS; splat, load_pairs, splat_pair, dot_pairs);
+element!(I8x4: i32, I, I, S::QUAD_PARTS; splat_i32, load_quads, splat_i32, dot_quads);
 
 /// Rows of a panel, and what is fetched into the second-level cache while they are multiplied.
 #[derive(Clone, Copy)]

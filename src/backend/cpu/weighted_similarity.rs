@@ -6,8 +6,8 @@
 use super::Cpu;
 use super::grid::{cuts, for_each_tile};
 use super::linear::{CpuLinear, Left, Rounded};
-use super::simd::{Kernel, Simd};
-use super::tile::{Epilogue, Store};
+use super::simd::{Simd, SimdTask};
+use super::tile::{Store, TileSink};
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
 use crate::backend::{Reduction, Shaped};
 use crate::error::Result;
@@ -86,7 +86,7 @@ impl Block<'_> {
 /// `Σᵢ wᵢ Σⱼ vⱼ sᵢⱼ`: the views are summed in registers, the texts of a class as their panel is done.
 struct Mean<'a>(Block<'a>);
 
-impl Kernel for Mean<'_> {
+impl SimdTask for Mean<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -122,7 +122,7 @@ struct WeighViews<'a, S> {
     sums: &'a mut [f32; 64],
 }
 
-impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
+impl<S: Simd> TileSink<S> for WeighViews<'_, S> {
     #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         let s = self.s;
@@ -138,7 +138,7 @@ impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
 /// The mean over the best `k` texts: a block of views' similarities with one class at a time, then a selection a view.
 struct Best<'a>(Block<'a>, usize);
 
-impl Kernel for Best<'_> {
+impl SimdTask for Best<'_> {
     type Output = ();
 
     #[inline(always)]

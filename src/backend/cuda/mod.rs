@@ -5,12 +5,13 @@
 //! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; `context`, `driver`,
 //! `kernels`, `launch`, `profiling`, `staging` and `tensor` are what they share.
 
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod context;
 mod crop_resize;
 mod driver;
-mod embed;
+mod embed_tokens;
 mod gather_rows;
 mod kernels;
 mod l2_normalize;

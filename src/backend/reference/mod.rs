@@ -2,10 +2,11 @@
 //!
 //! Sums are f64, results are rounded to f32 when they are stored. One file a kernel.
 
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod crop_resize;
-mod embed;
+mod embed_tokens;
 mod gather_rows;
 mod l2_normalize;
 mod layer_norm;

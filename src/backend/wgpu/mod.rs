@@ -6,12 +6,13 @@
 //! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod cache;
 mod cooperative;
 mod crop_resize;
-mod embed;
+mod embed_tokens;
 mod fault;
 mod gather_rows;
 mod l2_normalize;

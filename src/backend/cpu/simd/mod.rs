@@ -13,7 +13,7 @@ use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni};
 
-pub(super) use vector::{DIGIT_BITS, Kernel, Pair, Quad, Routine, Simd};
+pub(super) use vector::{Bf16x2, DIGIT_BITS, I8x4, Routine, Simd, SimdTask};
 
 /// An instruction-set level of the CPU backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +69,7 @@ impl SimdLevel {
     /// How products are cut at this level.
     pub(super) fn tiling(self) -> Tiling {
         struct Read;
-        impl Kernel for Read {
+        impl SimdTask for Read {
             type Output = Tiling;
             fn run<S: Simd>(self, _: S) -> Tiling {
                 Tiling {
@@ -86,7 +86,7 @@ impl SimdLevel {
     }
 
     /// Runs a kernel at this level, or at the portable one where the processor lacks it.
-    pub(super) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(super) fn dispatch<K: SimdTask>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         return match self {
             Self::Portable => Portable.call(kernel),
@@ -102,7 +102,7 @@ impl SimdLevel {
 
 /// Runs a kernel on a level's vectors, or on the portable ones without them.
 #[cfg(target_arch = "x86_64")]
-fn call<S: Simd, K: Kernel>(simd: Option<S>, kernel: K) -> K::Output {
+fn call<S: Simd, K: SimdTask>(simd: Option<S>, kernel: K) -> K::Output {
     match simd {
         Some(simd) => simd.call(kernel),
         None => Portable.call(kernel),

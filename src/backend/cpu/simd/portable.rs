@@ -1,6 +1,6 @@
 //! Eight lanes without intrinsics, which the compiler maps to what the target has.
 
-use super::vector::{DIGIT_BITS, Pair, Quad, Routine, Simd};
+use super::vector::{Bf16x2, DIGIT_BITS, I8x4, Routine, Simd};
 use crate::backend::PRECISION_BITS;
 use half::f16;
 
@@ -46,7 +46,7 @@ impl Simd for Portable {
         splat(x: f32) -> F = [x; 8];
         load(from: &[f32]) -> F = *from.first_chunk().expect("8 elements");
         load_f16(from: &[f16], _part: usize) -> F = from.first_chunk::<8>().expect("8 elements").map(f16::to_f32);
-        load_pairs(from: &[Pair], part: usize) -> F = {
+        load_pairs(from: &[Bf16x2], part: usize) -> F = {
             let halves: &[u16] = bytemuck::cast_slice(&from[..8]);
             std::array::from_fn(|i| f32::from_bits(u32::from(halves[8 * part + i]) << 16))
         };
@@ -69,7 +69,7 @@ impl Simd for Portable {
             }
         };
         to_float(x: I) -> F = x.map(|x| x as f32);
-        load_quads(from: &[Quad], part: usize) -> I = {
+        load_quads(from: &[I8x4], part: usize) -> I = {
             let halves: &[[i8; 2]] = bytemuck::cast_slice(&from[..8]);
             std::array::from_fn(|i| bytemuck::cast(halves[8 * part + i].map(i16::from)))
         };

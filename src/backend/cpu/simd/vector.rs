@@ -9,27 +9,27 @@ pub(in crate::backend::cpu) const DIGIT_BITS: u32 = 12;
 /// Two bf16 that are neighbours in depth: what `vdpbf16ps` multiplies.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub(in crate::backend::cpu) struct Pair(pub(in crate::backend::cpu) u32);
+pub(in crate::backend::cpu) struct Bf16x2(pub(in crate::backend::cpu) u32);
 
 /// Four 8-bit integers that are neighbours in depth: what `vpdpbusd` multiplies.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub(in crate::backend::cpu) struct Quad(pub(in crate::backend::cpu) u32);
+pub(in crate::backend::cpu) struct I8x4(pub(in crate::backend::cpu) u32);
 
 /// A piece of work that is written once for all levels. Everything below `run` must be `#[inline(always)]`:
 /// only what is inlined into [`Simd::call`] is compiled for the level.
-pub(in crate::backend::cpu) trait Kernel {
+pub(in crate::backend::cpu) trait SimdTask {
     type Output;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// A piece of work at one level: a [`Kernel`], or what has the level's vectors in it.
+/// A piece of work at one level: a [`SimdTask`], or what has the level's vectors in it.
 pub(in crate::backend::cpu) trait Routine<S> {
     type Output;
     fn run_at(self, simd: S) -> Self::Output;
 }
 
-impl<S: Simd, K: Kernel> Routine<S> for K {
+impl<S: Simd, K: SimdTask> Routine<S> for K {
     type Output = K::Output;
     #[inline(always)]
     fn run_at(self, simd: S) -> K::Output {
@@ -71,7 +71,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
         self.load(from)
     }
     fn load_f16(self, from: &[f16], _part: usize) -> Self::F;
-    fn load_pairs(self, from: &[Pair], part: usize) -> Self::Pairs;
+    fn load_pairs(self, from: &[Bf16x2], part: usize) -> Self::Pairs;
     fn splat_pair(self, word: i32) -> Self::Pairs;
     /// One part of `a·b + c`, of all pairs.
     fn dot_pairs(self, a: Self::Pairs, b: Self::Pairs, c: Self::F) -> Self::F;
@@ -85,7 +85,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
     /// hold 16.
     fn store_clipped(self, high: [Self::I; 2], low: [Self::I; 2], to: &mut [u8; 16]);
     fn to_float(self, x: Self::I) -> Self::F;
-    fn load_quads(self, from: &[Quad], part: usize) -> Self::I;
+    fn load_quads(self, from: &[I8x4], part: usize) -> Self::I;
     /// One part of `a·b + c`, of all quads; exact.
     #[inline(always)]
     fn dot_quads(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I {

@@ -1,22 +1,12 @@
-//! `embed_tokens` and `add_positions`: the first rows of the text and the vision tower.
+//! `add_positions`: the first rows of the vision tower.
 
 use super::Cpu;
-use crate::backend::args::{AddPositionsArgs, Checked, EmbedTokensArgs};
+use crate::backend::args::{AddPositionsArgs, Checked};
 use crate::backend::{Shape, Shaped};
 use crate::error::Result;
 use rayon::prelude::*;
 
-pub(super) fn tokens(_: &Cpu, args: Checked<EmbedTokensArgs<'_, Cpu>>) -> Result<()> {
-    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
-    for sequence in offsets.windows(2) {
-        for (position, row) in (sequence[0] as usize..sequence[1] as usize).enumerate() {
-            sum(table.row(tokens[row] as usize), positions.row(position), out.row_mut(row));
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn add_positions(cpu: &Cpu, args: Checked<AddPositionsArgs<'_, Cpu>>) -> Result<()> {
+pub(super) fn run(cpu: &Cpu, args: Checked<AddPositionsArgs<'_, Cpu>>) -> Result<()> {
     let AddPositionsArgs { patches, class, positions, out } = args.into_inner();
     let Shape { rows: tokens, cols: width } = positions.shape();
     cpu.install(|| {
@@ -32,6 +22,6 @@ pub(super) fn add_positions(cpu: &Cpu, args: Checked<AddPositionsArgs<'_, Cpu>>)
     Ok(())
 }
 
-fn sum(a: &[f32], b: &[f32], out: &mut [f32]) {
+pub(super) fn sum(a: &[f32], b: &[f32], out: &mut [f32]) {
     out.iter_mut().zip(a.iter().zip(b)).for_each(|(out, (a, b))| *out = a + b);
 }
