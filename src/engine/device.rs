@@ -18,7 +18,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
     #[cfg(feature = "cuda")]
     let count = Cuda::count()?;
     #[cfg(not(feature = "cuda"))]
-    let count = open_cuda(name, 0).map(|_| 0)?;
+    let count = cuda(name, 0).map(|_| 0)?;
     if count == 0 {
         return Err(Error::device(name, "the NVIDIA driver has no device"));
     }
@@ -62,14 +62,21 @@ fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
 }
 
 fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
-    match Opened::by_name(name, threads)? {
-        Opened::Reference(backend) => engine(backend, loading),
-        Opened::Cpu(backend) => engine(backend, loading),
-        #[cfg(feature = "cuda")]
-        Opened::Cuda(backend) => engine(*backend, loading),
-        #[cfg(feature = "wgpu")]
-        Opened::Wgpu(backend) => engine(*backend, loading),
+    let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
+    match (kind, which) {
+        ("cpu", None) => engine(Cpu::new(threads)?, loading),
+        ("reference", None) => engine(Reference, loading),
+        ("cuda", which) => {
+            let index = which.map_or(Ok(0), str::parse);
+            engine(cuda(name, index.map_err(|_| unknown(name, "a number after cuda:"))?)?, loading)
+        }
+        ("wgpu", which) => engine(wgpu(name, which)?, loading),
+        _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference")),
     }
+}
+
+fn unknown(name: &str, expected: &str) -> Error {
+    Error::argument("device", format!("{name:?}"), expected)
 }
 
 fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
@@ -94,55 +101,23 @@ fn try_out<B: Backend>(backend: &B) -> Result<()> {
     Err(Error::device(backend.describe(), format!("computes wrong: found {found:?}, expected [0.6, 0.8]")))
 }
 
-/// A device that has been opened.
-enum Opened {
-    Reference(Reference),
-    Cpu(Cpu),
-    #[cfg(feature = "cuda")]
-    Cuda(Box<Cuda>),
-    #[cfg(feature = "wgpu")]
-    Wgpu(Box<Wgpu>),
-}
-
-impl Opened {
-    fn by_name(name: &str, threads: usize) -> Result<Self> {
-        let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
-        match (kind, which) {
-            ("cpu", None) => Cpu::new(threads).map(Self::Cpu),
-            ("reference", None) => Ok(Self::Reference(Reference)),
-            ("wgpu", _) => open_wgpu(name, which),
-            ("cuda", None) => open_cuda(name, 0),
-            ("cuda", Some(index)) => {
-                let expected = "a number after cuda:";
-                let index = index.parse().map_err(|_| Error::argument("device", format!("{name:?}"), expected))?;
-                open_cuda(name, index)
-            }
-            _ => {
-                let expected = "auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference";
-                Err(Error::argument("device", format!("{name:?}"), expected))
-            }
-        }
-    }
-}
-
 #[cfg(feature = "cuda")]
-fn open_cuda(_: &str, index: usize) -> Result<Opened> {
-    Cuda::new(index).map(|cuda| Opened::Cuda(Box::new(cuda)))
+fn cuda(_: &str, index: usize) -> Result<Cuda> {
+    Cuda::new(index)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(name: &str, _: usize) -> Result<Opened> {
+fn cuda(name: &str, _: usize) -> Result<Reference> {
     Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
 }
 
 #[cfg(feature = "wgpu")]
-fn open_wgpu(_: &str, which: Option<&str>) -> Result<Opened> {
+fn wgpu(_: &str, which: Option<&str>) -> Result<Wgpu> {
     let number = which.map(str::parse).transpose();
-    let wgpu = number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)?;
-    Ok(Opened::Wgpu(Box::new(wgpu)))
+    number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn open_wgpu(name: &str, _: Option<&str>) -> Result<Opened> {
+fn wgpu(name: &str, _: Option<&str>) -> Result<Reference> {
     Err(Error::no_device(name, "not built in: this program was built without the feature wgpu"))
 }

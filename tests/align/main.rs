@@ -3,9 +3,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accuracy;
 mod classes;
 mod classifier_file;
 mod prompts_hash;
+mod text_files;
 mod texts;
 mod views;
 

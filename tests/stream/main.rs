@@ -1,6 +1,11 @@
 //! Streams: order, bits and errors, against one picture at a time, on every backend.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod budget;
+mod devices;
+mod played;
 
 use common::Reference;
 use crossalign::align::{CompileOptions, Input, Method, StreamOptions, Views};
