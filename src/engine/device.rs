@@ -18,7 +18,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
     #[cfg(feature = "cuda")]
     let count = Cuda::count()?;
     #[cfg(not(feature = "cuda"))]
-    let count = open_cuda(name, 0).map(|_| 0)?;
+    let count = open_cuda(name, None).map(|_| 0)?;
     if count == 0 {
         return Err(Error::device(name, "the NVIDIA driver has no device"));
     }
@@ -28,7 +28,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
 /// An engine, and why each device that `auto` would rather have taken was left, in a line each.
 pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
 
-/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N]`, with the towers of `loading` where
+/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N|:UUID]`, with the towers of `loading` where
 /// there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
 ///
 /// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
@@ -111,14 +111,9 @@ impl Opened {
             ("cpu", None) => Cpu::new(threads).map(Self::Cpu),
             ("reference", None) => Ok(Self::Reference(Reference)),
             ("wgpu", _) => open_wgpu(name, which),
-            ("cuda", None) => open_cuda(name, 0),
-            ("cuda", Some(index)) => {
-                let expected = "a number after cuda:";
-                let index = index.parse().map_err(|_| Error::argument("device", format!("{name:?}"), expected))?;
-                open_cuda(name, index)
-            }
+            ("cuda", _) => open_cuda(name, which),
             _ => {
-                let expected = "auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference";
+                let expected = "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference";
                 Err(Error::argument("device", format!("{name:?}"), expected))
             }
         }
@@ -126,12 +121,21 @@ impl Opened {
 }
 
 #[cfg(feature = "cuda")]
-fn open_cuda(_: &str, index: usize) -> Result<Opened> {
-    Cuda::new(index).map(|cuda| Opened::Cuda(Box::new(cuda)))
+fn open_cuda(name: &str, which: Option<&str>) -> Result<Opened> {
+    let uuid = which.filter(|which| which.starts_with("GPU-") || which.starts_with("MIG-"));
+    let cuda = match uuid {
+        Some(uuid) => Cuda::with_uuid(uuid),
+        None => {
+            let expected = "a number or a UUID (GPU-…) after cuda:";
+            let number = which.map_or(Ok(0), |which| which.parse());
+            Cuda::new(number.map_err(|_| Error::argument("device", format!("{name:?}"), expected))?)
+        }
+    };
+    cuda.map(|cuda| Opened::Cuda(Box::new(cuda)))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(name: &str, _: usize) -> Result<Opened> {
+fn open_cuda(name: &str, _: Option<&str>) -> Result<Opened> {
     Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
 }
 
