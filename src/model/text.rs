@@ -61,13 +61,18 @@ impl<B: Backend> TextTower<B> {
             let rows = batch.iter().map(|text| self.length(text)).sum();
             let encoded = self.encode_batch(device, batch, normalize, first, &mut embeddings);
             if let Err(Error::OutOfMemory { .. }) = encoded {
-                lock(&self.space).release(device)?;
+                self.release(device)?;
             }
             if fits(encoded, count, rows, &mut limit)? {
                 first += count;
             }
         }
         Ok(embeddings)
+    }
+
+    /// Gives the activations' memory back.
+    pub(crate) fn release(&self, device: &B) -> Result<()> {
+        lock(&self.space).release(device)
     }
 
     /// Rows that a text takes.
