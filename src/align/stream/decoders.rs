@@ -165,8 +165,9 @@ impl<T> State<T> {
 }
 
 impl<T: Send + 'static> Decoders<T> {
-    pub(super) fn start(input: Jobs<T>, options: DecodeOptions, plan: Plan, limits: Limits) -> Self {
-        let threads = limits.threads.min(input.size_hint().1.unwrap_or(usize::MAX)).max(1);
+    /// Without threads yet.
+    pub(super) fn new(input: Jobs<T>, options: DecodeOptions, plan: Plan, mut limits: Limits) -> Self {
+        limits.threads = limits.threads.min(input.size_hint().1.unwrap_or(usize::MAX)).max(1);
         let (input, slots) = (Some(input), VecDeque::new());
         let state = State {
             input,
@@ -185,11 +186,24 @@ impl<T: Send + 'static> Decoders<T> {
             charged: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), limits, options, plan });
+        Self { threads: Vec::new(), shared }
+    }
+
+    /// Starts the threads, as many as there are to be had; false where there is none.
+    pub(super) fn start(&mut self) -> bool {
         let start = |thread| {
-            let shared = shared.clone();
-            std::thread::spawn(move || shared.work(thread))
+            let shared = self.shared.clone();
+            std::thread::Builder::new().spawn(move || shared.work(thread)).ok()
         };
-        Self { threads: (0..threads).map(start).collect(), shared }
+        self.threads = (0..self.shared.limits.threads).map_while(start).collect();
+        !self.threads.is_empty()
+    }
+
+    /// Ends before it has begun: the tag of the first picture.
+    pub(super) fn refuse(&self) -> Option<T> {
+        let first = lock(&self.shared.state).input.take().and_then(|mut input| input.next());
+        self.close();
+        first.map(|job| job.tag)
     }
 
     /// For a device's thread.
@@ -452,7 +466,8 @@ mod tests {
                 Ok(planned(picture))
             })
         };
-        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        let mut decoders = Decoders::new(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        assert!(decoders.start());
         let (source, mut tags) = (decoders.source(), Vec::new());
         let _ = shared.set(decoders.source());
         while let Next::Batch(mut taken) = source.take(batch, false) {
@@ -538,7 +553,8 @@ mod tests {
         let bytes = 2 * PICTURE + tables() + held - 1;
         let limits = Limits { threads: 2, bytes, pictures: usize::MAX, batch_bytes: bytes, alternate: false };
         let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
-        let decoders = Decoders::start(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        let mut decoders = Decoders::new(Box::new((0..COUNT).map(job)), DecodeOptions::default(), plan, limits);
+        assert!(decoders.start());
         let source = decoders.source();
         let Next::Batch(first) = source.take(1, false) else { panic!("a batch") };
         let is_waiting = || {
@@ -567,7 +583,8 @@ mod tests {
         });
         let limits = Limits { threads: 3, bytes: 1, pictures: 5, batch_bytes: 1, alternate: true };
         let plan = Box::new(|picture: &Picture| Ok(planned(picture)));
-        let decoders = Decoders::start(Box::new(jobs), DecodeOptions::default(), plan, limits);
+        let mut decoders = Decoders::new(Box::new(jobs), DecodeOptions::default(), plan, limits);
+        assert!(decoders.start());
         let source = decoders.source();
         // The second device waits until the first has released what it holds.
         let Next::Batch(batch) = source.take(9, false) else { panic!("a batch") };

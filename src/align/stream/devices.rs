@@ -64,9 +64,16 @@ impl<T: Send + 'static, R: Send + 'static> Devices<T, R> {
         let start = |(number, &batch)| {
             let (task, finished) = (task.clone(), finished.clone());
             let device = Device { number, batch, is_host, source: source(), task, finished };
-            std::thread::spawn(move || device.run_to_the_end())
+            std::thread::Builder::new().spawn(move || device.run_to_the_end()).ok()
         };
-        Self { threads: batches.iter().enumerate().map(start).collect(), finished }
+        let threads: Vec<_> = batches.iter().enumerate().filter_map(start).collect();
+        lock(&finished.state).running -= batches.len() - threads.len();
+        Self { threads, finished }
+    }
+
+    /// Whether there was no thread for any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.threads.is_empty()
     }
 
     /// The results of a batch; none where there is no such batch.

@@ -248,9 +248,12 @@ impl<R: Send + 'static> Stream<R> {
         let Self { decode, limits, batches, is_host, task } = self;
         let planner = task.clone();
         let plan = Box::new(move |picture: &Picture| planner.plan(picture));
-        let decoders = Decoders::start(Box::new(jobs), decode, plan, limits);
+        let mut decoders = Decoders::new(Box::new(jobs), decode, plan, limits);
         let devices = Devices::start(|| decoders.source(), &batches, is_host, &task);
-        Results { decoders, devices, batch: Vec::new().into_iter(), batches: 0, finished: 0, fault: None }
+        let refused = if devices.is_empty() || !decoders.start() { decoders.refuse() } else { None };
+        let no_thread = |tag| (tag, Some(Err(Error::device("cpu", "the operating system gives no more threads"))));
+        let batch = refused.map(no_thread).into_iter().collect::<Vec<_>>().into_iter();
+        Results { decoders, devices, batch, batches: 0, finished: 0, fault: None }
     }
 }
 
