@@ -68,7 +68,10 @@ impl Args {
                     bar.suspend(|| print(&lines))?;
                 }
                 // That is no picture's fault.
-                Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error @ Error::Device { .. }) => {
+                    let left = files[picture.at..].iter().map(|file| file.path.as_path());
+                    return Err(pictures::unfinished(error, left, files.len(), self.format, "run again with these"));
+                }
                 Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
                 Err(error) => {
                     failed = true;

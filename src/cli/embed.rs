@@ -1,7 +1,7 @@
 //! `crossalign embed`
 
 use super::destination::Destination;
-use super::options::{DecodeArgs, ModelArgs, read_boxes};
+use super::options::{DecodeArgs, Format, ModelArgs, read_boxes};
 use super::pictures::{self, Listed, Strays, Streamed};
 use super::{input, name_picture, report, warn_truncated};
 use crate::align::Views;
@@ -100,7 +100,11 @@ impl Args {
                     embedded.names.push(picture.path.to_string_lossy().into());
                 }
                 // That is no picture's fault.
-                Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error @ Error::Device { .. }) => {
+                    let left = files[picture.at..].iter().map(|file| file.path.as_path());
+                    let advice = "nothing is written, run again";
+                    return Err(pictures::unfinished(error, left, files.len(), Format::Text, advice));
+                }
                 Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
                 Err(error) => {
                     embedded.failed = true;

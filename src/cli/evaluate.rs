@@ -98,7 +98,14 @@ impl Args {
                     ranks.push(record.ranks);
                 }
                 // A device that fails is no picture's fault.
-                Err(error @ Error::Device { .. }) => return Err(error),
+                Err(error @ Error::Device { .. }) => {
+                    let left = samples[picture.at..].iter().map(|sample| sample.path.as_path());
+                    let advice = match &self.resume {
+                        Some(journal) => &format!("the same call goes on from {}", journal.display()),
+                        None => "with --resume the next call goes on from there",
+                    };
+                    return Err(pictures::unfinished(error, left, samples.len(), self.format, advice));
+                }
                 Err(error) if strays.count(path, *folder, &error) => {}
                 Err(error) => {
                     skipped += 1;

@@ -1,10 +1,12 @@
 //! The pictures that a command is given: files, folders, standard input.
 
+use super::options::Format;
 use super::{input, report};
 use crate::align::Input;
 use crate::error::{Error, PictureErrorKind, Result};
 use crate::image::{DecodeOptions, Picture};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -55,6 +57,20 @@ impl Streamed {
         self.photograph = is_photograph(&bytes);
         Input::Bytes(bytes)
     }
+}
+
+/// A device's error, with how many of all pictures have no result by it, in JSON which ones, and what to do.
+pub(super) fn unfinished<'a>(
+    error: Error,
+    left: impl Iterator<Item = &'a Path>,
+    all: usize,
+    format: Format,
+    advice: &str,
+) -> Error {
+    let Error::Device { device, reason } = error else { return error };
+    let left: Vec<_> = left.map(Path::to_string_lossy).collect();
+    let names = if format == Format::Json { format!(" {}", json!(left)) } else { String::new() };
+    Error::device(device, format!("{reason}; {} of {all} pictures have no result{names}: {advice}", left.len()))
 }
 
 /// A bar on stderr for long lists, on a terminal only.
