@@ -33,12 +33,12 @@ mod cuda {
             let text = std::fs::read_to_string(&path).expect("PTX can be read");
             let path = path.canonicalize().expect("a file that is there");
             let code = match &nvcc {
-                None => format!("Ptx(include_str!({path:?}))"),
-                Some(nvcc) => format!("Cubin(include_bytes!({:?}))", assemble(nvcc, &path, &out)),
+                None => format!("concat!(include_str!({path:?}), '\\0').as_bytes()"),
+                Some(nvcc) => format!("include_bytes!({:?})", assemble(nvcc, &path, &out)),
             };
             let kernels: String =
                 kernels(&text).iter().map(|kernel| format!("super::Kernel {{ {kernel} }}, ")).collect();
-            writeln!(table, "super::Image {{ code: super::Code::{code}, kernels: &[{kernels}] }},").unwrap();
+            writeln!(table, "super::Image {{ code: {code}, kernels: &[{kernels}] }},").unwrap();
         }
         std::fs::write(out.join("cuda.rs"), table + "];\n").expect("OUT_DIR can be written");
     }

@@ -46,6 +46,7 @@ pub mod cli;
 mod error;
 mod lock;
 mod output;
+mod process;
 mod text_file;
 
 pub use align::{

@@ -37,7 +37,6 @@ impl<T: Clone> Kept<T> {
     }
 
     /// Forgets all tables, unless one is on its way.
-    #[cfg(feature = "wgpu")]
     pub(super) fn clear(&self) {
         if let Ok(mut kept) = self.0.try_lock() {
             kept.clear();

@@ -1,7 +1,7 @@
 //! `crossalign classify`
 
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::pictures;
+use super::pictures::{self, Unfinished};
 use super::{about, exit, input, print, report, warn_truncated};
 use crate::align::{Classification, Classifier, CompileOptions, Method};
 use crate::engine::Towers;
@@ -59,7 +59,8 @@ impl Args {
         let options = self.model.stream(&self.decode).with_views(views);
         let read = pictures::reader(options.decode);
         let results = classifier.stream(options).open(files.clone(), read);
-        let (failed, strays) = pictures::each(results, files.len(), about, |file, result| {
+        let unfinished = Unfinished::new(&files, self.format, "run again with these");
+        let (failed, strays) = pictures::each(results, &unfinished, about, |file, result| {
             self.model.warn_of_photograph(&file.path, file.photograph);
             print(&self.show(&file.path, &classifier.compiled().options, &result))
         })?;

@@ -27,7 +27,7 @@ impl Args {
         #[cfg(feature = "cuda")]
         for index in 1..crate::backend::Cuda::count().unwrap_or(0) {
             let name = format!("cuda:{index}");
-            let line = describe(&name).unwrap_or_else(|error| error.to_string());
+            let line = describe(&name).unwrap_or_else(|error| format!("not available ({error})"));
             lines += &format!("{name:10} {line}\n");
         }
         #[cfg(feature = "wgpu")]

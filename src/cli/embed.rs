@@ -1,8 +1,8 @@
 //! `crossalign embed`
 
 use super::destination::Destination;
-use super::options::{DecodeArgs, ModelArgs, read_boxes};
-use super::pictures::{self, Listed};
+use super::options::{DecodeArgs, Format, ModelArgs, read_boxes};
+use super::pictures::{self, Listed, Unfinished};
 use super::{exit, input, name_picture, report, warn_truncated};
 use crate::align::Views;
 use crate::engine::{Embeddings, Model, Towers};
@@ -92,7 +92,8 @@ impl Args {
         let read = pictures::reader(options.decode);
         let results = model.stream(options, !self.raw).open(files.to_vec(), read);
         let words = |path: &Path, error| name_picture(error, path).to_string();
-        let (failed, strays) = pictures::each(results, files.len(), words, |file, embeddings| {
+        let unfinished = Unfinished::new(files, Format::Text, "nothing is written, run again");
+        let (failed, strays) = pictures::each(results, &unfinished, words, |file, embeddings| {
             self.model.warn_of_photograph(&file.path, file.photograph);
             rows.data.extend(embeddings.data);
             names.push(file.path.to_string_lossy().into());

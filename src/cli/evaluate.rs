@@ -4,7 +4,7 @@ mod dataset;
 mod journal;
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
-use super::pictures::{self, Listed};
+use super::pictures::{self, Listed, Unfinished};
 use super::{about, exit, input, print, warn_truncated};
 use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Views};
 use crate::engine::{Model, Towers};
@@ -74,7 +74,12 @@ impl Args {
         let parameters = self.parameters(&model, &compiled, &samplings)?;
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
-        let (pictures, known, options) = (files.len(), journal.as_ref().map(Journal::known), self.decode.options());
+        let advice = match &self.resume {
+            Some(journal) => format!("the same call goes on from {}", journal.display()),
+            None => "with --resume the next call goes on from there".into(),
+        };
+        let unfinished = Unfinished::new(&files, self.format, &advice);
+        let (known, options) = (journal.as_ref().map(Journal::known), self.decode.options());
         let read = move |file: &mut Listed<Sample>| read(file, known.as_deref(), &options);
         let results = evaluator.stream(self.model.stream(&self.decode)).open(files, read).map(|(file, evaluation)| {
             let known = file.tag.known.clone().map(Ok);
@@ -82,17 +87,18 @@ impl Args {
             (file, found)
         });
         let (mut ranks, mut resumed) = (Vec::new(), 0);
-        let (skipped, _) = pictures::each(results, pictures, about, |Listed { path, photograph, tag, .. }, found| {
-            if tag.known.is_some() {
-                resumed += 1;
-            } else {
-                self.model.warn_of_photograph(&path, photograph);
-                let record = Record { image: path.to_string_lossy().into(), key: tag.key, ranks: found.clone() };
-                journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
-            }
-            ranks.push(found);
-            Ok(())
-        })?;
+        let (skipped, _) =
+            pictures::each(results, &unfinished, about, |Listed { path, photograph, tag, .. }, found| {
+                if tag.known.is_some() {
+                    resumed += 1;
+                } else {
+                    self.model.warn_of_photograph(&path, photograph);
+                    let record = Record { image: path.to_string_lossy().into(), key: tag.key, ranks: found.clone() };
+                    journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
+                }
+                ranks.push(found);
+                Ok(())
+            })?;
         if ranks.is_empty() {
             return Err(Error::file(&self.data, "data", "no picture that can be read", "at least one"));
         }

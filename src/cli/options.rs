@@ -24,7 +24,7 @@ pub(super) enum Format {
 
 #[derive(clap::Args)]
 pub(super) struct DeviceArgs {
-    /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference
+    /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference
     #[arg(long, default_value = "auto")]
     pub(super) device: String,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with

@@ -1,10 +1,12 @@
 //! The pictures that a command is given: files, folders, standard input.
 
+use super::options::Format;
 use super::{input, report};
 use crate::align::Input;
 use crate::error::{Error, PictureErrorKind, Result};
 use crate::image::{DecodeOptions, Picture};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -58,17 +60,17 @@ pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Listed) -> Result<I
 /// what is wrong with others is told as `words` say: how many these are.
 pub(super) fn each<T, R>(
     results: impl Iterator<Item = (Listed<T>, Result<R>)>,
-    files: usize,
+    unfinished: &Unfinished<'_>,
     words: fn(&Path, Error) -> String,
     mut take: impl FnMut(Listed<T>, R) -> Result<()>,
 ) -> Result<(usize, Strays)> {
     let (mut failed, mut strays) = (0, Strays::default());
-    let bar = progress(files);
-    for (file, result) in results {
+    let bar = progress(unfinished.paths.len());
+    for (done, (file, result)) in results.enumerate() {
         match result {
             Ok(result) => bar.suspend(|| take(file, result))?,
             // That is no picture's fault.
-            Err(error @ Error::Device { .. }) => return Err(error),
+            Err(Error::Device { device, reason }) => return Err(unfinished.error(&device, &reason, done)),
             Err(error) if strays.count(&file, &error) => {}
             Err(error) => {
                 failed += 1;
@@ -80,6 +82,29 @@ pub(super) fn each<T, R>(
     bar.finish_and_clear();
     strays.report();
     Ok((failed, strays))
+}
+
+/// What is told of a command's pictures where a device fails for good.
+pub(super) struct Unfinished<'a> {
+    /// All of them.
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) format: Format,
+    /// How to go on.
+    pub(super) advice: &'a str,
+}
+
+impl<'a> Unfinished<'a> {
+    pub(super) fn new<T>(files: &[Listed<T>], format: Format, advice: &'a str) -> Self {
+        Self { paths: files.iter().map(|file| file.path.clone()).collect(), format, advice }
+    }
+
+    /// The device's error, with how many pictures have no result by it, in JSON which ones, and what to do.
+    fn error(&self, device: &str, reason: &str, done: usize) -> Error {
+        let left: Vec<_> = self.paths[done..].iter().map(|path| path.to_string_lossy()).collect();
+        let names = if self.format == Format::Json { format!(" {}", json!(left)) } else { String::new() };
+        let (count, all, advice) = (left.len(), self.paths.len(), self.advice);
+        Error::device(device, format!("{reason}; {count} of {all} pictures have no result{names}: {advice}"))
+    }
 }
 
 /// A bar on stderr for long lists, on a terminal only.

@@ -18,7 +18,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
     #[cfg(feature = "cuda")]
     let count = Cuda::count()?;
     #[cfg(not(feature = "cuda"))]
-    let count = cuda(name, 0).map(|_| 0)?;
+    let count = cuda(name, None).map(|_| 0)?;
     if count == 0 {
         return Err(Error::device(name, "the NVIDIA driver has no device"));
     }
@@ -28,7 +28,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
 /// An engine, and why each device that `auto` would rather have taken was left, in a line each.
 pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
 
-/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N]`, with the towers of `loading` where
+/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N|:UUID]`, with the towers of `loading` where
 /// there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
 ///
 /// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
@@ -66,12 +66,9 @@ fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<d
     match (kind, which) {
         ("cpu", None) => engine(Cpu::new(threads)?, loading),
         ("reference", None) => engine(Reference, loading),
-        ("cuda", which) => {
-            let index = which.map_or(Ok(0), str::parse);
-            engine(cuda(name, index.map_err(|_| unknown(name, "a number after cuda:"))?)?, loading)
-        }
+        ("cuda", which) => engine(cuda(name, which)?, loading),
         ("wgpu", which) => engine(wgpu(name, which)?, loading),
-        _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:all] or reference")),
+        _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference")),
     }
 }
 
@@ -102,12 +99,16 @@ fn try_out<B: Backend>(backend: &B) -> Result<()> {
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(_: &str, index: usize) -> Result<Cuda> {
-    Cuda::new(index)
+fn cuda(name: &str, which: Option<&str>) -> Result<Cuda> {
+    match which {
+        Some(uuid) if uuid.starts_with("GPU-") || uuid.starts_with("MIG-") => Cuda::with_uuid(uuid),
+        Some(index) => Cuda::new(index.parse().map_err(|_| unknown(name, "a number or a UUID (GPU-…) after cuda:"))?),
+        None => Cuda::new(0),
+    }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(name: &str, _: usize) -> Result<Reference> {
+fn cuda(name: &str, _: Option<&str>) -> Result<Reference> {
     Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
 }
 

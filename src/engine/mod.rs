@@ -12,6 +12,7 @@ use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape, Shap
 use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
 use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
+use crate::process::Owned;
 use std::sync::Arc;
 
 #[cfg(feature = "cli")]
@@ -78,12 +79,12 @@ struct On<B: Backend> {
 
 impl<B: Backend> On<B> {
     /// A backend without a model.
-    fn bare(backend: B) -> Self {
-        Self { precision: auto_precision(backend.has_matrix_units()), backend, vision: None, text: None }
+    fn bare(backend: B) -> Owned<Self> {
+        Self { precision: auto_precision(backend.has_matrix_units()), backend, vision: None, text: None }.owned()
     }
 
     /// Loads towers.
-    fn load(backend: B, loading: &Loading<'_>) -> Result<Self> {
+    fn load(backend: B, loading: &Loading<'_>) -> Result<Owned<Self>> {
         let &Loading { weights, layout, config, options, towers } = loading;
         let precision = options.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
         let loader = Loader { device: &backend, weights, layout, precision };
@@ -91,12 +92,25 @@ impl<B: Backend> On<B> {
         let vision = (towers != Towers::Text).then(vision).transpose()?;
         let text = (towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         backend.flush()?;
-        Ok(Self { backend, precision, vision, text })
+        Ok(Self { backend, precision, vision, text }.owned())
+    }
+
+    fn owned(self) -> Owned<Self> {
+        let is_host = self.backend.is_host();
+        Owned::new(self, is_host)
     }
 
     /// The embeddings of all views of all jobs, in order, on the device.
     fn encode(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
-        self.vision.as_ref().ok_or_else(|| missing("vision"))?.encode(&self.backend, jobs, normalize)
+        let vision = self.vision.as_ref().ok_or_else(|| missing("vision"))?;
+        match (vision.encode(&self.backend, jobs, normalize), &self.text) {
+            // The other tower's activations make room.
+            (Err(Error::OutOfMemory { .. }), Some(text)) => {
+                text.release(&self.backend)?;
+                vision.encode(&self.backend, jobs, normalize)
+            }
+            (encoded, _) => encoded,
+        }
     }
 
     /// What came down from a device is what it computed; the host's processors have no other way.
@@ -139,7 +153,14 @@ pub(crate) struct Loading<'a> {
     towers: Towers,
 }
 
-impl<B: Backend + 'static> Engine for On<B> {
+impl<B: Backend> Owned<On<B>> {
+    /// That this process has the device.
+    fn ours(&self) -> Result<()> {
+        self.check(short_name(&self.backend.describe()))
+    }
+}
+
+impl<B: Backend + 'static> Engine for Owned<On<B>> {
     fn describe(&self) -> String {
         self.backend.describe()
     }
@@ -166,10 +187,12 @@ impl<B: Backend + 'static> Engine for On<B> {
 
     #[cfg(feature = "cli")]
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>> {
+        self.ours()?;
         crate::image::resampled(&self.backend, picture, plan)
     }
 
     fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
+        self.ours()?;
         let encoded = self.encode(jobs, normalize)?;
         let width = encoded.shape().cols;
         Ok(self.backend.download_later([&encoded])?.and_then(move |[rows]| {
@@ -179,6 +202,7 @@ impl<B: Backend + 'static> Engine for On<B> {
     }
 
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
+        self.ours()?;
         let tower = self.text.as_ref().ok_or_else(|| missing("text"))?;
         let encoded = tower.encode(&self.backend, texts, normalize)?;
         let rows = self.backend.download(&encoded)?;
@@ -193,6 +217,7 @@ impl<B: Backend + 'static> Engine for On<B> {
         offsets: &[u32],
         scale: f32,
     ) -> Result<Vec<f32>> {
+        self.ours()?;
         let mut weights = self.backend.allocate(Shape::new(1, rows.len()))?;
         let mut lengths = self.backend.allocate(Shape::new(1, anchors.len()))?;
         let (rows, anchors) = (self.upload(rows)?, self.upload(anchors)?);
@@ -210,6 +235,7 @@ impl<B: Backend + 'static> Engine for On<B> {
     }
 
     fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>> {
+        self.ours()?;
         let shape = Shape::new(others.len(), others.width);
         let packed = self.backend.pack(shape, &others.data, None, Precision::F32)?;
         let mut cosines = self.backend.allocate(Shape::new(rows.len(), others.len()))?;
@@ -225,6 +251,7 @@ impl<B: Backend + 'static> Engine for On<B> {
     }
 
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
+        self.ours()?;
         scorer::on(self, scoring)
     }
 }

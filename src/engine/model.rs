@@ -24,8 +24,8 @@ pub enum Towers {
 /// How a model is loaded.
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
-    /// `auto`, `cpu`, `wgpu[:N|:NAME]` (NAME: a part of the adapter's), `cuda[:N]`, `cuda:all` or `reference`. `auto` is
-    /// the first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see [`Model::device_notes`].
+    /// `auto`, `cpu`, `wgpu[:N|:NAME]` (NAME: a part of the adapter's), `cuda[:N|:UUID]`, `cuda:all` or `reference`. `auto`
+    /// is the first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see [`Model::device_notes`].
     pub device: String,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,

@@ -5,6 +5,7 @@ use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilar
 use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
 use crate::model::ViewJob;
+use crate::process::Owned;
 use std::sync::Arc;
 
 /// The least length that a score is divided by, as in PyTorch's `F.normalize`.
@@ -55,7 +56,7 @@ pub(crate) trait Scorer: Send + Sync {
 }
 
 struct OnDevice<B: Backend> {
-    engine: Arc<On<B>>,
+    engine: Arc<Owned<On<B>>>,
     texts: B::Linear,
     text_weights: B::Tensor,
     classes: Vec<u32>,
@@ -65,17 +66,19 @@ struct OnDevice<B: Backend> {
     unit: bool,
 }
 
-pub(super) fn on<B: Backend + 'static>(engine: Arc<On<B>>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
+pub(super) fn on<B: Backend + 'static>(engine: Arc<Owned<On<B>>>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
     let Scoring { texts: ClassTexts { embeddings, weights, offsets, reduction }, view_scale, unit } = *scoring;
     let (count, width) = (embeddings.len(), embeddings.width);
     let texts = engine.backend.pack(Shape::new(count, width), &embeddings.data, None, Precision::F32)?;
     let text_weights = engine.backend.upload(Shape::new(1, count), weights)?;
-    let classes = offsets.to_vec();
-    Ok(Box::new(OnDevice { texts, text_weights, classes, reduction, width, view_scale, unit, engine }))
+    let (classes, is_host) = (offsets.to_vec(), engine.backend.is_host());
+    let scorer = OnDevice { texts, text_weights, classes, reduction, width, view_scale, unit, engine };
+    Ok(Box::new(Owned::new(scorer, is_host)))
 }
 
-impl<B: Backend> Scorer for OnDevice<B> {
+impl<B: Backend> Scorer for Owned<OnDevice<B>> {
     fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>> {
+        self.engine.ours()?;
         let (mut parts, mut rest) = (Vec::new(), jobs);
         while !rest.is_empty() {
             let mut total = 0;
@@ -99,6 +102,7 @@ impl<B: Backend> Scorer for OnDevice<B> {
     }
 
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores> {
+        self.engine.ours()?;
         self.score_tensor(&self.engine.upload(rows)?, views)?.wait()
     }
 }

@@ -67,6 +67,11 @@ impl<B: Backend> TextTower<B> {
         Ok(embeddings)
     }
 
+    /// Gives the activations' memory back.
+    pub(crate) fn release(&self, device: &B) -> Result<()> {
+        lock(&self.space).release(device)
+    }
+
     /// Rows that a text takes.
     fn length(&self, text: &[u32]) -> usize {
         self.padded.unwrap_or(text.len())

@@ -112,6 +112,12 @@ impl<B: Backend> Workspace<B> {
             precision,
         })
     }
+
+    /// Gives its memory back.
+    pub(crate) fn release(&mut self, device: &B) -> Result<()> {
+        *self = Self::new(device, self.precision)?;
+        Ok(())
+    }
 }
 
 impl<B: Backend> Transformer<B> {
@@ -232,8 +238,7 @@ pub(crate) fn fits<B: Backend>(
     limit: &mut usize,
 ) -> Result<bool> {
     if let Err(Error::OutOfMemory { .. }) = batch {
-        let mut space = lock(space);
-        *space = Workspace::new(device, space.precision)?;
+        lock(space).release(device)?;
         if items > 1 {
             *limit = rows / 2;
             return Ok(false);

@@ -1,22 +1,16 @@
 // A libvulkan.so.1 in front of the real loader, whose calls fail as the environment says. No headers are needed: every
 // call that can fail takes at most eight integers or pointers and returns a VkResult.
 //
-//   FAULTS         name:nth:code[:stick], a comma list: the nth call (0: each) returns the code; with stick, all later ones
-//                  too. The code skip is vkQueueSubmit's: it tells success, and none of the commands has run.
-//   FAULTS_TRACE   a line on stderr for each call that could fail, "call NAME", and for each allocation that does not fit, "full"
+//   FAULTS         as rules.h says; skip is vkQueueSubmit's: it tells success, and none of the commands has run
+//   FAULTS_TRACE   also a line "full" for each allocation that does not fit
 //   FAULTS_TYPE    the device's VkPhysicalDeviceType: 2 makes a GPU of a software driver
 //   FAULTS_MEMORY  bytes of memory that there are in all
 #include <dlfcn.h>
 
-#include <atomic>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <map>
-#include <mutex>
-#include <string>
 #include <utility>
+
+#include "rules.h"
 
 namespace {
 
@@ -52,33 +46,9 @@ struct Slot {
 constexpr int SLOTS = 192;
 Slot slots[SLOTS];
 int used;
-std::map<std::string, int> calls;
 std::map<uint64_t, uint64_t> allocated;
 uint64_t held;
 std::mutex mutex;
-
-// What a call is to do: a VkResult, or SKIP.
-constexpr int SKIP = 1 << 20;
-int decide(const std::string &name) {
-    std::lock_guard<std::mutex> guard(mutex);
-    int n = ++calls[name];
-    if (getenv("FAULTS_TRACE")) fprintf(stderr, "call %s\n", name.c_str());
-    const char *faults = getenv("FAULTS");
-    std::string rest = faults ? faults : "";
-    while (!rest.empty()) {
-        std::string rule = rest.substr(0, rest.find(','));
-        rest.erase(0, rule.size() + 1);
-        char who[128] = "", code[32] = "", kind[32] = "";
-        int nth = 0;
-        if (sscanf(rule.c_str(), "%127[^:]:%d:%31[^:]:%31s", who, &nth, code, kind) < 3) {
-            fprintf(stderr, "FAULTS: %s is no rule\n", rule.c_str());
-            _Exit(99);
-        }
-        if (name == who && (nth == 0 || n == nth || (n > nth && !strcmp(kind, "stick"))))
-            return strcmp(code, "skip") ? atoi(code) : SKIP;
-    }
-    return 0;
-}
 
 Word answer(const Slot &slot, Word a, Word b, Word c, Word d, Word e, Word f, Word g, Word h) {
     int result = decide(slot.name);

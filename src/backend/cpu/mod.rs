@@ -16,6 +16,7 @@ mod layer_norm;
 mod linear;
 mod math;
 mod panel;
+mod pool;
 mod rounded;
 mod rows;
 mod simd;
@@ -26,6 +27,7 @@ use super::args::{check_layer, kernels};
 use super::host::host_memory;
 use super::{Backend, Precision, Shape, TransformerRow};
 use crate::error::{Error, Result};
+use pool::Pool;
 
 pub use linear::CpuLinear;
 pub use simd::SimdLevel;
@@ -34,11 +36,8 @@ pub use simd::SimdLevel;
 #[derive(Debug)]
 pub struct Cpu {
     level: SimdLevel,
-    pool: rayon::ThreadPool,
+    pool: Pool,
 }
-
-/// The most threads for each that the machine runs at once: more are slower, and thousands stop it.
-const MAX_THREADS: usize = 4;
 
 impl Cpu {
     /// The highest level of this machine, on `threads` threads (0: as many as the machine runs at once).
@@ -58,23 +57,7 @@ impl Cpu {
         if !level.is_available() {
             return Err(Error::device("cpu", format!("this processor does not have {level:?}")));
         }
-        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-        if threads > MAX_THREADS * at_once {
-            let expected = format!("at most {}: this machine runs {at_once} at once", MAX_THREADS * at_once);
-            return Err(Error::argument("threads", threads.to_string(), expected));
-        }
-        let mut count = threads;
-        let pool = loop {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("crossalign-{i}"));
-            match pool.build() {
-                Ok(pool) => break pool,
-                // A limit of the system's: fewer are slower, no result depends on them.
-                Err(_) if count > 1 => count /= 2,
-                Err(_) if count == 0 => count = at_once,
-                Err(error) => return Err(Error::device("cpu", format!("no thread: {error}"))),
-            }
-        };
-        Ok(Self { level, pool })
+        Ok(Self { level, pool: Pool::new(threads)? })
     }
 
     /// The level that the kernels run at.
@@ -84,12 +67,12 @@ impl Cpu {
 
     /// The number of threads.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
     /// Runs `work` in the backend's pool.
     fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
+        self.pool.run(work)
     }
 }
 
@@ -101,7 +84,7 @@ impl Backend for Cpu {
     }
 
     fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {

@@ -3,67 +3,33 @@
 //! All work goes to one stream, in order, but for uploads, which it waits for. Whoever uses the stream has the turn: while
 //! a graph is captured, no other thread's launch may come between.
 
-use super::driver::{failed, open};
+use super::device::Device;
+use super::handles::{Memory, Stream};
 use super::kernels::Kernels;
 use super::profiling::Timed;
 use super::staging::{Download, Downloads, Uploads};
 use crate::backend::tables::Kept;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lock::lock;
-use cudarc::driver::sys::CUdevice_attribute;
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
-use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
-use std::cell::RefCell;
-use std::mem::ManuallyDrop;
-use std::ops::Deref;
+use parking_lot::ReentrantMutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// Memory of the device. It is given back behind the work that uses it, in the turn: not into what another thread captures.
-pub(super) struct Memory {
-    slice: ManuallyDrop<CudaSlice<u8>>,
-    turn: TurnLock,
-}
-
-impl Deref for Memory {
-    type Target = CudaSlice<u8>;
-
-    fn deref(&self) -> &CudaSlice<u8> {
-        &self.slice
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _turn = self.turn.lock();
-        // The thread may never have used the device.
-        let context = self.slice.context();
-        context.record_err(context.bind_to_thread());
-        // SAFETY: dropped once, here.
-        unsafe { ManuallyDrop::drop(&mut self.slice) }
-    }
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.slice.fmt(f)
-    }
-}
 
 /// Data that kernels read besides tensors, such as offsets.
 pub(super) type Table = Arc<Memory>;
 
 pub(super) struct Context {
-    pub(super) index: usize,
-    name: String,
+    pub(super) device: Arc<Device>,
+    description: String,
     /// Streaming multiprocessors.
     pub(super) multiprocessors: usize,
     /// Bytes of the device's memory, free or not.
     pub(super) memory: usize,
-    pub(super) stream: Arc<CudaStream>,
+    pub(super) stream: Arc<Stream>,
     uploads: Uploads,
     downloads: Downloads,
-    pub(super) turn: TurnLock,
+    /// What whoever has the stream's turn is about.
+    about: Mutex<About>,
     tables: Kept<Table>,
     /// Counts the tensors that have moved to other memory.
     moved: AtomicU64,
@@ -72,98 +38,99 @@ pub(super) struct Context {
     pub(super) profile: Mutex<Option<Vec<Timed>>>,
 }
 
-/// The turn to use the stream.
-type TurnLock = Arc<ReentrantMutex<RefCell<Turn>>>;
-
-/// What whoever has the turn is about.
 #[derive(Default)]
-pub(super) struct Turn {
+struct About {
     /// Nothing is launched.
-    pub(super) skips: bool,
+    skips: bool,
     /// The tables that are asked for.
     collected: Option<Vec<Table>>,
 }
 
 /// The turn while it is about something; what it was about before comes back when this is dropped, also by a panic.
 struct Taken<'a> {
-    turn: ReentrantMutexGuard<'a, RefCell<Turn>>,
-    before: Turn,
+    about: &'a Mutex<About>,
+    before: About,
+    _turn: ReentrantMutexGuard<'a, ()>,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.turn.replace(std::mem::take(&mut self.before));
+        *lock(self.about) = std::mem::take(&mut self.before);
     }
 }
 
 impl Context {
     pub(super) fn open(index: usize) -> Result<Self> {
-        let context = open(index)?;
-        let failed = failed(index);
-        // Its events would cost at each launch.
-        // SAFETY: memory is used by one stream; what an upload does with it before is ordered in `staging`.
-        unsafe { context.disable_event_tracking() };
-        let stream = context.new_stream().map_err(&failed)?;
-        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        let multiprocessors = context.attribute(attribute).map_err(&failed)?.max(1) as usize;
-        let (name, memory) = (context.name().map_err(&failed)?, context.total_mem().map_err(&failed)?);
-        let (major, minor) = context.compute_capability().map_err(&failed)?;
-        let name = format!(
-            "{name}, compute capability {major}.{minor}, {multiprocessors} multiprocessors, {} MiB",
-            memory >> 20
-        );
+        let device = Device::open(index)?;
         Ok(Self {
-            index,
-            name,
-            multiprocessors,
-            memory,
-            stream,
-            uploads: Uploads::new(&context)?,
+            description: device.describe()?,
+            multiprocessors: device.multiprocessors()?,
+            memory: device.memory()?.1,
+            stream: Stream::new(&device)?,
+            uploads: Uploads::new(&device)?,
             downloads: Downloads::default(),
-            turn: TurnLock::default(),
+            about: Mutex::default(),
             tables: Kept::default(),
             moved: AtomicU64::new(0),
-            kernels: Kernels::new(index, context),
+            kernels: Kernels::new(device.clone()),
             profile: Mutex::default(),
+            device,
         })
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("cuda:{}: {}", self.index, self.name)
+        format!("cuda:{}: {}", self.device.index, self.description)
     }
 
     /// Memory of unspecified content; never empty.
     pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
-        let _turn = self.turn.lock();
-        // SAFETY: bytes are valid whatever they are.
-        let slice = unsafe { self.stream.alloc(bytes.max(16)) };
-        slice.map(|slice| self.keep(slice)).map_err(failed(self.index))
+        let _turn = self.stream.turn.lock();
+        self.allocate(&self.stream, bytes)
     }
 
     /// Memory of zeros.
     pub(super) fn zeros(&self, bytes: usize) -> Result<Memory> {
-        let _turn = self.turn.lock();
-        let slice = self.stream.alloc_zeros(bytes.max(16));
-        slice.map(|slice| self.keep(slice)).map_err(failed(self.index))
+        let _turn = self.stream.turn.lock();
+        let memory = self.allocate(&self.stream, bytes)?;
+        self.stream.fill_with_zeros(&memory).map(|()| memory)
     }
 
     /// Memory that holds `data`, for work that is submitted from now on.
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Memory> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let memory = self.allocate(&self.uploads.stream, bytes.len())?;
         // The host fills the ring while others have the turn.
-        let slice = self.uploads.start(bytemuck::cast_slice(data))?;
-        let _turn = self.turn.lock();
-        self.uploads.finish(slice, &self.stream).map(|slice| self.keep(slice))
+        self.uploads.start(bytes, &memory)?;
+        let _turn = self.stream.turn.lock();
+        self.uploads.finish(memory, &self.stream)
     }
 
-    fn keep(&self, slice: CudaSlice<u8>) -> Memory {
-        Memory { slice: ManuallyDrop::new(slice), turn: self.turn.clone() }
+    /// Memory for a stream's work. Where there is none, all work is waited for and what nobody needs is given back first.
+    fn allocate(&self, stream: &Arc<Stream>, bytes: usize) -> Result<Memory> {
+        let bytes = bytes.max(16);
+        let mut memory = stream.allocate(bytes);
+        if let Err(Error::OutOfMemory { .. }) = memory {
+            let _turn = self.stream.turn.lock();
+            self.tables.clear();
+            self.stream.synchronize()?;
+            self.device.trim()?;
+            memory = stream.allocate(bytes);
+        }
+        memory.map_err(|error| self.needs(bytes, error))
+    }
+
+    /// What did not fit, and into what.
+    fn needs(&self, bytes: usize, error: Error) -> Error {
+        let Error::OutOfMemory { device, reason } = error else { return error };
+        let room = self.device.memory().map(|(free, all)| format!(", {free} of {all} are free")).unwrap_or_default();
+        Error::OutOfMemory { device, reason: format!("{reason}: {bytes} bytes more do not fit{room}") }
     }
 
     /// A table that holds `data`: uploaded where it is not there yet.
     pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Table> {
-        let turn = self.turn.lock();
+        let _turn = self.stream.turn.lock();
         let table = self.tables.get(bytemuck::cast_slice(data), || self.upload(data).map(Arc::new))?;
-        if let Some(collected) = &mut turn.borrow_mut().collected {
+        if let Some(collected) = &mut lock(&self.about).collected {
             collected.push(table.clone());
         }
         Ok(table)
@@ -182,35 +149,36 @@ impl Context {
         lock(&self.profile).is_some()
     }
 
+    /// Whether whoever has the turn launches nothing.
+    pub(super) fn skips(&self) -> bool {
+        lock(&self.about).skips
+    }
+
     /// Runs `work` while no other thread uses the stream.
     pub(super) fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _turn = self.turn.lock();
+        let _turn = self.stream.turn.lock();
         work()
     }
 
     /// Takes the turn to do what `about` says, until what is returned is dropped.
-    fn take_turn(&self, about: Turn) -> Taken<'_> {
-        let turn = self.turn.lock();
-        let before = turn.replace(about);
-        Taken { turn, before }
+    fn take_turn(&self, about: About) -> Taken<'_> {
+        let turn = self.stream.turn.lock();
+        let before = std::mem::replace(&mut *lock(&self.about), about);
+        Taken { about: &self.about, before, _turn: turn }
     }
 
     /// Runs `work`, but launches nothing: for what it does besides, such as giving tensors their shapes.
     pub(super) fn without_launches<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _taken = self.take_turn(Turn { skips: true, ..Turn::default() });
+        let _taken = self.take_turn(About { skips: true, ..About::default() });
         work()
     }
 
     /// Runs `work` and tells which tables it asked for.
     pub(super) fn collecting<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Table>) {
-        let taken = self.take_turn(Turn { collected: Some(Vec::new()), ..Turn::default() });
+        let taken = self.take_turn(About { collected: Some(Vec::new()), ..About::default() });
         let result = work();
-        (result, taken.turn.take().collected.unwrap_or_default())
-    }
-
-    /// Where some memory is, for a kernel that finds it in a table. It must outlive the launch's place in the stream.
-    pub(super) fn address(&self, memory: &Memory) -> u64 {
-        memory.device_ptr(&self.stream).0
+        let collected = lock(taken.about).collected.take();
+        (result, collected.unwrap_or_default())
     }
 
     /// Copies the first bytes of some memories, so many of each, behind all work so far; what is returned waits for them.
@@ -219,13 +187,13 @@ impl Context {
         memories: [&Memory; N],
         sizes: [usize; N],
     ) -> Result<Download<N>> {
-        let _turn = self.turn.lock();
-        self.downloads.start(&self.stream, memories.map(|memory| &**memory), sizes)
+        let _turn = self.stream.turn.lock();
+        self.downloads.start(&self.stream, memories, sizes)
     }
 }
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("index", &self.index).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Context").field("description", &self.describe()).finish_non_exhaustive()
     }
 }

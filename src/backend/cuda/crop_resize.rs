@@ -1,6 +1,7 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of all pictures in one launch.
 
-use super::context::{Context, Memory};
+use super::context::Context;
+use super::handles::Memory;
 use super::launch::Launch;
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
@@ -70,7 +71,7 @@ fn patches(
     for job in jobs {
         let sets = (taps.len() / size as usize) as u32;
         tables::add_taps(job.plan, &mut taps, &mut weights);
-        let (address, (width, height)) = (context.address(&job.picture.pixels), job.picture.size);
+        let (address, (width, height)) = (job.picture.pixels.address, job.picture.size);
         for [x, y, horizontal, vertical] in tables::views(job.views()) {
             views.push([x, y, sets + horizontal, sets + vertical]);
             views.push([address as u32, (address >> 32) as u32, width, 0]);

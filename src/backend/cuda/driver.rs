@@ -1,80 +1,192 @@
-//! Whether there is a driver and a device, asked so that nothing panics.
+//! The driver: where its library is, and its errors in words.
 
+use super::functions::Functions;
 use crate::error::{Error, Result};
-use cudarc::driver::{CudaContext, DriverError, result, sys};
-use std::sync::Arc;
+use crate::process::Process;
+use cudarc::driver::sys::CUresult;
+use libloading::Library;
+use std::error::Error as _;
+use std::ffi::{CStr, c_char};
+use std::sync::OnceLock;
 
 /// The oldest driver that reads the built-in PTX: CUDA 12.0.
 const LEAST_VERSION: i32 = 12_000;
-/// The oldest compute capability: `mma.m16n8k16` and `cp.async`.
-const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
-/// Bytes of freed memory that the driver keeps for what is allocated next. By itself it keeps none: each wait would give
-/// back to the system what the next batch asks for again.
-const KEPT: u64 = 256 << 20;
+pub(super) struct Driver {
+    pub(super) functions: Functions,
+    /// 12080 for CUDA 12.8.
+    pub(super) version: i32,
+    library: Library,
+    process: Process,
+}
 
-/// A driver's error as one of the device.
-pub(super) fn failed(index: usize) -> impl Fn(DriverError) -> Error {
-    move |error| match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            Error::OutOfMemory { device: format!("cuda:{index}"), reason: text(error) }
+/// The driver, started. Once it is, it stays.
+pub(super) fn driver() -> Result<&'static Driver> {
+    static DRIVER: OnceLock<Driver> = OnceLock::new();
+    let driver = match DRIVER.get() {
+        Some(driver) => driver,
+        None => Driver::find(&libraries()).map(|driver| DRIVER.get_or_init(|| driver))?,
+    };
+    driver.process.check("cuda").map(|()| driver)
+}
+
+/// Where the library may be: as the linker finds it, then where systems keep it without telling the linker: WSL, NixOS,
+/// containers. Not the toolkit's `libcuda.so`, which is none.
+fn libraries() -> Vec<String> {
+    if cfg!(windows) {
+        return vec!["nvcuda.dll".into()];
+    }
+    let multiarch = format!("/usr/lib/{}-linux-gnu/", std::env::consts::ARCH);
+    let (wsl, nix) = ("/usr/lib/wsl/lib/", "/run/opengl-driver/lib/");
+    let folders = ["", wsl, nix, "/usr/lib64/", &multiarch, "/usr/local/nvidia/lib64/", "/usr/local/cuda/compat/"];
+    folders.map(|folder| format!("{folder}libcuda.so.1")).to_vec()
+}
+
+impl Driver {
+    /// The first of these libraries that is a driver.
+    fn find(libraries: &[String]) -> Result<Self> {
+        let (mut absent, mut useless) = (None, None);
+        for name in libraries {
+            match Self::open(name) {
+                Ok(started) => return started,
+                Err(error @ Error::NoDevice { .. }) => _ = absent.get_or_insert(error),
+                Err(error) => _ = useless.get_or_insert(error),
+            }
         }
-        _ => Error::device(format!("cuda:{index}"), text(error)),
+        // One that is there, but is none, tells more than one that is not there.
+        Err(useless.or(absent).unwrap_or_else(|| Error::no_device("cuda", "no NVIDIA driver")))
     }
-}
 
-/// The error's own words; the code where the driver has none.
-fn text(error: DriverError) -> String {
-    let words = error.error_string().ok().map(|words| words.to_string_lossy().into_owned());
-    words.unwrap_or_else(|| format!("{:?}", error.0))
-}
-
-/// How many devices there are.
-pub(super) fn count() -> Result<usize> {
-    let failed = |what: &str, error| Error::device("cuda", format!("{what}: {}", text(error)));
-    // SAFETY: looks for the library; nothing of it is called. cudarc panics in any other call where it is missing.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(Error::no_device("cuda", "no NVIDIA driver: libcuda is not on this machine"));
+    /// Starts a library's driver.
+    ///
+    /// # Errors
+    /// When it is no driver: the next library may be one.
+    fn open(name: &str) -> Result<Result<Self>> {
+        // SAFETY: programs are meant to load it; what is found by its name instead is as the user has set up the machine.
+        let library = unsafe { Library::new(name) };
+        // The linker's words are the error's source.
+        let words = |error: libloading::Error| error.source().map_or(error.to_string(), ToString::to_string);
+        let library = library.map_err(|error| not_loaded(name, &words(error)))?;
+        let functions = match Functions::of(&library) {
+            Ok(functions) => functions,
+            Err(missing) => {
+                let reason = format!(
+                    "the NVIDIA driver ({name}) has no function {missing}: one for CUDA 12.0 or later is needed"
+                );
+                return Ok(Err(Error::device("cuda", reason)));
+            }
+        };
+        let mut driver = Self { functions, version: 0, library, process: Process::current() };
+        // SAFETY: without flags, as the function wants it.
+        let started = match unsafe { (driver.functions.cuInit)(0) } {
+            // SAFETY: a pointer to a number, as the function wants it.
+            0 => unsafe { (driver.functions.cuDriverGetVersion)(&mut driver.version) },
+            code => code,
+        };
+        let reason = match started {
+            0 if driver.version >= LEAST_VERSION => return Ok(Ok(driver)),
+            0 => format!("the NVIDIA driver is for CUDA {}, 12.0 is needed", driver.cuda()),
+            code => format!("the NVIDIA driver does not start: {}{}", driver.words(code), advice(code)),
+        };
+        let error = Error::device("cuda", reason);
+        if started == CUresult::CUDA_ERROR_STUB_LIBRARY as u32 { Err(error) } else { Ok(Err(error)) }
     }
-    result::init().map_err(|error| failed("the NVIDIA driver does not start", error))?;
-    let mut version = 0;
-    // SAFETY: a pointer to one integer, as the function asks for.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(|error| failed("no driver version", error))?;
-    if version < LEAST_VERSION {
-        let (major, minor) = (version / 1000, version % 1000 / 10);
-        return Err(Error::device("cuda", format!("the NVIDIA driver is for CUDA {major}.{minor}, 12.0 is needed")));
-    }
-    let count = CudaContext::device_count().map_err(|error| failed("no number of devices", error))?;
-    Ok(count.max(0) as usize)
-}
 
-/// The context of a device that the kernels can run on.
-pub(super) fn open(index: usize) -> Result<Arc<CudaContext>> {
-    let device = format!("cuda:{index}");
-    match count()? {
-        0 => return Err(Error::device(device, "the NVIDIA driver has no device")),
-        count if index >= count => {
-            return Err(Error::device(device, format!("there are {count} devices, counted from 0")));
+    /// The version of CUDA that it is for.
+    pub(super) fn cuda(&self) -> String {
+        format!("{}.{}", self.version / 1000, self.version % 1000 / 10)
+    }
+
+    /// What a call has led to, as a value.
+    pub(super) fn check(&self, device: &str, code: u32) -> Result<()> {
+        const OUT_OF_MEMORY: u32 = CUresult::CUDA_ERROR_OUT_OF_MEMORY as u32;
+        match code {
+            0 => Ok(()),
+            OUT_OF_MEMORY => Err(Error::OutOfMemory { device: device.into(), reason: self.words(code) }),
+            _ => Err(Error::device(device, self.words(code))),
         }
-        _ => {}
     }
-    let context = CudaContext::new(index).map_err(failed(index))?;
-    let capability = context.compute_capability().map_err(failed(index))?;
-    if capability < LEAST_CAPABILITY {
-        let (major, minor) = capability;
-        return Err(Error::device(device, format!("compute capability {major}.{minor}, 8.0 is needed")));
+
+    /// Asks for a number or a handle.
+    pub(super) fn ask<T: bytemuck::Zeroable>(
+        &self,
+        device: &str,
+        ask: impl FnOnce(&Functions, *mut T) -> u32,
+    ) -> Result<T> {
+        let mut answer = T::zeroed();
+        self.check(device, ask(&self.functions, &mut answer)).map(|()| answer)
     }
-    if context.has_async_alloc() {
-        keep_freed_memory(&context).map_err(failed(index))?;
+
+    /// A code in the driver's own words; one that it does not know by its number.
+    fn words(&self, code: u32) -> String {
+        type Words = unsafe extern "C" fn(u32, *mut *const c_char) -> u32;
+        let ask = |function| {
+            let mut words = std::ptr::null();
+            // SAFETY: cuda.h declares both functions so, the enum a number; the text is a constant of the library's.
+            unsafe {
+                let known = self.library.get::<Words>(function).ok()?(code, &mut words) == 0 && !words.is_null();
+                known.then(|| CStr::from_ptr(words).to_string_lossy().into_owned())
+            }
+        };
+        match (ask("cuGetErrorName"), ask("cuGetErrorString")) {
+            (Some(name), Some(text)) => format!("{name} (code {code}): {text}"),
+            _ => format!("CUDA error {code}"),
+        }
     }
-    Ok(context)
 }
 
-fn keep_freed_memory(context: &CudaContext) -> std::result::Result<(), DriverError> {
-    let (attribute, mut bytes) = (sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, KEPT);
-    // SAFETY: the context's device has a pool, which allocations come from; the attribute's value is 64 bits.
-    unsafe {
-        let pool = result::device::get_mem_pool(context.cu_device())?;
-        sys::cuMemPoolSetAttribute(pool, attribute, std::ptr::from_mut(&mut bytes).cast()).result()
+/// Why a library was not loaded, in the linker's words. That there is none is no error of a device.
+fn not_loaded(name: &str, words: &str) -> Error {
+    // Of a library that it needs itself, the linker names that one.
+    if cfg!(windows) || words.contains(&format!("{name}: ")) && words.contains("No such file") {
+        return Error::no_device("cuda", format!("no NVIDIA driver: {words}"));
+    }
+    Error::device("cuda", format!("the NVIDIA driver's library cannot be loaded: {words}"))
+}
+
+/// What may be done about a driver that does not start.
+fn advice(code: u32) -> String {
+    match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(visible) if code == CUresult::CUDA_ERROR_NO_DEVICE as u32 => {
+            format!("; CUDA_VISIBLE_DEVICES is {visible:?} and hides all others: unset it")
+        }
+        _ => " (see docs/gpu-troubleshooting.md)".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_library_is_tried() {
+        let found = |libraries: &[&str]| {
+            let libraries: Vec<String> = libraries.iter().map(|&library| library.into()).collect();
+            Driver::find(&libraries).err().expect("no driver").to_string()
+        };
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let nowhere = "/nowhere/libcuda.so.1";
+        assert!(found(&[nowhere, "/nowhere"]).starts_with(&format!("device cuda: no NVIDIA driver: {nowhere}: ")));
+        let useless = found(&[nowhere, file, nowhere]);
+        assert!(useless.contains("cannot be loaded") && useless.contains(file), "{useless}");
+        if cfg!(target_os = "linux") {
+            // Any library is one, as far as the linker goes.
+            let libc = found(&[nowhere, file, "libc.so.6"]);
+            assert!(libc.contains("(libc.so.6) has no function cuInit"), "{libc}");
+        }
+        assert_eq!(libraries()[0], if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" });
+    }
+
+    #[test]
+    fn a_driver_that_is_not_there_is_no_fault() {
+        let absent = "libcuda.so.1: cannot open shared object file: No such file or directory";
+        assert!(matches!(not_loaded("libcuda.so.1", absent), Error::NoDevice { .. }));
+        for words in [
+            "libnvidia-x.so.9: cannot open shared object file: No such file or directory",
+            "libcuda.so.1: wrong ELF class: ELFCLASS32",
+            "/usr/lib64/libcuda.so.1: file too short",
+        ] {
+            assert!(matches!(not_loaded("libcuda.so.1", words), Error::Device { .. }), "{words}");
+        }
     }
 }

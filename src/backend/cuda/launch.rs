@@ -1,13 +1,13 @@
 //! Launches, and their profile.
 
-use super::context::{Context, Memory};
-use super::driver::failed;
+use super::context::Context;
+use super::handles::{Event, Memory};
 use super::profiling::{Profiling, Timed};
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use cudarc::driver::sys::CUevent_flags;
-use cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
+use std::ptr::from_ref;
 use std::time::Duration;
 
 /// The shape of a launch.
@@ -31,14 +31,6 @@ impl Launch {
     }
 }
 
-/// A kernel's parameters: as bytes, they are what the kernel's structure is.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Params<P>(P);
-
-// SAFETY: `P` is `NoUninit`: plain numbers in C's layout, passed by value as the kernel declares them.
-unsafe impl<P: bytemuck::NoUninit> cudarc::driver::DeviceRepr for Params<P> {}
-
 impl Context {
     /// Launches a kernel: its parameters, then pointers to `memories` in the kernel's order.
     pub(super) fn launch<P: bytemuck::NoUninit>(
@@ -57,29 +49,25 @@ impl Context {
         if x > i32::MAX as usize || y.max(z) > 65_535 {
             return Err(Error::argument(kernel, format!("{x}×{y}×{z} blocks"), "at most 2147483647×65535×65535"));
         }
-        let turn = self.turn.lock();
-        if turn.borrow().skips {
+        let _turn = self.stream.turn.lock();
+        if self.skips() {
             return Ok(());
         }
         let function = self.kernels.function(kernel, size_of::<P>(), memories.len(), launch.shared)?;
-        let grid_dim = (x as u32, y as u32, z as u32);
-        let block_dim = (launch.block[0], launch.block[1], 1);
-        let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes: launch.shared };
-        let params = Params(*params);
-        let pointers: Vec<u64> = memories.iter().map(|memory| memory.device_ptr(&self.stream).0).collect();
+        let workgroups = [x as u32, y as u32, z as u32];
+        let pointers: Vec<u64> = memories.iter().map(|memory| memory.address).collect();
+        let mut arguments = vec![from_ref(params).cast_mut().cast()];
+        arguments.extend(pointers.iter().map(|pointer| from_ref(pointer).cast_mut().cast()));
         let mut profile = lock(&self.profile);
-        let event = || self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(failed(self.index));
+        let event = || {
+            let event = Event::new(&self.device, CUevent_flags::CU_EVENT_DEFAULT)?;
+            event.record(&self.stream).map(|()| event)
+        };
         let start = profile.is_some().then(event).transpose()?;
-        let mut builder = self.stream.launch_builder(&function);
-        builder.arg(&params);
-        pointers.iter().for_each(|pointer| {
-            builder.arg(pointer);
-        });
-        // SAFETY: the parameters and pointers are those of the kernel's signature, as each kernel's file pairs them;
-        // its contract has checked the shapes, so that it stays within its operands.
-        unsafe { builder.launch(config) }.map_err(failed(self.index))?;
+        // SAFETY: the parameters, plain numbers in C's layout, and the pointers are those of the kernel's signature, as each
+        // kernel's file pairs them; its contract has checked the shapes, so that it stays within its operands.
+        unsafe { self.stream.launch(&function, workgroups, launch.block, launch.shared, &mut arguments) }?;
         if let (Some(profile), Some(start)) = (&mut *profile, start) {
-            let workgroups = [grid_dim.0, grid_dim.1, grid_dim.2];
             let dispatch = Dispatch { kernel, workgroups, work, time: None };
             profile.push(Timed { dispatch, start, end: event()? });
         }
@@ -94,7 +82,7 @@ impl Context {
         let _ = self.in_turn(|| self.stream.synchronize());
         let launches = profiling.end();
         let timed = |Timed { dispatch, start, end }: Timed| {
-            let time = start.elapsed_ms(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
+            let time = start.milliseconds_to(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
             Dispatch { time, ..dispatch }
         };
         let dispatches: Vec<Dispatch> = launches.into_iter().map(timed).collect();

@@ -1,6 +1,7 @@
 //! `linear`: matrix product with an epilogue, on tensor cores in f16, else in f32.
 
-use super::context::{Context, Memory};
+use super::context::Context;
+use super::handles::Memory;
 use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;

@@ -2,17 +2,20 @@
 //!
 //! The kernels are built in as PTX, which the driver compiles for the card: no toolkit is needed to build or to run.
 //! Weights packed in f16 are multiplied on tensor cores where the input is an [activation](Backend::activation) in f16;
-//! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; `context`, `driver`,
-//! `kernels`, `launch`, `profiling`, `staging` and `tensor` are what they share.
+//! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; the other modules are what they
+//! share, from the driver's `functions` up to the `context`.
 
 mod add_positions;
 mod alignment_weights;
 mod attention;
 mod context;
 mod crop_resize;
+mod device;
 mod driver;
 mod embed_tokens;
+mod functions;
 mod gather_rows;
+mod handles;
 mod kernels;
 mod l2_normalize;
 mod launch;
@@ -28,6 +31,7 @@ use super::args::kernels;
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::Result;
 use context::Context;
+use device::Device;
 
 pub use crop_resize::CudaPicture;
 pub use linear::CudaLinear;
@@ -47,12 +51,20 @@ impl Cuda {
         Context::open(index).map(Self)
     }
 
-    /// How many devices the driver has.
+    /// The device whose UUID begins so, as nvidia-smi prints it: `GPU-` and hexadecimal digits.
+    ///
+    /// # Errors
+    /// As [`Cuda::new`], or when none or several begin so.
+    pub fn with_uuid(begin: &str) -> Result<Self> {
+        Self::new(Device::by_uuid(begin)?)
+    }
+
+    /// How many devices the driver has, of those that the variable `CUDA_VISIBLE_DEVICES` leaves.
     ///
     /// # Errors
     /// When there is no driver, or it does not start.
     pub fn count() -> Result<usize> {
-        driver::count()
+        Device::count()
     }
 }
 

@@ -1,15 +1,15 @@
 //! Launches that are collected for a profile.
 
+use super::handles::Event;
 use crate::backend::Dispatch;
 use crate::lock::lock;
-use cudarc::driver::CudaEvent;
 use std::sync::Mutex;
 
 /// A launch between two events.
 pub(super) struct Timed {
     pub(super) dispatch: Dispatch,
-    pub(super) start: CudaEvent,
-    pub(super) end: CudaEvent,
+    pub(super) start: Event,
+    pub(super) end: Event,
 }
 
 /// While it is there, launches are collected.

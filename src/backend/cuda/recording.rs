@@ -1,11 +1,8 @@
 //! Sequences of launches as CUDA graphs: the driver submits a graph at once.
 
 use super::context::{Context, Table};
-use super::driver::failed;
+use super::handles::{Graph, Stream};
 use crate::error::Result;
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaGraph, CudaStream};
-use std::sync::Arc;
 
 /// The graphs of a sequence, by the shape of its batch: those that ran last, the last one at the end.
 #[derive(Default)]
@@ -20,16 +17,13 @@ enum Recorded {
     /// It ran once: the tensors have their sizes, and the tables are on the device.
     Ran,
     Graph {
-        graph: CudaGraph,
+        graph: Graph,
         /// [`Context::moved`] when it was captured: it holds pointers.
         moved: u64,
         /// What it reads besides tensors: kept as long as it is.
         tables: Vec<Table>,
     },
 }
-
-// SAFETY: graphs are not synchronised by the driver; ours are only used with the context's turn, and mutably borrowed.
-unsafe impl Send for CudaRecording {}
 
 impl std::fmt::Debug for CudaRecording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,7 +38,7 @@ impl CudaRecording {
         if context.is_profiling() {
             return work();
         }
-        let launch = |graph: &CudaGraph| context.in_turn(|| graph.launch()).map_err(failed(context.index));
+        let launch = |graph: &Graph| context.in_turn(|| context.stream.launch_graph(graph));
         // Forgotten should it fail; it then runs as if for the first time.
         let known = self.0.iter().position(|(shape, _)| *shape == key).map(|at| self.0.remove(at).1);
         let recorded = match known {
@@ -83,7 +77,7 @@ impl CudaRecording {
 }
 
 /// What `work` launches, as a graph, and the tables that it reads; nothing runs yet.
-fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(CudaGraph, Vec<Table>)> {
+fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(Graph, Vec<Table>)> {
     context.in_turn(|| {
         let capture = Capture::begin(&context.stream)?;
         let (result, tables) = context.collecting(&mut work);
@@ -95,21 +89,21 @@ fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(C
 
 /// A capture under way. It is ended whatever happens, or the stream would stay in capture: dropped by a panic, it throws
 /// its graph away.
-struct Capture<'a>(&'a Arc<CudaStream>);
+struct Capture<'a>(&'a Stream);
 
 impl<'a> Capture<'a> {
-    fn begin(stream: &'a Arc<CudaStream>) -> Option<Self> {
-        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+    fn begin(stream: &'a Stream) -> Option<Self> {
+        stream.begin_capture().ok()?;
         Some(Self(stream))
     }
 
-    fn end(self) -> Option<CudaGraph> {
-        std::mem::ManuallyDrop::new(self).0.end_capture(CUgraphInstantiate_flags(0)).ok()?
+    fn end(self) -> Option<Graph> {
+        std::mem::ManuallyDrop::new(self).0.end_capture().ok()
     }
 }
 
 impl Drop for Capture<'_> {
     fn drop(&mut self) {
-        let _ = self.0.end_capture(CUgraphInstantiate_flags(0));
+        let _ = self.0.end_capture();
     }
 }

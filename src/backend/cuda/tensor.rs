@@ -1,6 +1,7 @@
 //! Tensors in a GPU's memory.
 
-use super::context::{Context, Memory};
+use super::context::Context;
+use super::handles::Memory;
 use crate::backend::{Pending, Precision, Shape, Shaped};
 use crate::error::{Error, Result};
 use half::f16;
@@ -77,7 +78,7 @@ impl CudaTensor {
 
     pub(super) fn reshape(&mut self, context: &Context, shape: Shape) -> Result<()> {
         let bytes = bytes(shape, self.element)?;
-        if bytes > self.memory.len() {
+        if bytes > self.memory.bytes {
             // The old memory goes first, so that both need not fit.
             self.shape = Shape::new(0, 0);
             context.note_move();

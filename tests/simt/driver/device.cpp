@@ -47,8 +47,8 @@ int attribute(int which) {
         case 39: return 2048;                       // MAX_THREADS_PER_MULTIPROCESSOR
         case 40: return 3;                          // ASYNC_ENGINE_COUNT
         case 41: return 1;                          // UNIFIED_ADDRESSING
-        case 75: return 8;                          // COMPUTE_CAPABILITY_MAJOR
-        case 76: return 0;                          // COMPUTE_CAPABILITY_MINOR
+        case 75: return setting("SIMT_CAPABILITY", 80) / 10;  // COMPUTE_CAPABILITY_MAJOR
+        case 76: return setting("SIMT_CAPABILITY", 80) % 10;  // COMPUTE_CAPABILITY_MINOR
         case 78: return 1;                          // STREAM_PRIORITIES_SUPPORTED
         case 81: return 164 * 1024;                 // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
         case 82: return 65536;                      // MAX_REGISTERS_PER_MULTIPROCESSOR
@@ -109,7 +109,9 @@ CUDA_API CUresult cuInit(unsigned flags) {
     const Lock lock;
     if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
     if (const long long error = setting("SIMT_INIT", 0)) return CUresult(error);
-    const long long count = setting("SIMT_DEVICES", 1);
+    // CUDA_VISIBLE_DEVICES as far as it hides all.
+    const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+    const long long count = visible == nullptr || *visible != 0 ? setting("SIMT_DEVICES", 1) : 0;
     if (count <= 0) return CUDA_ERROR_NO_DEVICE;
     if (initialised) return CUDA_SUCCESS;
     initialised = true;
@@ -142,6 +144,13 @@ CUDA_API CUresult cuDeviceGetName(char* name, int bytes, CUdevice device) {
     const Lock lock;
     if (const CUresult error = need_device(device)) return error;
     snprintf(name, bytes, "SIMT executor");
+    return CUDA_SUCCESS;
+}
+
+CUDA_API CUresult cuDeviceGetPCIBusId(char* address, int bytes, CUdevice device) {
+    const Lock lock;
+    if (const CUresult error = need_device(device)) return error;
+    snprintf(address, bytes, "0000:%02x:00.0", device + 1);
     return CUDA_SUCCESS;
 }
 

@@ -1,84 +1,27 @@
-//! The program on Vulkan drivers that fail: whatever a driver does, an error with its cause and status 1, or right results.
-//!
-//! `tests/faults/vulkan.cpp` makes chosen calls fail. A share of all calls is tried here; `FAULTS_CALLS=100` in the
-//! environment tries up to so many calls of each function.
-#![cfg(all(feature = "cli", feature = "mini", feature = "wgpu"))]
+//! Vulkan drivers.
 
-use std::collections::BTreeMap;
+use super::{assert_right, build, classify as classify_with, crossalign, data, text, told};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// Classification of two pictures on a device.
-const PICTURES: [&str; 2] = ["models/mini/example.png", "tests/pictures/base.png"];
-
 /// Folder of the failing loader.
-fn driver() -> &'static Path {
+pub(super) fn driver() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-        let output = Command::new("tests/faults/build").arg(&folder).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder
-    })
+    BUILT.get_or_init(|| build("vulkan", &["vulkan"]))
 }
 
 fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
-    command.arg("classify").args(PICTURES).args(["--labels", "pig,sheep", "--format", "json", "--device", device]);
-    command.args(if more.contains(&"--views") { &[][..] } else { &["--views", "1"] }).args(more);
-    command.env("LD_LIBRARY_PATH", driver()).env("CROSSALIGN_CACHE", "").env("RUST_BACKTRACE", "0");
-    command.envs(environment.iter().copied()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// What the program itself says on stderr; drivers have their own to say.
-fn told(output: &Output) -> Vec<String> {
-    text(&output.stderr).lines().filter(|line| line.starts_with("crossalign: ")).map(str::to_string).collect()
-}
-
-/// Right results, or an error with its cause: no panic, no line that a healthy device does not give.
-#[track_caller]
-fn assert_right(output: &Output, healthy: &Output, fault: &str) {
-    let (found, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(!stderr.contains("panicked"), "{fault}: {stderr}");
-    match output.status.code() {
-        Some(0) => assert_eq!(found, text(&healthy.stdout), "{fault}"),
-        Some(1) => {
-            let lines = text(&healthy.stdout);
-            assert!(found.lines().all(|line| lines.lines().any(|right| right == line)), "{fault}: {found}");
-            assert!(told(output).iter().any(|line| line.contains("device wgpu")), "{fault}: {stderr}");
-        }
-        status => panic!("{fault}: status {status:?}: {stderr}"),
-    }
+    classify_with(driver(), device, more, environment)
 }
 
 #[test]
 #[machine::has(gxx, vulkan)]
 fn every_call_may_fail() {
-    let healthy = classify("wgpu:0", &[], &[("FAULTS_TRACE", "1")]);
-    assert!(healthy.status.success(), "{}", text(&healthy.stderr));
-    let mut calls = BTreeMap::<String, usize>::new();
-    for name in text(&healthy.stderr).lines().filter_map(|line| line.strip_prefix("call ")) {
-        *calls.entry(name.to_string()).or_default() += 1;
-    }
-    assert!(calls.len() > 20 && calls["vkQueueSubmit"] > 2, "{calls:?}");
-    let most = std::env::var("FAULTS_CALLS").map_or(1, |most| most.parse().expect("a number"));
     // Out of device memory; lost, and so ever after; a feature that is not there.
     let ways = ["-2", "-4:stick", "-8"];
-    for (i, (name, count)) in calls.iter().enumerate() {
-        for j in 0..most.min(*count) {
-            // Spread over all its calls, the last of one function, the first of another.
-            let call = 1 + (j * count / most.min(*count) + i * 7) % count;
-            for way in ways.iter().skip((i + j) % ways.len()).take(if most > 1 { 3 } else { 1 }) {
-                let fault = format!("{name}:{call}:{way}");
-                assert_right(&classify("wgpu:0", &[], &[("FAULTS", &fault)]), &healthy, &fault);
-            }
-        }
-    }
+    let calls = super::every_call_may_fail(|environment| classify("wgpu:0", &[], environment), &ways);
+    assert!(calls.len() > 20 && calls["vkQueueSubmit"] > 2, "{calls:?}");
 }
 
 #[test]
@@ -121,6 +64,24 @@ fn work_that_was_not_done_is_no_result() {
                 assert!([1, submissions].contains(&submission), "{fault}: nothing came of it");
             }
         }
+    }
+}
+
+/// The last runs of wca read as much as those before them, whose results lie in the memory that they are given.
+#[test]
+#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+fn an_older_result_is_no_result() {
+    let (folder, _) = data();
+    let folder = folder.path().to_str().unwrap();
+    let evaluate = ["evaluate", folder, "--views", "1", "--seeds", "3", "--device", "wgpu:0", "--format", "json"];
+    let run = |environment: &[(&str, &str)]| crossalign(driver(), &evaluate, environment);
+    let healthy = run(&[("FAULTS_TRACE", "1")]);
+    let submissions = text(&healthy.stderr).matches("call vkQueueSubmit\n").count();
+    for submission in [submissions - 3, submissions] {
+        let fault = format!("vkQueueSubmit:{submission}:skip");
+        let output = run(&[("FAULTS", &fault)]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{fault}");
+        assert!(text(&output.stderr).contains("returned no result: it ended work without doing it"), "{fault}");
     }
 }
 

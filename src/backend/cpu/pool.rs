@@ -1,0 +1,53 @@
+//! The threads that compute.
+
+use crate::error::{Error, Result};
+use crate::process::Process;
+use std::sync::OnceLock;
+
+/// The most threads for each that the machine runs at once: more are slower, and thousands stop it.
+const MAX_THREADS: usize = 4;
+
+/// A process's threads. A child that is forked off has none of them, and gets its own when it first needs them.
+#[derive(Debug)]
+pub(super) struct Pool {
+    threads: rayon::ThreadPool,
+    process: Process,
+    child: OnceLock<Option<Box<Pool>>>,
+}
+
+impl Pool {
+    /// So many threads (0: as many as the machine runs at once); fewer where the operating system refuses so many.
+    pub(super) fn new(threads: usize) -> Result<Self> {
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        if threads > MAX_THREADS * at_once {
+            let expected = format!("at most {}: this machine runs {at_once} at once", MAX_THREADS * at_once);
+            return Err(Error::argument("threads", threads.to_string(), expected));
+        }
+        let mut count = threads;
+        loop {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("crossalign-{i}"));
+            match pool.build() {
+                Ok(threads) => return Ok(Self { threads, process: Process::current(), child: OnceLock::new() }),
+                // A limit of the system's: fewer are slower, no result depends on them.
+                Err(_) if count > 1 => count /= 2,
+                Err(_) if count == 0 => count = at_once,
+                Err(error) => return Err(Error::device("cpu", format!("no thread: {error}"))),
+            }
+        }
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// Runs `work` on the threads; in a child for which there are none, on the one that calls.
+    pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        if self.process == Process::current() {
+            return self.threads.install(work);
+        }
+        match self.child.get_or_init(|| Self::new(self.threads()).ok().map(Box::new)) {
+            Some(pool) => pool.run(work),
+            None => work(),
+        }
+    }
+}

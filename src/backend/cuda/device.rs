@@ -1,0 +1,196 @@
+//! A device: what it is, and its primary context.
+
+use super::driver::{Driver, driver};
+use super::functions::Functions;
+use crate::error::{Error, Result};
+use cudarc::driver::sys::CUdevice_attribute::{self, *};
+use cudarc::driver::sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+use cudarc::driver::sys::{CUcontext, CUdevice, CUmemoryPool};
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::{from_mut, null_mut};
+use std::sync::Arc;
+
+/// The oldest compute capability: `mma.m16n8k16` and `cp.async`.
+const LEAST_CAPABILITY: (c_int, c_int) = (8, 0);
+
+/// Bytes of freed memory that the driver keeps for what is allocated next. By itself it keeps none: each wait would give
+/// back to the system what the next batch asks for again.
+const KEPT: u64 = 256 << 20;
+
+pub(super) struct Device {
+    pub(super) index: usize,
+    driver: &'static Driver,
+    number: CUdevice,
+    /// The primary one; null until it is needed.
+    context: CUcontext,
+    /// What memory comes from; null where none is allocated in a stream's order.
+    pool: CUmemoryPool,
+}
+
+// SAFETY: any thread may use the driver's handles.
+unsafe impl Send for Device {}
+// SAFETY: as above.
+unsafe impl Sync for Device {}
+
+impl Device {
+    /// How many there are.
+    pub(super) fn count() -> Result<usize> {
+        // SAFETY: a pointer to a number, as the function wants it.
+        let count: c_int = driver()?.ask("cuda", |driver, count| unsafe { (driver.cuDeviceGetCount)(count) })?;
+        Ok(count.max(0) as usize)
+    }
+
+    /// The number of the one whose UUID begins so; `GPU-` or `MIG-` is in front of it.
+    pub(super) fn by_uuid(begin: &str) -> Result<usize> {
+        let uuids = (0..Self::count()?).map(|index| Self::find(index)?.uuid()).collect::<Result<Vec<_>>>()?;
+        let digits = |uuid: &str| uuid.get(4..).unwrap_or_default().to_lowercase();
+        let found: Vec<usize> = (0..uuids.len()).filter(|&i| digits(&uuids[i]).starts_with(&digits(begin))).collect();
+        match found[..] {
+            [index] => Ok(index),
+            _ => {
+                let reason = format!("{} devices have such a UUID: there are {}", found.len(), uuids.join(", "));
+                Err(Error::device(format!("cuda:{begin}"), reason))
+            }
+        }
+    }
+
+    /// The device of this number, without a context.
+    fn find(index: usize) -> Result<Self> {
+        let (name, count, driver) = (format!("cuda:{index}"), Self::count()?, driver()?);
+        if index >= count {
+            return Err(Error::device(name, format!("the NVIDIA driver has {count} devices, counted from 0")));
+        }
+        // SAFETY: a pointer to a number, as the function wants it.
+        let number = driver.ask(&name, |driver, number| unsafe { (driver.cuDeviceGet)(number, index as c_int) })?;
+        Ok(Self { index, driver, number, context: null_mut(), pool: null_mut() })
+    }
+
+    /// The device of this number, if the kernels can run on it.
+    pub(super) fn open(index: usize) -> Result<Arc<Self>> {
+        let mut device = Self::find(index)?;
+        let capability @ (major, minor) = device.capability()?;
+        if capability < LEAST_CAPABILITY {
+            let reason = format!("has compute capability {major}.{minor}, 8.0 is needed: try it as wgpu");
+            return Err(device.error(format!("{} {reason}", device.place()?)));
+        }
+        let number = device.number;
+        // SAFETY: pointers to handles, as the functions want them.
+        device.context = device.ask(|driver, context| unsafe { (driver.cuDevicePrimaryCtxRetain)(context, number) })?;
+        if device.attribute(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)? != 0 {
+            // SAFETY: as above.
+            device.pool = device.ask(|driver, pool| unsafe { (driver.cuDeviceGetMemPool)(pool, number) })?;
+            let (pool, mut bytes) = (device.pool, KEPT);
+            device.call(|driver| {
+                // SAFETY: the attribute's value is of 64 bits.
+                unsafe {
+                    (driver.cuMemPoolSetAttribute)(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, from_mut(&mut bytes).cast())
+                }
+            })?;
+        }
+        Ok(Arc::new(device))
+    }
+
+    fn name(&self) -> String {
+        format!("cuda:{}", self.index)
+    }
+
+    pub(super) fn error(&self, reason: impl Into<String>) -> Error {
+        Error::device(self.name(), reason)
+    }
+
+    /// Calls the driver, with the context on this thread.
+    pub(super) fn call(&self, call: impl FnOnce(&Functions) -> u32) -> Result<()> {
+        let functions = &self.driver.functions;
+        // SAFETY: a context that this has, or none.
+        let code = match unsafe { (functions.cuCtxSetCurrent)(self.context) } {
+            0 => call(functions),
+            code => code,
+        };
+        self.driver.check(&self.name(), code)
+    }
+
+    /// The same, for an answer.
+    pub(super) fn ask<T: bytemuck::Zeroable>(&self, ask: impl FnOnce(&Functions, *mut T) -> u32) -> Result<T> {
+        let mut answer = T::zeroed();
+        self.call(|functions| ask(functions, &mut answer)).map(|()| answer)
+    }
+
+    fn attribute(&self, attribute: CUdevice_attribute) -> Result<c_int> {
+        // SAFETY: a pointer to a number, as the function wants it.
+        self.ask(|driver, value| unsafe { (driver.cuDeviceGetAttribute)(value, attribute, self.number) })
+    }
+
+    fn capability(&self) -> Result<(c_int, c_int)> {
+        let major = self.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        Ok((major, self.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?))
+    }
+
+    /// Streaming multiprocessors.
+    pub(super) fn multiprocessors(&self) -> Result<usize> {
+        Ok(self.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1) as usize)
+    }
+
+    /// As nvidia-smi prints it.
+    fn uuid(&self) -> Result<String> {
+        // SAFETY: a pointer to 16 bytes, which the structure is.
+        let uuid =
+            self.ask(|driver, uuid: *mut [u8; 16]| unsafe { (driver.cuDeviceGetUuid_v2)(uuid.cast(), self.number) });
+        let hex = format!("{:032x}", u128::from_be_bytes(uuid?));
+        Ok(format!("GPU-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    }
+
+    /// Its name and its address on the PCI bus.
+    fn place(&self) -> Result<String> {
+        type Text = unsafe extern "C" fn(*mut c_char, c_int, CUdevice) -> u32;
+        let text = |of: fn(&Functions) -> Text| {
+            // SAFETY: room for so many characters, as the functions want it.
+            let text = self.ask(|driver, text: *mut [u8; 128]| unsafe { of(driver)(text.cast(), 128, self.number) });
+            text.map(|text| CStr::from_bytes_until_nul(&text).unwrap_or_default().to_string_lossy().into_owned())
+        };
+        Ok(format!("{} at {}", text(|driver| driver.cuDeviceGetName)?, text(|driver| driver.cuDeviceGetPCIBusId)?))
+    }
+
+    /// Bytes of memory that are free, and of all.
+    pub(super) fn memory(&self) -> Result<(usize, usize)> {
+        // SAFETY: pointers to two numbers, as the function wants them.
+        let answer = self.ask(|driver, bytes: *mut [usize; 2]| unsafe {
+            (driver.cuMemGetInfo_v2)(bytes.cast(), bytes.cast::<usize>().add(1))
+        });
+        answer.map(|[free, all]| (free, all))
+    }
+
+    /// Gives back freed memory that the driver keeps.
+    pub(super) fn trim(&self) -> Result<()> {
+        // SAFETY: the device's pool.
+        if self.has_pool() { self.call(|driver| unsafe { (driver.cuMemPoolTrimTo)(self.pool, 0) }) } else { Ok(()) }
+    }
+
+    /// Whether memory is allocated in a stream's order.
+    pub(super) fn has_pool(&self) -> bool {
+        !self.pool.is_null()
+    }
+
+    /// All of this in a line.
+    pub(super) fn describe(&self) -> Result<String> {
+        let ((major, minor), (free, all)) = (self.capability()?, self.memory()?);
+        Ok(format!(
+            "{}, {}, compute capability {major}.{minor}, {} multiprocessors, {} of {} MiB free, driver for CUDA {}, \
+             f32, f16 and bf16",
+            self.place()?,
+            self.uuid()?,
+            self.multiprocessors()?,
+            free >> 20,
+            all >> 20,
+            self.driver.cuda(),
+        ))
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if !self.context.is_null() {
+            // SAFETY: it was retained once.
+            let _ = self.call(|driver| unsafe { (driver.cuDevicePrimaryCtxRelease_v2)(self.number) });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Processes that are forked off: they have their parent's memory, but neither its threads nor its GPUs.
+
+use crate::error::{Error, Result};
+use std::ops::Deref;
+
+/// A process, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    /// The one that asks.
+    pub(crate) fn current() -> Self {
+        Self(std::process::id())
+    }
+
+    /// That this is still the process that opened a device.
+    ///
+    /// # Errors
+    /// When it is a child of that.
+    pub(crate) fn check(self, device: &str) -> Result<()> {
+        let reason = "this process was forked after the device was opened: open it in the child, before the parent opens \
+                      one, or start processes without fork (in Python the start method spawn)";
+        if self == Self::current() { Ok(()) } else { Err(Error::device(device, reason)) }
+    }
+}
+
+/// What a process has on a device. A child may neither use a GPU's nor give it back, since it still is the parent's.
+pub(crate) struct Owned<T> {
+    /// There until it is dropped.
+    value: Option<T>,
+    /// None where a child has it, too.
+    owner: Option<Process>,
+}
+
+impl<T> Owned<T> {
+    /// On the host, or on a GPU.
+    pub(crate) fn new(value: T, is_host: bool) -> Self {
+        Self { value: Some(value), owner: (!is_host).then(Process::current) }
+    }
+
+    /// As [`Process::check`].
+    pub(crate) fn check(&self, device: &str) -> Result<()> {
+        self.owner.map_or(Ok(()), |owner| owner.check(device))
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if self.check("").is_err() {
+            std::mem::forget(self.value.take());
+        }
+    }
+}
