@@ -25,7 +25,8 @@ fn bench(criterion: &mut Criterion) {
     let threads = input::thread_counts().last().expect("at least one");
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let config = Config::named("ViT-B-32").expect("a published architecture");
-        let options = ModelOptions { device: "cpu".into(), threads, precision: Some(precision), ..Default::default() };
+        let options =
+            ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(threads).with_precision(precision);
         let model = Model::random(config, &options).expect("a CPU");
         let encode = |plan: &CropPlan| {
             model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan }], true).expect("a valid call")

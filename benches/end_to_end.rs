@@ -20,7 +20,7 @@ const CLASSES: usize = 1000;
 fn bench(criterion: &mut Criterion) {
     let mut group = Group::new(criterion, "end_to_end", 3.0);
     let threads = input::thread_counts().last().expect("at least one");
-    let options = ModelOptions { device: "cpu".into(), threads, ..Default::default() };
+    let options = ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(threads);
     let model = Model::random(Config::named("ViT-B-32").expect("a published architecture"), &options);
     let classifier = input::classifier(model.expect("a CPU"), Method::Wca, CLASSES);
     let work = Work::Flops(classifier.model().config().vision_flops() * VIEWS as f64);

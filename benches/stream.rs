@@ -11,7 +11,7 @@ mod input;
 use crossalign::align::Views;
 use crossalign::image::ViewSampling;
 use crossalign::model::{Config, ViewJob};
-use crossalign::{Method, Model, ModelOptions, StreamOptions};
+use crossalign::{Device, Method, Model, ModelOptions, StreamOptions};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,8 +28,8 @@ fn main() {
     let number = |at: usize, default| arguments.get(at).map_or(default, |text| text.parse().expect("a number"));
     let (pictures, views) = (number(0, 512), number(2, 61));
     let name = arguments.get(1).map_or("ViT-B-32", String::as_str);
-    let device = std::env::var("CROSSALIGN_DEVICE").unwrap_or("auto".into());
-    let options = ModelOptions { device, ..Default::default() };
+    let device = std::env::var("CROSSALIGN_DEVICE").map_or(Device::Auto, |device| device.parse().expect("a device"));
+    let options = ModelOptions::default().with_device(device);
     let model = match name {
         "mini" => Model::mini(&options),
         _ => Model::random(Config::named(name).expect("a published architecture"), &options),

@@ -339,7 +339,7 @@ fn a_driver_that_is_of_no_use_says_so() {
 fn a_batch_is_scored_in_one_go() {
     common::cuda::load_driver();
     let reference = common::Reference::golden();
-    let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
+    let model = common::load(&reference.models()[2], ModelOptions::default().with_device("cuda".parse().unwrap()));
     let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
     let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
     let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
@@ -445,9 +445,10 @@ mod counted {
             (Method::Wca, &pictures[..8], 100, 5),
             (Method::Cupl, &pictures, 0, 1),
         ] {
-            let options = ModelOptions { device: "cuda".into(), views_at_once, ..Default::default() };
+            let options =
+                ModelOptions::default().with_device("cuda".parse().unwrap()).with_views_at_once(views_at_once);
             let model = common::load(&reference.models()[0], options);
-            let options = CompileOptions { method, ..Default::default() };
+            let options = CompileOptions::default().with_method(method);
             let classifier = model.compile(&reference.prompts(), &options).unwrap();
             let pictures: Vec<&Picture> = pictures.iter().collect();
             let classify = || classifier.classify_batch(&pictures, &Views::default()).unwrap();

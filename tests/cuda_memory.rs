@@ -12,7 +12,7 @@ use crossalign::model::ViewJob;
 #[machine::has(gxx)]
 fn a_batch_that_does_not_fit_is_halved() {
     common::cuda::load_driver();
-    let options = ModelOptions { device: "cuda".into(), precision: Some(Precision::F16), ..Default::default() };
+    let options = ModelOptions::default().with_device("cuda".parse().unwrap()).with_precision(Precision::F16);
     let model = || Model::mini(&options).unwrap();
     let pixels = common::noise(200, 150, 3);
     let picture = Rgb::new(200, 150, &pixels).unwrap();

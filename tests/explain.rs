@@ -53,7 +53,7 @@ fn explain(class: &Class) -> Explanation {
 #[test]
 fn contributions_sum_to_the_paper_score() {
     for reduction in [Reduction::WeightedMean, Reduction::MAX, Reduction::BestMean(2), Reduction::BestMean(99)] {
-        sums(&CompileOptions { score: Score::Paper, reduction, ..Default::default() });
+        sums(&CompileOptions::default().with_score(Score::Paper).with_reduction(reduction));
     }
 }
 
@@ -112,15 +112,14 @@ fn a_classifier_explains_by_its_texts() {
     let reference = Reference::golden();
     let (dir, prompts) = (reference.root.join("models/transformers"), reference.prompts());
     let model = load(&dir, ModelOptions::default());
-    let vision = load(&dir, ModelOptions { towers: Towers::Vision, ..Default::default() });
+    let vision = load(&dir, ModelOptions::default().with_towers(Towers::Vision));
     let (picture, views) = (reference.picture("landscape"), Views::default());
-    let paper =
-        CompileOptions { score: Score::Paper, text_scale: 3.0, template: "the {}".into(), ..Default::default() };
+    let paper = CompileOptions::default().with_score(Score::Paper).with_text_scale(3.0).with_template("the {}");
     for options in [
-        CompileOptions { keep_texts: true, ..paper.clone() },
-        CompileOptions { keep_texts: true, score: Score::Official, ..paper.clone() },
-        CompileOptions { reduction: Reduction::MAX, ..paper.clone() },
-        CompileOptions { reduction: Reduction::BestMean(2), keep_texts: true, ..paper.clone() },
+        paper.clone().with_keep_texts(true),
+        paper.clone().with_keep_texts(true).with_score(Score::Official),
+        paper.clone().with_reduction(Reduction::MAX),
+        paper.clone().with_reduction(Reduction::BestMean(2)).with_keep_texts(true),
     ] {
         let compiled = model.compile_texts(&prompts, &options).unwrap();
         let classifier = vision.clone().into_classifier(compiled).unwrap();
@@ -141,7 +140,7 @@ fn a_classifier_explains_by_its_texts() {
         classifier.explain(&picture, &prompts.classes()[0].name, &views).unwrap_err().to_string()
     };
     assert!(refused(paper.clone()).contains("--keep-texts"));
-    assert!(refused(CompileOptions { method: Method::Cupl, keep_texts: true, ..paper }).contains("Wca"));
+    assert!(refused(paper.with_method(Method::Cupl).with_keep_texts(true)).contains("Wca"));
 }
 
 #[test]
@@ -302,7 +301,7 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
     let model = load(&reference.root.join("models/transformers"), ModelOptions::default());
     let found = model.explain(&reference.picture("tiny"), &empty, &Views::default(), &CompileOptions::default());
     assert!(found.unwrap_err().to_string().contains("\"cat\""));
-    let bad = CompileOptions { text_scale: f32::NAN, ..Default::default() };
+    let bad = CompileOptions::default().with_text_scale(f32::NAN);
     let class = Class { name: "cat".into(), descriptions: vec!["fur".into()] };
     assert!(model.explain(&reference.picture("tiny"), &class, &Views::default(), &bad).is_err());
 }

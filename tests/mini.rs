@@ -33,9 +33,9 @@ fn pictures(part: &str) -> Vec<(String, PathBuf)> {
 }
 
 fn classifier(method: Method) -> Classifier {
-    let prompts = Prompts::from_json(MINI_PROMPTS, None).unwrap();
+    let prompts = Prompts::from_json(MINI_PROMPTS).unwrap();
     let model = Model::mini(&Default::default()).unwrap();
-    model.compile(&prompts, &CompileOptions { method, ..Default::default() }).unwrap()
+    model.compile(&prompts, &CompileOptions::default().with_method(method)).unwrap()
 }
 
 /// Share of pictures, in percent, whose class comes first.
@@ -81,7 +81,8 @@ fn the_example_is_recognised() {
 fn precisions_keep_the_direction() {
     let encode = |precision| {
         let precision = Some(precision);
-        let model = Model::mini(&ModelOptions { device: "cpu".into(), precision, ..Default::default() }).unwrap();
+        let model = Model::mini(&ModelOptions::default().with_device("cpu".parse().unwrap()).with_precision(precision))
+            .unwrap();
         let pictures = pictures("single").into_iter().step_by(5);
         let embed = |(_, path): (String, PathBuf)| {
             let picture = Picture::open(path, &DecodeOptions::default()).unwrap();

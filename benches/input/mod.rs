@@ -65,7 +65,7 @@ pub fn jpeg(picture: &Picture) -> Vec<u8> {
 pub fn classifier(model: Model, method: Method, classes: usize) -> Classifier {
     let width = model.config().embed;
     let compiled = Compiled {
-        options: CompileOptions { method, ..Default::default() },
+        options: CompileOptions::default().with_method(method),
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         kept: Kept::Vectors(Embeddings { width, data: random(classes * width, 1.0 / width as f32, 1) }),
         model: model.fingerprint().into(),

@@ -8,7 +8,7 @@ use crossalign::image::CropBox;
 use crossalign::{Classifier, Compiled, Model, Result};
 use std::sync::LazyLock;
 
-static MODEL: LazyLock<Model> = LazyLock::new(|| golden(ModelOptions { towers: Towers::Vision, ..Default::default() }));
+static MODEL: LazyLock<Model> = LazyLock::new(|| golden(ModelOptions::default().with_towers(Towers::Vision)));
 
 /// A classifier file.
 pub fn classifier(data: &[u8]) {

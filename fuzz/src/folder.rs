@@ -39,7 +39,7 @@ impl Folder {
     fn try_load(&self, options: ModelOptions) -> Result<Model> {
         // One thread: starting more for every input is slow.
         let quick_gelu = self.is_bare().then_some(Activation::QuickGelu);
-        Model::load(self.path(), &ModelOptions { threads: 1, activation: quick_gelu, ..options })
+        Model::load(self.path(), &options.with_threads(1).with_activation(quick_gelu))
     }
 
     /// Whether no config tells the activation, as beside OpenAI's files.

@@ -195,7 +195,7 @@ impl Classifier {
     /// ```
     /// use crossalign::{Model, Prompts};
     /// # let (folder, picture) = ("tests/golden/models/transformers", "tests/golden/pictures/landscape.png");
-    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers"], "rocket": ["flames"]}"#, None)?;
+    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers"], "rocket": ["flames"]}"#)?;
     /// let classifier = Model::load(folder, &Default::default())?.compile(&prompts, &Default::default())?;
     /// for (path, result) in classifier.stream(Default::default()).files([picture, "nowhere.png"]) {
     ///     match result {

@@ -61,7 +61,7 @@ impl Model {
     /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/transformers");
     /// # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pictures/landscape.png");
     /// # let (model, picture) = (Model::load(folder, &Default::default())?, Picture::open(picture, &Default::default())?);
-    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "pointed ears"]}"#, None)?;
+    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "pointed ears"]}"#)?;
     /// let explanation = model.explain(&picture, &prompts.classes()[0], &Default::default(), &Default::default())?;
     /// let best = explanation.best(1)[0];
     /// println!("{:?}: {:?}", explanation.views()[best.view].crop, explanation.texts()[best.text].text);

@@ -140,7 +140,7 @@ impl Args {
         let Some(path) = &self.templates else { return Ok(None) };
         let labels: Vec<String> = prompts.classes().iter().map(|class| class.name.clone()).collect();
         let templates = read_prompts(path, Some(&labels))?;
-        if !templates.from_templates() {
+        if !templates.are_templates() {
             return Err(Error::file(path, "templates", "descriptions", "a JSON list of texts with {}"));
         }
         Ok(Some(templates))

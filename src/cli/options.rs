@@ -5,7 +5,7 @@ use super::labels::Labels;
 use super::report;
 use crate::align::{CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
-use crate::engine::{Model, ModelOptions, Towers};
+use crate::engine::{Device, Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, DecodeOptions, ViewSampling};
 use crate::model::TextCleaning;
@@ -26,7 +26,7 @@ pub(super) enum Format {
 pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference
     #[arg(long, default_value = "auto")]
-    pub(super) device: String,
+    pub(super) device: Device,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
     /// matrix units, f32 elsewhere
     #[arg(long, default_value = "auto", value_name = "auto|…", value_parser = parse_precision)]
@@ -138,7 +138,7 @@ pub(super) fn load_mini(options: &ModelOptions) -> Result<Model> {
 
 #[cfg(feature = "mini")]
 fn mini_prompts(labels: Option<&[String]>) -> Result<Prompts> {
-    Prompts::from_json(crate::model::MINI_PROMPTS, labels)
+    prompts_from_json(crate::model::MINI_PROMPTS, labels)
 }
 
 #[cfg(not(feature = "mini"))]
@@ -206,8 +206,12 @@ pub(super) fn read_boxes(path: &Path) -> Result<Vec<CropBox>> {
     CropBox::list_from_json(&input::read_text(path)?, path)
 }
 
+fn prompts_from_json(json: &str, labels: Option<&[String]>) -> Result<Prompts> {
+    labels.map_or_else(|| Prompts::from_json(json), |labels| Prompts::from_json_with_labels(json, labels))
+}
+
 pub(super) fn read_prompts(path: &Path, labels: Option<&[String]>) -> Result<Prompts> {
-    Prompts::from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
+    prompts_from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
 }
 
 /// Reads one of these names as serde does.

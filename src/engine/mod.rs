@@ -4,6 +4,7 @@ mod computed;
 mod device;
 mod embeddings;
 mod model;
+mod open;
 mod scorer;
 
 use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
@@ -15,11 +16,12 @@ use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
 use crate::process::Owned;
 use std::sync::Arc;
 
-#[cfg(feature = "cli")]
-pub(crate) use device::{Taken, open};
+pub use device::Device;
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
+#[cfg(feature = "cli")]
+pub(crate) use open::{Taken, open};
 pub(crate) use scorer::{ClassTexts, Scorer, Scores, Scoring};
 
 /// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its

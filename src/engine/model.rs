@@ -1,9 +1,10 @@
 //! A CLIP model: what is loaded on its devices, and what it encodes.
 
-use super::{Embeddings, Engine, Loading, TextEmbeddings, device, missing};
+use super::{Device, Embeddings, Engine, Loading, TextEmbeddings, missing, open};
 use crate::backend::{Activation, Precision, Profile};
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, RandomWeights, Source, TextCleaning, Tokenizer, Tower, ViewJob, open_files};
+use crate::options::with_fields;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -22,11 +23,18 @@ pub enum Towers {
 }
 
 /// How a model is loaded.
+///
+/// ```
+/// use crossalign::backend::Precision;
+/// use crossalign::{Device, ModelOptions};
+/// let options = ModelOptions::default().with_device(Device::cuda(0)).with_precision(Precision::F16);
+/// assert_eq!(options.threads, 0);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ModelOptions {
-    /// `auto`, `cpu`, `wgpu[:N|:NAME]` (NAME: a part of the adapter's), `cuda[:N|:UUID]`, `cuda:all` or `reference`. `auto`
-    /// is the first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see [`Model::device_notes`].
-    pub device: String,
+    /// Where the model runs.
+    pub device: Device,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,
     /// Storage of the weights. None is `auto`: f16 on a GPU that has matrix units for it, and f32 elsewhere, the CPU among
@@ -47,7 +55,7 @@ pub struct ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
-            device: "auto".into(),
+            device: Device::Auto,
             threads: 0,
             precision: None,
             views_at_once: 0,
@@ -57,6 +65,16 @@ impl Default for ModelOptions {
         }
     }
 }
+
+with_fields!(ModelOptions:
+    with_device(device: Device),
+    with_threads(threads: usize),
+    with_precision(precision: impl Into<Option<Precision>>),
+    with_views_at_once(views_at_once: usize),
+    with_towers(towers: Towers),
+    with_text_cleaning(text_cleaning: TextCleaning),
+    with_activation(activation: impl Into<Option<Activation>>),
+);
 
 /// A CLIP model on a device. Clones share it.
 ///
@@ -105,7 +123,7 @@ impl Model {
     /// use crossalign::model::MINI_PROMPTS;
     /// use crossalign::{Model, Picture, Prompts};
     /// # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/models/mini/example.png");
-    /// let prompts = Prompts::from_json(MINI_PROMPTS, None)?;
+    /// let prompts = Prompts::from_json(MINI_PROMPTS)?;
     /// let classifier = Model::mini(&Default::default())?.compile(&prompts, &Default::default())?;
     /// let result = classifier.classify(&Picture::open(picture, &Default::default())?)?;
     /// println!("{}", result.predictions()[0].class);
@@ -117,18 +135,18 @@ impl Model {
     }
 
     fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
-        let names = device::names(&options.device)?;
+        let devices = open::each(&options.device)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let towers = options.towers;
         // Before the towers, which take longer: a tokenizer that does not fit is told at once.
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
         let loading = |towers| Loading { weights: &weights, layout, config: &config, options, towers };
-        let (first, device_notes) = device::open(&names[0], options.threads, Some(&loading(towers)))?;
+        let (first, device_notes) = open::open(&devices[0], options.threads, Some(&loading(towers)))?;
         let mut engines = vec![first];
-        let further = if towers == Towers::Text { &[] } else { &names[1..] };
-        for name in further {
-            engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?.0);
+        let further = if towers == Towers::Text { &[] } else { &devices[1..] };
+        for device in further {
+            engines.push(open::open(device, options.threads, Some(&loading(Towers::Vision)))?.0);
         }
         let left_out = match towers {
             Towers::Both => None,
@@ -148,7 +166,7 @@ impl Model {
         let weights = RandomWeights::new(&config);
         let (layout, towers) = (Layout::Transformers, Towers::Vision);
         let loading = Loading { weights: &weights, layout, config: &config, options, towers };
-        let (engine, device_notes) = device::open(&options.device, options.threads, Some(&loading))?;
+        let (engine, device_notes) = open::open(&options.device, options.threads, Some(&loading))?;
         let (engines, fingerprint, tokenizer) = (vec![engine], "random".into(), None);
         Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }

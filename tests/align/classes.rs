@@ -44,7 +44,7 @@ fn classes_come_in_the_order_of_the_labels() {
     }
     let names = |prompts: &Prompts| prompts.classes().iter().map(|class| class.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&labelled(r#"["a {}"]"#, &["b", "a", "c"])), ["b", "a", "c"]);
-    assert_eq!(names(&Prompts::from_labels(&["b".into(), "a".into()]).unwrap()), ["b", "a"]);
+    assert_eq!(names(&Prompts::from_labels(&["b", "a"]).unwrap()), ["b", "a"]);
 }
 
 /// Of equal scores the class that is named first wins, wherever the two stand.
@@ -124,14 +124,14 @@ fn every_place_of_a_template_is_filled() {
         ("{{}} {}", "dog", "{dog} dog"),
     ] {
         assert_eq!(labelled(&serde_json::json!([template]).to_string(), &[name]).classes()[0].descriptions, [filled]);
-        let options = CompileOptions { method: Method::Clip, template: template.into(), ..Default::default() };
-        let compiled = model.compile_texts(&Prompts::from_labels(&[name.into()]).unwrap(), &options).unwrap();
+        let options = CompileOptions::default().with_method(Method::Clip).with_template(template);
+        let compiled = model.compile_texts(&Prompts::from_labels(&[name]).unwrap(), &options).unwrap();
         assert_eq!(compiled.kept.rows(), &model.encode_texts(&[filled], true).unwrap().embeddings, "{template}");
 
         // In an explanation the label prompt shows in the weights of the descriptions.
         let class = Class { name: name.into(), descriptions: vec!["fur".into(), "a wet nose".into()] };
         let of = |template: &str| {
-            let options = CompileOptions { template: template.into(), ..Default::default() };
+            let options = CompileOptions::default().with_template(template);
             model.explain(&picture, &class, &few(), &options).unwrap().texts().to_vec()
         };
         let texts = model.encode_texts(&[filled, "fur", "a wet nose"], true).unwrap().embeddings;

@@ -9,7 +9,7 @@ use crossalign::{CompileOptions, Compiled, Method, Reduction, Score};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Two local views and the global one before them, of the golden model's width: any unit rows do.
 fn views() -> (Embeddings, [CropBox; 2]) {
@@ -22,23 +22,24 @@ fn views() -> (Embeddings, [CropBox; 2]) {
     (Embeddings { width: 24, data }, [CropBox::new(0, 0, 1, 1), CropBox::new(0, 0, 2, 2)])
 }
 
-/// Options that differ from the default in one field each. A field that is added does not compile before it is here.
+/// Options that differ from the default in one field each.
 fn away_from_default() -> Vec<(&'static str, CompileOptions)> {
     let default = CompileOptions::default();
-    let CompileOptions { method: _, score: _, reduction: _, keep_texts: _, image_scale: _, text_scale: _, template: _ } =
-        default;
-    let paper = CompileOptions { score: Score::Paper, ..default.clone() };
-    vec![
-        ("method", CompileOptions { method: Method::Clip, ..default.clone() }),
-        ("method", CompileOptions { method: Method::Cupl, ..default.clone() }),
-        ("score", CompileOptions { score: Score::Paper, ..default.clone() }),
-        ("reduction", CompileOptions { reduction: Reduction::MAX, ..paper.clone() }),
-        ("reduction", CompileOptions { reduction: Reduction::BestMean(2), ..paper }),
-        ("keep_texts", CompileOptions { keep_texts: true, ..default.clone() }),
-        ("image_scale", CompileOptions { image_scale: -0.3, ..default.clone() }),
-        ("text_scale", CompileOptions { text_scale: 5.1, ..default.clone() }),
-        ("template", CompileOptions { template: "{}, \"the {}\"\n".into(), ..default }),
-    ]
+    let paper = default.clone().with_score(Score::Paper);
+    let away = vec![
+        ("method", default.clone().with_method(Method::Clip)),
+        ("method", default.clone().with_method(Method::Cupl)),
+        ("score", default.clone().with_score(Score::Paper)),
+        ("reduction", paper.clone().with_reduction(Reduction::MAX)),
+        ("reduction", paper.with_reduction(Reduction::BestMean(2))),
+        ("keep_texts", default.clone().with_keep_texts(true)),
+        ("image_scale", default.clone().with_image_scale(-0.3)),
+        ("text_scale", default.clone().with_text_scale(5.1)),
+        ("template", default.clone().with_template("{}, \"the {}\"\n")),
+    ];
+    let fields = serde_json::to_value(default).unwrap().as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(away.iter().map(|(field, _)| field.to_string()).collect::<BTreeSet<_>>(), fields, "a field is added");
+    away
 }
 
 #[test]
@@ -73,8 +74,12 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
             for image_scale in [4.0, 1.3] {
                 for (text_scale, template) in [(2.0, "a photo of a {}."), (5.5, "a photo of a {}."), (2.0, "the {}")] {
                     let template = template.to_string();
-                    let options =
-                        CompileOptions { method, score, image_scale, text_scale, template, ..Default::default() };
+                    let options = CompileOptions::default()
+                        .with_method(method)
+                        .with_score(score)
+                        .with_image_scale(image_scale)
+                        .with_text_scale(text_scale)
+                        .with_template(template);
                     let saved = model.compile(&prompts, &options).unwrap();
                     let bytes = saved.compiled().to_bytes().unwrap();
                     let loaded = model.clone().into_classifier(Compiled::from_bytes(&bytes).unwrap()).unwrap();
@@ -95,7 +100,7 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
 fn of_any_names() -> [Compiled; 2] {
     let classes = ["\"quoted\"", "back\\slash", "two\nlines", "𝄞 😀", "{}"].map(String::from);
     let compiled = Compiled {
-        options: CompileOptions { score: Score::Paper, ..Default::default() },
+        options: CompileOptions::default().with_score(Score::Paper),
         classes: classes.to_vec(),
         kept: Kept::Vectors(Embeddings { width: 3, data: (0..15).map(|i| i as f32 - 7.5).collect() }),
         model: "a model".into(),
@@ -108,7 +113,7 @@ fn of_any_names() -> [Compiled; 2] {
         weights: vec![1.0, 0.25, 0.75, 1e-30, 1.0, 1.0, 1.0],
         offsets: vec![0, 1, 3, 5, 6, 7],
     };
-    let options = CompileOptions { reduction: Reduction::BestMean(3), ..compiled.options.clone() };
+    let options = compiled.options.clone().with_reduction(Reduction::BestMean(3));
     [compiled.clone(), Compiled { kept: Kept::Texts(texts), options, ..compiled }]
 }
 
@@ -158,15 +163,14 @@ fn a_classifier_is_the_same_bytes_each_time() {
 fn a_file_of_format_1_is_read() {
     let bytes = include_bytes!("format_1.safetensors");
     let compiled = Compiled::from_bytes(bytes).unwrap();
-    let options = CompileOptions {
-        method: Method::Wca,
-        score: Score::Paper,
-        reduction: Reduction::WeightedMean,
-        keep_texts: false,
-        image_scale: 1.5,
-        text_scale: 3.0,
-        template: "the {}".into(),
-    };
+    let options = CompileOptions::default()
+        .with_method(Method::Wca)
+        .with_score(Score::Paper)
+        .with_reduction(Reduction::WeightedMean)
+        .with_keep_texts(false)
+        .with_image_scale(1.5)
+        .with_text_scale(3.0)
+        .with_template("the {}");
     assert_eq!(compiled.options, options);
     assert_eq!(compiled.classes, ["cat", "night sky"]);
     let vectors: Vec<u8> = compiled.kept.rows().data.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -258,14 +262,12 @@ fn options_mean_what_the_formulas_say() {
     let (views, boxes) = views();
     let template = "{} or {}".to_string();
     for score in [Score::Official, Score::Paper] {
-        let options = CompileOptions {
-            method: Method::Wca,
-            score,
-            image_scale: 0.4,
-            text_scale: 1.1,
-            template: template.clone(),
-            ..Default::default()
-        };
+        let options = CompileOptions::default()
+            .with_method(Method::Wca)
+            .with_score(score)
+            .with_image_scale(0.4)
+            .with_text_scale(1.1)
+            .with_template(template.clone());
         let classifier = model.compile(&prompts, &options).unwrap();
         let found = classifier.score_views(&views, &boxes).unwrap();
         let expected: Vec<f32> = prompts

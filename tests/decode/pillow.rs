@@ -50,7 +50,7 @@ fn no_file_is_left_out() {
 
 #[test]
 fn rotation_can_be_turned_off() {
-    let as_stored = DecodeOptions { exif_rotation: false, ..Default::default() };
+    let as_stored = DecodeOptions::default().with_exif_rotation(false);
     for name in ["orientation6.png", "orientation_xmp.webp", "orientation_long.tif", "orientation_long.jpg"] {
         let bytes = file(name);
         let (turned, stored) = (decode(&bytes).unwrap(), Picture::decode(&bytes, &as_stored).unwrap());

@@ -27,13 +27,13 @@ fn child(work: impl FnOnce() -> bool) -> bool {
 }
 
 fn options(device: &str) -> ModelOptions {
-    ModelOptions { device: device.into(), ..Default::default() }
+    ModelOptions::default().with_device(device.parse().unwrap())
 }
 
 fn classifier(device: &str) -> Classifier {
-    let prompts = Prompts::from_json(r#"{"pig": ["pink"], "sheep": ["wool"]}"#, None).unwrap();
+    let prompts = Prompts::from_json(r#"{"pig": ["pink"], "sheep": ["wool"]}"#).unwrap();
     // One view a picture.
-    let clip = CompileOptions { method: Method::Clip, ..Default::default() };
+    let clip = CompileOptions::default().with_method(Method::Clip);
     Model::mini(&options(device)).unwrap().compile(&prompts, &clip).unwrap()
 }
 
@@ -68,11 +68,23 @@ fn a_child_of_a_process_that_has_a_model() {
     }
 }
 
+fn fork_with_a_model_on(device: &str) {
+    run_with("fork::a_child_of_a_process_that_has_a_model", &[("FORK", device)]);
+}
+
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn a_child_works_on_the_cpu_and_is_told_of_a_gpu() {
-    let wgpu = cfg!(all(feature = "wgpu", host_vulkan)).then_some("wgpu:0");
-    for device in ["cpu", "cuda"].into_iter().chain(wgpu) {
-        run_with("fork::a_child_of_a_process_that_has_a_model", &[("FORK", device)]);
-    }
+fn a_child_works_on_the_cpu() {
+    fork_with_a_model_on("cpu");
+}
+
+#[test]
+#[machine::has(gxx)]
+fn a_child_is_told_of_a_gpu_by_cuda() {
+    fork_with_a_model_on("cuda");
+}
+
+#[test]
+#[machine::has(vulkan)]
+fn a_child_is_told_of_a_gpu_by_wgpu() {
+    fork_with_a_model_on("wgpu:0");
 }

@@ -69,7 +69,7 @@ fn work_that_was_not_done_is_no_result() {
 
 /// The last runs of wca read as much as those before them, whose results lie in the memory that they are given.
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn an_older_result_is_no_result() {
     let (folder, _) = data();
     let folder = folder.path().to_str().unwrap();

@@ -22,7 +22,8 @@ fn least_cosine(device: &str, precision: Precision, norm_last: bool) -> f64 {
     folder.tensors(|tensors| tensors.retain(|name, _| !name.starts_with("visual.ln_pre")));
     let pooling = if norm_last { Pooling::AverageThenNorm } else { Pooling::NormThenAverage };
     let clip = Clip { pooling, pre_norm: false, padded: Some(40), ..folder.clip() };
-    let options = ModelOptions { device: device.into(), threads: 2, precision: Some(precision), ..Default::default() };
+    let options =
+        ModelOptions::default().with_device(device.parse().unwrap()).with_threads(2).with_precision(precision);
     let model = Model::load(folder.path(), &options).unwrap();
 
     let picture = crossalign::Picture::new(40, 30, common::noise(40, 30, 7)).unwrap();

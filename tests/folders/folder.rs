@@ -121,7 +121,11 @@ pub fn golden(name: &str) -> PathBuf {
 }
 
 pub fn load(path: &Path, towers: Towers, activation: Option<Activation>) -> Result<Model, Error> {
-    let options = ModelOptions { device: "cpu".into(), threads: 1, towers, activation, ..Default::default() };
+    let options = ModelOptions::default()
+        .with_device("cpu".parse().unwrap())
+        .with_threads(1)
+        .with_towers(towers)
+        .with_activation(activation);
     Model::load(path, &options)
 }
 

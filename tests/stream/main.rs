@@ -110,10 +110,13 @@ impl Fixture {
     fn new(device: &str, views_at_once: usize) -> Self {
         let reference = Reference::golden();
         let classifiers = |views_at_once| {
-            let options = ModelOptions { device: device.into(), threads: 2, views_at_once, ..Default::default() };
+            let options = ModelOptions::default()
+                .with_device(device.parse().unwrap())
+                .with_threads(2)
+                .with_views_at_once(views_at_once);
             let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
             let compile =
-                |method| model.compile(&reference.prompts(), &CompileOptions { method, ..Default::default() }).unwrap();
+                |method| model.compile(&reference.prompts(), &CompileOptions::default().with_method(method)).unwrap();
             [compile(Method::Cupl), compile(Method::Wca)]
         };
         let alone = classifiers(0).each_ref().map(|classifier| {
@@ -262,7 +265,7 @@ fn an_endless_input_is_pulled() {
 #[test]
 fn files_name_their_errors_and_embeddings_stream() {
     let reference = Reference::golden();
-    let options = ModelOptions { device: "cpu".into(), ..Default::default() };
+    let options = ModelOptions::default().with_device("cpu".parse().unwrap());
     let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("damaged.png");

@@ -11,6 +11,7 @@ use super::task::Task;
 use crate::engine::Model;
 use crate::error::Result;
 use crate::image::DecodeOptions;
+use crate::options::with_fields;
 use queue::Queue;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,32 +61,13 @@ impl Default for StreamOptions {
     }
 }
 
-impl StreamOptions {
-    /// With these views.
-    pub fn with_views(self, views: Views) -> Self {
-        Self { views, ..self }
-    }
-
-    /// With pictures decoded so.
-    pub fn with_decode(self, decode: DecodeOptions) -> Self {
-        Self { decode, ..self }
-    }
-
-    /// With so many decoding threads.
-    pub fn with_threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// With so many bytes in flight.
-    pub fn with_bytes(self, bytes: usize) -> Self {
-        Self { bytes, ..self }
-    }
-
-    /// With batches of so many views.
-    pub fn with_batch(self, batch: usize) -> Self {
-        Self { batch, ..self }
-    }
-}
+with_fields!(StreamOptions:
+    with_views(views: Views),
+    with_decode(decode: DecodeOptions),
+    with_threads(threads: usize),
+    with_bytes(bytes: usize),
+    with_batch(batch: usize),
+);
 
 /// What a stream must know of the devices.
 #[derive(Debug)]
