@@ -62,7 +62,7 @@ impl Args {
         let unfinished = Unfinished::new(&files, self.format, "run again with these");
         let (failed, strays) = pictures::each(results, &unfinished, about, |file, result| {
             self.model.warn_of_photograph(&file.path, file.photograph);
-            print(&self.show(&file.path, &classifier.compiled().options, &result))
+            print(self.show(&file.path, &classifier.compiled().options, &result))
         })?;
         Ok(exit(failed > 0 || !errors.is_empty() || strays.fill_a_folder(&files)))
     }
