@@ -83,8 +83,8 @@ fn tower(model: &Model, sampling: &ViewSampling, most: usize) -> f64 {
 
 /// Pictures a second, from files to scores.
 fn rate(model: &Model, method: Method, sampling: &ViewSampling, paths: &[PathBuf]) -> f64 {
-    let classifier = input::classifier(model.clone(), method, CLASSES);
-    let options = StreamOptions::default().with_views(Views::Sampled(*sampling));
+    let classifier = input::classifier(model.clone(), method, CLASSES).with_views(Views::Sampled(*sampling));
+    let options = StreamOptions::default();
     let seconds = median(|| {
         for (path, result) in classifier.stream(options.clone()).files(paths.to_vec()) {
             result.unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -340,11 +340,11 @@ fn a_batch_is_scored_in_one_go() {
     common::cuda::load_driver();
     let reference = common::Reference::golden();
     let model = common::load(&reference.models()[2], ModelOptions::default().with_device("cuda".parse().unwrap()));
-    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
-    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
     let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap().with_views(views);
+    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
     let launches = |pictures: &[&Picture]| {
-        let (results, profile) = classifier.model().profile(|| classifier.classify_batch(pictures, &views).unwrap());
+        let (results, profile) = classifier.model().profile(|| classifier.classify_batch(pictures).unwrap());
         (results, profile.unwrap().dispatches.iter().map(|launch| launch.kernel).collect::<Vec<_>>())
     };
     let (together, batch) = launches(&pictures.iter().collect::<Vec<_>>());
@@ -451,7 +451,7 @@ mod counted {
             let options = CompileOptions::default().with_method(method);
             let classifier = model.compile(&reference.prompts(), &options).unwrap();
             let pictures: Vec<&Picture> = pictures.iter().collect();
-            let classify = || classifier.classify_batch(&pictures, &Views::default()).unwrap();
+            let classify = || classifier.classify_batch(&pictures).unwrap();
             // A sequence of launches runs as it is, then is captured, then is a graph.
             let expected = classify();
             classify();

@@ -65,7 +65,7 @@ fn sums(options: &CompileOptions) {
         let classifier = model.compile(&prompts, options).unwrap();
         for (name, boxes) in reference.pictures() {
             let (picture, views) = (reference.picture(&name), Views::Boxes(boxes));
-            let result = &classifier.classify_batch(&[&picture], &views).unwrap()[0];
+            let result = &classifier.clone().with_views(views.clone()).classify_batch(&[&picture]).unwrap()[0];
             for (class, &score) in prompts.classes().iter().zip(result.scores()) {
                 let explanation = model.explain(&picture, class, &views, options).unwrap();
                 assert_eq!(explanation.views(), result.views());
@@ -126,18 +126,24 @@ fn a_classifier_explains_by_its_texts() {
         for class in prompts.classes() {
             let expected = model.explain(&picture, class, &views, &options).unwrap();
             assert_eq!(
-                classifier.explain(&picture, &class.name, &views).unwrap(),
+                classifier.clone().with_views(views.clone()).explain(&picture, &class.name).unwrap(),
                 expected,
                 "{}: {options:?}",
                 class.name
             );
         }
-        let message = classifier.explain(&picture, "no such class", &views).unwrap_err().to_string();
+        let message =
+            classifier.clone().with_views(views.clone()).explain(&picture, "no such class").unwrap_err().to_string();
         assert!(message.contains("class: found \"no such class\""), "{message}");
     }
     let refused = |options: CompileOptions| {
         let classifier = model.compile(&prompts, &options).unwrap();
-        classifier.explain(&picture, &prompts.classes()[0].name, &views).unwrap_err().to_string()
+        classifier
+            .clone()
+            .with_views(views.clone())
+            .explain(&picture, &prompts.classes()[0].name)
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(paper.clone()).contains("--keep-texts"));
     assert!(refused(paper.with_method(Method::Cupl).with_keep_texts(true)).contains("Wca"));

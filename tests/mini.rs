@@ -45,7 +45,8 @@ fn top_1(part: &str, method: Method) -> f64 {
     let pictures = pictures(part);
     let right = pictures.iter().filter(|(class, path)| {
         let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
-        classifier.classify_batch(&[&picture], &views).unwrap()[0].predictions()[0].class == class
+        classifier.clone().with_views(views.clone()).classify_batch(&[&picture]).unwrap()[0].predictions()[0].class
+            == class
     });
     100.0 * right.count() as f64 / pictures.len() as f64
 }

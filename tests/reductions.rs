@@ -146,14 +146,11 @@ fn several_pictures(device: &str) {
     let views = Views::Sampled(crossalign::image::ViewSampling { count: 5, ..Default::default() });
     for method in [Method::Wca, Method::Cupl] {
         for reduction in [Reduction::MAX, Reduction::BestMean(3)] {
-            let classifier = model.compile(&reference.prompts(), &options(method, reduction)).unwrap();
-            let together = classifier.classify_batch(&pictures, &views).unwrap();
+            let classifier =
+                model.compile(&reference.prompts(), &options(method, reduction)).unwrap().with_views(views.clone());
+            let together = classifier.classify_batch(&pictures).unwrap();
             for (picture, result) in pictures.iter().zip(together) {
-                assert_eq!(
-                    classifier.classify_batch(&[picture], &views).unwrap()[0],
-                    result,
-                    "{reduction} on {device}"
-                );
+                assert_eq!(classifier.classify_batch(&[picture]).unwrap()[0], result, "{reduction} on {device}");
             }
         }
     }

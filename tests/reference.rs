@@ -159,7 +159,7 @@ fn compare_scores(reference: &Reference, dir: &std::path::Path, options: ModelOp
         let classifier = model.compile(&prompts, &options).unwrap();
         for (name, boxes) in reference.pictures() {
             let picture = reference.picture(&name);
-            let results = classifier.classify_batch(&[&picture], &Views::Boxes(boxes)).unwrap();
+            let results = classifier.clone().with_views(Views::Boxes(boxes)).classify_batch(&[&picture]).unwrap();
             let entry = &expected["pictures"][&name];
             let class = |class: &crossalign::align::Class| number(&entry[key][&class.name]);
             let scores: Vec<f32> = prompts.classes().iter().map(class).collect();

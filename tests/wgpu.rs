@@ -281,9 +281,9 @@ fn a_batch_is_one_submission() {
     let classify = |views_at_once| {
         let options = ModelOptions::default().with_device("wgpu:0".parse().unwrap()).with_views_at_once(views_at_once);
         let model = common::load(&reference.models()[2], options);
-        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap().with_views(views.clone());
         let pictures: Vec<&Picture> = pictures.iter().collect();
-        let (results, profile) = model.profile(|| classifier.classify_batch(&pictures, &views).unwrap());
+        let (results, profile) = model.profile(|| classifier.classify_batch(&pictures).unwrap());
         let profile = profile.unwrap();
         assert_eq!(profile.submissions, 1);
         let crops = profile.dispatches.iter().filter(|dispatch| dispatch.kernel == "crop_resize").count();

@@ -27,7 +27,7 @@ fn assert_classifies(mut compiled: Compiled) {
     let (classes, fits) = (compiled.classes.len(), compiled.kept.rows().width == MODEL.config().embed);
     let views = Views::Boxes(vec![CropBox::new(0, 0, 2, 2), CropBox::new(2, 1, 1, 1)]);
     let scores = |classifier: Classifier| -> Result<usize> {
-        Ok(classifier.classify_batch(&[&small_picture()], &views)?[0].predictions().len())
+        Ok(classifier.with_views(views).classify_batch(&[&small_picture()])?[0].predictions().len())
     };
     let scored = accepted(MODEL.clone().into_classifier(compiled).and_then(scores), ": found");
     assert_eq!(scored, fits.then_some(classes));

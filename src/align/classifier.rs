@@ -11,6 +11,7 @@ use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// The local views of a picture.
@@ -90,10 +91,11 @@ impl Classification {
     }
 }
 
-/// A model and the classes it tells apart. Clones share it.
+/// A model and the classes it tells apart. Clones share both.
 #[derive(Clone)]
 pub struct Classifier {
     model: Model,
+    views: Views,
     compiled: Arc<Compiled>,
     classes: Arc<[String]>,
     /// One for each of the model's devices.
@@ -145,7 +147,8 @@ impl Model {
         };
         let scoring = Scoring { embeddings, weights, offsets, reduction, view_scale, unit };
         let scorers = self.engines().iter().map(|engine| engine.clone().scorer(&scoring)).collect::<Result<_>>()?;
-        Ok(Classifier { model: self, classes: compiled.classes.as_slice().into(), compiled: compiled.into(), scorers })
+        let (views, classes) = (Views::default(), compiled.classes.as_slice().into());
+        Ok(Classifier { model: self, views, classes, compiled: compiled.into(), scorers })
     }
 }
 
@@ -164,12 +167,36 @@ impl Classifier {
         self.compiled.options.method == Method::Wca
     }
 
-    /// Scores a picture with WCA's default views.
+    /// With other local views than WCA's 60 random crops.
+    ///
+    /// ```
+    /// use crossalign::image::ViewSampling;
+    /// use crossalign::{Model, Picture, Prompts, Views};
+    /// # let (folder, picture) = ("tests/golden/models/transformers", "tests/golden/pictures/landscape.png");
+    /// let prompts = Prompts::from_iter([("cat", ["whiskers"]), ("rocket", ["flames"])]);
+    /// let classifier = Model::load(folder, &Default::default())?.compile(&prompts, &Default::default())?;
+    /// let few = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    /// let result = classifier.with_views(few).classify(&Picture::open(picture, &Default::default())?)?;
+    /// assert_eq!(result.views().len(), 5);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_views(mut self, views: Views) -> Self {
+        self.views = views;
+        self
+    }
+
+    /// The local views of each picture.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Scores a picture.
     ///
     /// # Errors
-    /// When the vision tower was not loaded, or memory is short.
+    /// As [`Classifier::classify_batch`].
     pub fn classify(&self, picture: &Picture) -> Result<Classification> {
-        Ok(self.classify_batch(&[picture], &Views::default())?.swap_remove(0))
+        Ok(self.classify_batch(&[picture])?.swap_remove(0))
     }
 
     /// Scores several pictures; views of all are encoded together. A picture's result is the same in any company.
@@ -177,9 +204,8 @@ impl Classifier {
     /// # Errors
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
     /// was not loaded, or memory is short.
-    pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification>> {
-        let task = Classify { classifier: self.clone(), views: views.clone() };
-        task::run(&task, self.model.devices(), pictures)
+    pub fn classify_batch(&self, pictures: &[&Picture]) -> Result<Vec<Classification>> {
+        task::run(self, self.model.devices(), pictures)
     }
 
     /// Classifies pictures as [`Classifier::classify_batch`] does, each with the bits that it has alone.
@@ -198,9 +224,8 @@ impl Classifier {
     /// # Ok::<(), crossalign::Error>(())
     /// ```
     pub fn stream(&self, options: StreamOptions) -> Stream<Classification> {
-        let task = Classify { classifier: self.clone(), views: options.views.clone() };
-        let local = if self.is_wca() { options.views.count() } else { 0 };
-        Stream::new(Hardware::of(&self.model), options, 1 + local, task)
+        let local = if self.is_wca() { self.views.count() } else { 0 };
+        Stream::new(Hardware::of(&self.model), options, 1 + local, self.clone())
     }
 
     /// What each picture scored, with its own views.
@@ -247,26 +272,28 @@ impl Classifier {
     }
 }
 
-/// The classification of pictures by such views.
-struct Classify {
-    classifier: Classifier,
-    views: Views,
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, views, compiled, .. } = self;
+        let mut classifier = f.debug_struct("Classifier");
+        classifier.field("model", model).field("views", views).field("compiled", compiled).finish_non_exhaustive()
+    }
 }
 
-impl Task<Classification> for Classify {
+impl Task<Classification> for Classifier {
     fn plan<'p>(&self, picture: Cow<'p, Picture>) -> Result<Planned<'p>> {
         let mut boxes = Vec::new();
-        if self.classifier.is_wca() {
+        if self.is_wca() {
             boxes = self.views.boxes(&picture)?;
             check_local(boxes.len())?;
         }
-        Planned::new(&self.classifier.model, picture, boxes)
+        Planned::new(&self.model, picture, boxes)
     }
 
     fn submit(&self, device: usize, pictures: &[Planned<'_>]) -> Result<Pending<'_, Vec<Classification>>> {
         let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|planned| planned.boxes.clone()).collect();
-        let scores = self.classifier.scorers[device].score(&task::jobs(pictures))?;
-        Ok(scores.map(move |scores| self.classifier.classifications(scores, &boxes)))
+        let scores = self.scorers[device].score(&task::jobs(pictures))?;
+        Ok(scores.map(move |scores| self.classifications(scores, &boxes)))
     }
 }
 

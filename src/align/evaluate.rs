@@ -25,7 +25,7 @@ pub struct Ranks {
 
 /// Classifiers of all methods over the same classes. A picture's views are encoded once and shared by them. Clones share the
 /// classifiers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Evaluator {
     model: Model,
     classifiers: Vec<Classifier>,
@@ -94,8 +94,7 @@ impl Evaluator {
         task::run(self, self.model.devices(), pictures)
     }
 
-    /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
-    /// evaluator's own.
+    /// Evaluates pictures as [`Evaluator::evaluate_batch`] does.
     pub fn stream(&self, options: StreamOptions) -> Stream<Evaluation> {
         Stream::new(Hardware::of(&self.model), options, self.views(), self.clone())
     }

@@ -120,9 +120,9 @@ impl Classifier {
     /// # Errors
     /// When there is no such class, the classifier keeps no texts or is of another method than WCA, a box is not inside the
     /// picture, there are no local views, the vision tower was not loaded, or memory is short.
-    pub fn explain(&self, picture: &Picture, class: &str, views: &Views) -> Result<Explanation> {
+    pub fn explain(&self, picture: &Picture, class: &str) -> Result<Explanation> {
         let (texts, class) = self.compiled().texts_of(class)?;
-        self.model().explain_texts(picture, views, &self.compiled().options, texts, class)
+        self.model().explain_texts(picture, self.views(), &self.compiled().options, texts, class)
     }
 }
 

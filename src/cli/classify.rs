@@ -49,14 +49,14 @@ impl Args {
         let own = [images, self.classifier.inputs(), self.prompts.inputs(), self.views.inputs()];
         input::check(&own.concat())?;
         let views = self.views.views()?;
-        let classifier = self.classifier()?;
+        let classifier = self.classifier()?.with_views(views);
         let wca = classifier.compiled().options.method == Method::Wca;
-        if wca && views.count() == 0 {
+        if wca && classifier.views().count() == 0 {
             return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
         }
         let (files, errors) = pictures::list(&self.images, self.recursive);
         errors.iter().for_each(|error| report(&error.to_string()));
-        let options = self.model.stream(&self.decode).with_views(views);
+        let options = self.model.stream(&self.decode);
         let read = pictures::reader(options.decode);
         let results = classifier.stream(options).open(files.clone(), read);
         let unfinished = Unfinished::new(&files, self.format, "run again with these");

@@ -85,9 +85,9 @@ impl Args {
     /// The embeddings of all pictures that have any, their names, and whether there are others.
     fn embed(&self, model: &Model, files: &[Listed], views: Views) -> Result<(Embeddings, Vec<String>, bool)> {
         let (mut rows, mut names) = (Embeddings { width: model.config().embed, data: Vec::new() }, Vec::new());
-        let options = self.model.stream(&self.decode).with_views(views);
+        let options = self.model.stream(&self.decode);
         let read = pictures::reader(options.decode);
-        let results = model.stream(options, !self.raw).open(files.to_vec(), read);
+        let results = model.stream(views, !self.raw, options).open(files.to_vec(), read);
         let words = |path: &Path, error| name_picture(error, path).to_string();
         let unfinished = Unfinished::new(files, Format::Text, "nothing is written, run again");
         let (failed, strays) = pictures::each(results, &unfinished, words, |file, embeddings| {

@@ -97,7 +97,7 @@ impl Args {
             }
             Source::Classifier(compiled) => {
                 let classifier = self.model.load(Towers::Vision)?.into_classifier(compiled);
-                self.classifier.named(classifier)?.explain(&picture, &self.class, &views)
+                self.classifier.named(classifier)?.with_views(views).explain(&picture, &self.class)
             }
         };
         let explanation = explanation.map_err(|error| name_picture(error, &self.image))?.merged();

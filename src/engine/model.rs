@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Config, Layout, RandomWeights, Source, TextCleaning, Tokenizer, Tower, ViewJob, open_files};
 use crate::options::with_fields;
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,6 +84,15 @@ with_fields!(ModelOptions:
 /// pictures to one [`stream`](Model::stream).
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, precision) = (self.device(), self.precision());
+        let mut model = f.debug_struct("Model");
+        model.field("device", &device).field("precision", &precision).field("fingerprint", &self.fingerprint());
+        model.field("config", self.config()).finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     /// At least one; all but the first have the vision tower alone, and share the pictures.

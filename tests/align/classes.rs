@@ -26,7 +26,7 @@ fn classes_come_in_the_order_of_the_labels() {
     for method in METHODS.map(method) {
         let of = |prompts: &Prompts| {
             let classifier = model.compile(prompts, &method).unwrap();
-            let scores = classifier.classify_batch(&[&picture], &few()).unwrap()[0].scores().to_vec();
+            let scores = classifier.clone().with_views(few()).classify_batch(&[&picture]).unwrap()[0].scores().to_vec();
             classifier.compiled().classes.iter().cloned().zip(scores).collect::<Vec<_>>()
         };
         let all = of(&prompts(FILE));
@@ -63,7 +63,7 @@ fn of_equal_classes_the_first_wins() {
             let prompts = prompts(&json);
             for options in METHODS.map(method) {
                 let classifier = model.compile(&prompts, &options).unwrap();
-                let result = &classifier.classify_batch(&[&picture], &few()).unwrap()[0];
+                let result = &classifier.clone().with_views(few()).classify_batch(&[&picture]).unwrap()[0];
                 assert_eq!(result.scores()[at[0]].to_bits(), result.scores()[at[1]].to_bits(), "{options:?}: no tie");
                 let order = classes(result);
                 let place = |name: &str| order.iter().position(|class| *class == name).unwrap();

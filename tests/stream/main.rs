@@ -115,13 +115,15 @@ impl Fixture {
                 .with_threads(2)
                 .with_views_at_once(views_at_once);
             let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
-            let compile =
-                |method| model.compile(&reference.prompts(), &CompileOptions::default().with_method(method)).unwrap();
+            let compile = |method| {
+                let options = CompileOptions::default().with_method(method);
+                model.compile(&reference.prompts(), &options).unwrap().with_views(views())
+            };
             [compile(Method::Cupl), compile(Method::Wca)]
         };
         let alone = classifiers(0).each_ref().map(|classifier| {
             let alone = |name: &&str| {
-                let results = classifier.classify_batch(&[&reference.picture(name)], &views()).unwrap();
+                let results = classifier.classify_batch(&[&reference.picture(name)]).unwrap();
                 bits(&results[0])
             };
             PICTURES.iter().map(alone).collect()
@@ -143,7 +145,7 @@ impl Fixture {
     /// Streams an input and compares each result.
     fn check(&self, case: &Case) {
         let Case { wca, threads, bytes, batch, taken, .. } = *case;
-        let options = StreamOptions::default().with_views(views()).with_threads(threads);
+        let options = StreamOptions::default().with_threads(threads);
         let stream = self.classifiers[usize::from(wca)].stream(options.with_bytes(bytes).with_batch(batch));
         let dropped = Arc::new(());
         let (held, input) = (dropped.clone(), case.input.clone());
@@ -272,7 +274,7 @@ fn files_name_their_errors_and_embeddings_stream() {
     std::fs::write(&damaged, b"\x89PNG\r\n\x1a\n").unwrap();
     let good = reference.picture_path("landscape");
     let paths = [good.clone(), damaged.clone(), good.clone()];
-    let stream = model.stream(StreamOptions::default().with_views(Views::Boxes(vec![])).with_batch(2), true);
+    let stream = model.stream(Views::Boxes(vec![]), true, StreamOptions::default().with_batch(2));
     let results: Vec<_> = stream.files(paths.clone()).collect();
     assert!(results.iter().map(|(path, _)| path).eq(&paths));
     let [first, second, third] = [0, 1, 2].map(|i| results[i].1.as_ref());
@@ -295,7 +297,7 @@ fn models_are_shared_by_threads() {
         for _ in 0..3 {
             scope.spawn(|| {
                 let input = (0..30).map(|i| (i % 3, Kind::Bytes(i % 3).input()));
-                let stream = fixture.classifiers[1].stream(StreamOptions::default().with_views(views()).with_batch(7));
+                let stream = fixture.classifiers[1].stream(StreamOptions::default().with_batch(7));
                 for (i, result) in sent(stream.pictures(input)) {
                     assert!(bits(&result.unwrap()) == fixture.alone[1][i]);
                 }

@@ -6,13 +6,13 @@ mod input;
 mod queue;
 mod results;
 
-use super::classifier::Views;
 use super::task::Task;
 use crate::engine::Model;
 use crate::error::Result;
 use crate::image::DecodeOptions;
 use crate::options::with_fields;
 use queue::Queue;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -31,8 +31,6 @@ pub use results::Results;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StreamOptions {
-    /// The local views of each picture.
-    pub views: Views,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
     /// Threads that read, decode and plan views; 0: as many as the machine runs at once. At most 4 times as many are
@@ -55,14 +53,13 @@ pub struct StreamOptions {
 }
 
 impl Default for StreamOptions {
-    /// Default views, all threads, 1 GiB.
+    /// All threads, 1 GiB.
     fn default() -> Self {
-        Self { views: Views::default(), decode: DecodeOptions::default(), threads: 0, bytes: 1 << 30, batch: 0 }
+        Self { decode: DecodeOptions::default(), threads: 0, bytes: 1 << 30, batch: 0 }
     }
 }
 
 with_fields!(StreamOptions:
-    with_views(views: Views),
     with_decode(decode: DecodeOptions),
     with_threads(threads: usize),
     with_bytes(bytes: usize),
@@ -121,6 +118,15 @@ pub struct Stream<R> {
     batches: Vec<usize>,
     is_host: bool,
     alternate: bool,
+}
+
+impl<R> fmt::Debug for Stream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { decode, threads, bytes, batches, .. } = self;
+        let mut stream = f.debug_struct("Stream");
+        stream.field("decode", decode).field("threads", threads).field("bytes", bytes).field("batches", batches);
+        stream.finish_non_exhaustive()
+    }
 }
 
 impl<R: Send + 'static> Stream<R> {
