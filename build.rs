@@ -1,60 +1,11 @@
-//! Validates the WGSL kernels and generates their table, and tells the tests what this machine has, so that what it
-//! lacks is reported as ignored, not as passed.
-
-use std::path::Path;
+//! Validates the kernels and generates their tables.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-
-    // The reference data beside the checkout.
-    let shared = Path::new("../shared/reference/reference.json");
-    flag("shared_reference", found(shared));
-
-    // The instruction sets; should the tests then run elsewhere, opening a missing level fails there.
-    #[cfg(target_arch = "x86_64")]
-    let levels = [
-        is_x86_feature_detected!("avx2"),
-        is_x86_feature_detected!("avx512f"),
-        is_x86_feature_detected!("avx512vnni"),
-        is_x86_feature_detected!("avx512bf16"),
-    ];
-    #[cfg(not(target_arch = "x86_64"))]
-    let levels = [false; 4];
-    let names = ["host_avx2", "host_avx512", "host_avx512_vnni", "host_avx512_bf16"];
-    names.into_iter().zip(levels).for_each(|(name, has)| flag(name, has));
-
-    // A Vulkan driver, where the loader looks for them; the tests then fail unless it gives an adapter.
-    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].map(Path::new);
-    let has_file = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
-    flag("host_vulkan", drivers.into_iter().any(|folder| found(folder) && has_file(folder)));
-
-    // What builds the stand-in for NVIDIA's driver.
-    flag("host_gxx", found(Path::new("/usr/bin/g++")));
-
-    // A browser, whose engine runs the WGSL kernels.
-    flag("host_chromium", found(Path::new("/usr/bin/chromium")));
-
     #[cfg(feature = "cuda")]
-    cuda::generate(Path::new("kernels/cuda/ptx"));
+    cuda::generate("kernels/cuda/ptx".as_ref());
     #[cfg(feature = "wgpu")]
-    wgsl::generate(Path::new("kernels/wgsl"));
-}
-
-/// Whether it is there; if so, what is built depends on it. What is missing cannot be watched: cargo would build anew
-/// each time. After installing it, touch this file.
-fn found(path: &Path) -> bool {
-    let found = path.exists();
-    if found {
-        println!("cargo::rerun-if-changed={}", path.display());
-    }
-    found
-}
-
-fn flag(name: &str, set: bool) {
-    println!("cargo::rustc-check-cfg=cfg({name})");
-    if set {
-        println!("cargo::rustc-cfg={name}");
-    }
+    wgsl::generate("kernels/wgsl".as_ref());
 }
 
 /// The table of `$OUT_DIR/cuda.rs`: the images, each with its kernels and the parameters that they declare. An image is

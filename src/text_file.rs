@@ -30,31 +30,3 @@ pub(crate) fn strip_mark(bytes: &mut Vec<u8>) {
         bytes.drain(..BYTE_ORDER_MARK.len());
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_mark_is_taken_off() {
-        let decode = |bytes: &[u8]| decode(bytes.to_vec(), Path::new("a.txt")).unwrap();
-        assert_eq!(decode("é".as_bytes()), "é");
-        assert_eq!(decode("\u{feff}é\u{feff}".as_bytes()), "é\u{feff}");
-        assert_eq!(decode(b""), "");
-    }
-
-    #[test]
-    fn other_encodings_are_named() {
-        let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        for (bytes, word) in [
-            (utf16("\u{feff}cat"), "UTF-16"),
-            (b"\xfe\xff\0c".to_vec(), "UTF-16"),
-            (utf16("cat"), "UTF-16"),
-            (b"caf\xe9".to_vec(), "index 3"),
-        ] {
-            let message = decode(bytes, Path::new("a.txt")).unwrap_err().to_string();
-            assert!(message.starts_with("a.txt: text: ") && message.contains(word), "{message}");
-            assert!(message.ends_with("expected UTF-8"), "{message}");
-        }
-    }
-}

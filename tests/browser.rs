@@ -42,7 +42,7 @@ const EPILOGUES: [(&str, Epilogue); 5] = [
 const LINEAR: [&str; 2] = ["linear_64x64", "linear_128x128"];
 
 #[test]
-#[cfg_attr(not(host_chromium), ignore = "no Chromium")]
+#[machine::has(chromium)]
 fn kernels_run_in_a_browser() {
     let cases = cases();
     for module in modules() {

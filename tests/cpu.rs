@@ -7,9 +7,9 @@ use crossalign::backend::{Backend, Cpu, Epilogue, Precision, Reduction, Shape, S
 use std::ops::Range;
 
 macro_rules! stamp {
-    ($level:ident if $has:meta: $($kernel:ident),+) => {$(
+    ($level:ident if $has:tt: $($kernel:ident),+) => {$(
         #[test]
-        #[cfg_attr(not($has), ignore = "this processor does not have the level")]
+        #[machine::has($has)]
         fn $kernel() {
             crate::properties::$kernel(&crossalign::backend::Cpu::with_level(super::SimdLevel::$level, 2).unwrap());
         }
@@ -19,19 +19,19 @@ macro_rules! stamp {
 macro_rules! levels {
     ($($kernel:ident),+) => {
         mod portable {
-            stamp!(Portable if all(): $($kernel),+);
+            stamp!(Portable if (): $($kernel),+);
         }
         mod avx2 {
-            stamp!(Avx2 if host_avx2: $($kernel),+);
+            stamp!(Avx2 if avx2: $($kernel),+);
         }
         mod avx512 {
-            stamp!(Avx512 if host_avx512: $($kernel),+);
+            stamp!(Avx512 if avx512: $($kernel),+);
         }
         mod avx512_vnni {
-            stamp!(Avx512Vnni if host_avx512_vnni: $($kernel),+);
+            stamp!(Avx512Vnni if avx512_vnni: $($kernel),+);
         }
         mod avx512_bf16 {
-            stamp!(Avx512Bf16 if host_avx512_bf16: $($kernel),+);
+            stamp!(Avx512Bf16 if avx512_bf16: $($kernel),+);
         }
     };
 }

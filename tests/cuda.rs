@@ -24,7 +24,7 @@ use std::time::Duration;
 macro_rules! kernels {
     ($($kernel:ident),+ $(,)?) => {
         $(#[test]
-        #[cfg_attr(not(host_gxx), ignore = "no g++")]
+        #[machine::has(gxx)]
         fn $kernel() {
             properties::$kernel(&device());
         })+
@@ -62,7 +62,7 @@ fn device() -> Cuda {
 /// A sequence runs as it is, is captured, and is replayed as a graph, also where its tensors have moved in between: with
 /// the same bits, and with the shapes that it gives them.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_recorded_sequence_gives_the_same_bits() {
     let device = device();
     let weight: Vec<f32> = (0..40 * 24).map(|i| (i as f32).sin()).collect();
@@ -98,7 +98,7 @@ fn a_recorded_sequence_gives_the_same_bits() {
 
 /// A panic in a recorded sequence, as it runs, is captured or is skipped for its graph, leaves the device as it was.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_panic_in_a_recorded_sequence_is_no_harm() {
     let device = device();
     let shape = Shape::new(3, 5);
@@ -130,7 +130,7 @@ fn a_panic_in_a_recorded_sequence_is_no_harm() {
 
 /// A panic in what is profiled ends the profile.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_panic_in_a_profile_ends_it() {
     let device = device();
     assert!(catch_unwind(AssertUnwindSafe(|| device.profile(&mut || panic!("as the test wants it")))).is_err());
@@ -145,7 +145,7 @@ fn a_panic_in_a_profile_ends_it() {
 
 /// What is larger than all staging buffers comes through them whole, and so do small uploads that share them.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn uploads_of_any_size_arrive_whole() {
     let device = device();
     for elements in [1, 0, 5 << 20, 3, (1 << 20) - 1, 7, 9 << 20] {
@@ -157,7 +157,7 @@ fn uploads_of_any_size_arrive_whole() {
 
 /// What one thread frees, which does nothing else with the device, does not get into what another one captures.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn memory_is_freed_while_another_thread_captures() {
     let device = device();
     let shape = Shape::new(1, 2);
@@ -195,7 +195,7 @@ fn memory_is_freed_while_another_thread_captures() {
 
 /// Threads that share a device get their own results, while another one's launches are captured and replayed.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn threads_share_a_device() {
     let device = device();
     let shape = Shape::new(4, 6);
@@ -226,7 +226,7 @@ fn threads_share_a_device() {
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
 /// has alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn every_tile_gives_the_same_bits() {
     let device = device();
     let wave = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
@@ -274,7 +274,7 @@ const CLASSIFY: [&str; 8] =
 
 /// The precision auto is f16.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn auto_is_f16() {
     let scores = |more: &[&str]| crossalign(&[&CLASSIFY[..6], &["--format", "json"], more].concat(), &[]).stdout;
     let auto = scores(&[]);
@@ -283,7 +283,7 @@ fn auto_is_f16() {
 
 /// Several devices give what one gives, in the same order.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn several_devices_share_the_pictures() {
     let pictures = ["landscape", "portrait", "tiny"].map(|name| format!("tests/golden/pictures/{name}.png"));
     let classify = |device: &str, variables: &[(&str, &str)]| {
@@ -304,7 +304,7 @@ fn several_devices_share_the_pictures() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_driver_that_is_of_no_use_says_so() {
     let mut cases = vec![
         (&[("SIMT_DEVICES", "0")][..], "no CUDA-capable device"),
@@ -335,7 +335,7 @@ fn a_driver_that_is_of_no_use_says_so() {
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes the
 /// launches of one picture.
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_batch_is_scored_in_one_go() {
     common::cuda::load_driver();
     let reference = common::Reference::golden();
@@ -366,7 +366,7 @@ mod counted {
 
     /// The driver compiles an image once, however many of its kernels are launched.
     #[test]
-    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    #[machine::has(gxx)]
     fn an_image_is_loaded_once() {
         if !alone("counted::an_image_is_loaded_once") {
             return;
@@ -388,7 +388,7 @@ mod counted {
 
     /// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
     #[test]
-    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    #[machine::has(gxx)]
     fn only_downloads_wait() {
         if !alone("counted::only_downloads_wait") {
             return;
@@ -405,7 +405,7 @@ mod counted {
 
     /// The graphs of a sequence are bounded; those of the shapes that came last are kept.
     #[test]
-    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    #[machine::has(gxx)]
     fn few_shapes_have_a_graph() {
         if !alone("counted::few_shapes_have_a_graph") {
             return;
@@ -433,7 +433,7 @@ mod counted {
     /// A batch: each picture goes up once, one wait brings all that was computed, and few launches come beside the encoder's
     /// graphs. Also where views are cut inside pictures.
     #[test]
-    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    #[machine::has(gxx)]
     fn a_batch_takes_one_wait_and_one_upload_a_picture() {
         if !alone("counted::a_batch_takes_one_wait_and_one_upload_a_picture") {
             return;

@@ -9,7 +9,7 @@ use crossalign::image::ViewSampling;
 use crossalign::model::ViewJob;
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_batch_that_does_not_fit_is_halved() {
     common::cuda::load_driver();
     let options = ModelOptions { device: "cuda".into(), precision: Some(Precision::F16), ..Default::default() };

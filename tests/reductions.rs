@@ -161,17 +161,18 @@ fn several_pictures(device: &str) {
 }
 
 macro_rules! devices {
-    ($($name:ident: $device:literal, $condition:meta, $reason:literal;)+) => {
-        $(mod $name {
+    ($($name:ident: $device:literal $(if $feature:literal and $has:ident)?;)+) => {
+        $($(#[cfg(feature = $feature)])?
+        mod $name {
             #[test]
-            #[cfg_attr(not($condition), ignore = $reason)]
+            #[machine::has($($has)?)]
             fn ragged_classes() {
                 super::prepare($device);
                 super::ragged_classes($device);
             }
 
             #[test]
-            #[cfg_attr(not($condition), ignore = $reason)]
+            #[machine::has($($has)?)]
             fn several_pictures() {
                 super::prepare($device);
                 super::several_pictures($device);
@@ -181,10 +182,10 @@ macro_rules! devices {
 }
 
 devices! {
-    cpu: "cpu", all(), "";
-    reference: "reference", all(), "";
-    wgpu: "wgpu:0", all(feature = "wgpu", host_vulkan), "no Vulkan driver";
-    cuda: "cuda", all(feature = "cuda", host_gxx), "no g++";
+    cpu: "cpu";
+    reference: "reference";
+    wgpu: "wgpu:0" if "wgpu" and vulkan;
+    cuda: "cuda" if "cuda" and gxx;
 }
 
 fn prepare(_device: &str) {

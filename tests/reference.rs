@@ -18,7 +18,7 @@ macro_rules! suite {
         }
         mod shared {
             $(#[test]
-            #[cfg_attr(not(shared_reference), ignore = "../shared/reference is not there")]
+            #[machine::has(shared_reference)]
             fn $name() { super::$name(&super::Reference::shared()); })+
         }
     };
@@ -30,13 +30,13 @@ suite!(views_are_pillows_bytes, token_ids, embeddings, weights_and_scores, refer
 #[cfg(feature = "wgpu")]
 mod wgpu {
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn golden() {
         super::wgpu_backend(&super::Reference::golden());
     }
 
     #[test]
-    #[cfg_attr(not(all(host_vulkan, shared_reference)), ignore = "no Vulkan driver, or no ../shared/reference")]
+    #[machine::has(vulkan, shared_reference)]
     fn shared() {
         super::wgpu_backend(&super::Reference::shared());
     }
@@ -46,13 +46,13 @@ mod wgpu {
 #[cfg(feature = "cuda")]
 mod cuda {
     #[test]
-    #[cfg_attr(not(host_gxx), ignore = "no g++")]
+    #[machine::has(gxx)]
     fn golden() {
         super::cuda_backend(&super::Reference::golden());
     }
 
     #[test]
-    #[cfg_attr(not(all(host_gxx, shared_reference)), ignore = "no g++, or no ../shared/reference")]
+    #[machine::has(gxx, shared_reference)]
     fn shared() {
         super::cuda_backend(&super::Reference::shared());
     }

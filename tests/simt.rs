@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn every_check_finds_its_bug() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simt-self-test");
     let output = Command::new("tests/simt/self_test").arg(folder).output().unwrap();

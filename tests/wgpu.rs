@@ -11,9 +11,11 @@ mod properties;
 
 use crossalign::backend::args::{
     AddPositionsArgs, AlignmentWeightsArgs, EmbedTokensArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs,
-    WeightedSimilarityArgs,
+    LinearArgs, WeightedSimilarityArgs,
 };
-use crossalign::backend::{Backend, Dispatch, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor};
+use crossalign::backend::{
+    Backend, Dispatch, Epilogue, Precision, Profile, Reduction, Reference, Rgb, Shape, Wgpu, WgpuTensor,
+};
 use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
 use crossalign::model::{Config, ViewJob};
@@ -26,7 +28,7 @@ macro_rules! kernels {
     ($device:ident: $($kernel:ident: $binding:literal),+ $(,)?) => {
         mod whole {
             $(#[test]
-            #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+            #[machine::has(vulkan)]
             fn $kernel() {
                 let device = super::$device().with_runtime_checks().with_multiprocessors(1);
                 crate::properties::$kernel(&device.with_max_groups(2).unwrap());
@@ -34,7 +36,7 @@ macro_rules! kernels {
         }
         mod split {
             $(#[test]
-            #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+            #[machine::has(vulkan)]
             fn $kernel() {
                 let device = super::$device().with_max_binding($binding << 10).unwrap();
                 crate::properties::$kernel(&device.with_alignment(256).unwrap().with_max_groups(3).unwrap());
@@ -75,25 +77,25 @@ mod bounded {
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn linear() {
         properties::linear(&device(500_000));
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn attention() {
         properties::attention(&device(5000));
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn alignment_weights() {
         properties::alignment_weights(&device(5000));
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn weighted_similarity() {
         properties::weighted_similarity(&device(5000));
     }
@@ -121,7 +123,7 @@ fn first() -> Wgpu {
 /// More rows than a dispatch may have workgroups side by side. A software driver would be long over so many of `attention`
 /// and `linear`: their further dimensions are reached by `with_max_groups` alone.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn more_rows_than_a_dimension_has_workgroups() {
     const MOST: usize = 65_535;
     let (device, rows) = (first(), MOST + 3);
@@ -212,7 +214,7 @@ fn more_rows_than_a_dimension_has_workgroups() {
 
 /// Limits that the adapter does not have are refused.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn wrong_limits_are_errors() {
     for groups in [0, 65_536] {
         assert!(first().with_max_groups(groups).unwrap_err().to_string().contains("workgroups"), "{groups}");
@@ -228,7 +230,7 @@ fn wrong_limits_are_errors() {
 
 /// A picture of many bindings, for one view after the other.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn a_large_picture_goes_in_parts() {
     let pixels = common::noise(301, 199, 5);
     let picture = Rgb::new(301, 199, &pixels).unwrap();
@@ -248,7 +250,7 @@ fn a_large_picture_goes_in_parts() {
 
 /// A real architecture, on random weights, is the same on the GPU and on the CPU.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn vit_b_32_agrees_with_the_cpu() {
     let pixels = common::noise(320, 240, 9);
     let picture = Rgb::new(320, 240, &pixels).unwrap();
@@ -271,7 +273,7 @@ fn vit_b_32_agrees_with_the_cpu() {
 
 /// Pictures whose views are cut into several forward passes are one submission all the same, with the bits of one pass.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn a_batch_is_one_submission() {
     let reference = common::Reference::golden();
     let pictures: Vec<Picture> = (0..3).map(|i| Picture::new(40, 31, common::noise(40, 31, i)).unwrap()).collect();
@@ -311,8 +313,32 @@ fn layers_as_documented(profile: &Profile) {
     }
 }
 
+/// Of ViT-B/32, the products of 61 views in the MLP and the projection are computed by large tiles; a view's and the smallest,
+/// which would leave multiprocessors idle, by small ones.
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
+fn large_tiles_are_for_products_that_fill_the_gpu() {
+    let kernel = |multiprocessors, rows: usize, cols: usize| {
+        let device = first().with_multiprocessors(multiprocessors);
+        let input = device.allocate(Shape::new(rows, 1)).unwrap();
+        let layer = device.pack(Shape::new(cols, 1), &vec![0.0; cols], None, Precision::F32).unwrap();
+        let mut out = device.allocate(Shape::new(rows, cols)).unwrap();
+        let mut linear = || {
+            let args = LinearArgs { input: &input, layer: &layer, epilogue: Epilogue::Store, out: &mut out };
+            device.linear(args).and_then(|()| device.flush()).unwrap();
+        };
+        device.profile(&mut linear).unwrap().dispatches[0].kernel
+    };
+    for ([rows, cols], side) in
+        [([3050, 3072], 128), ([3050, 768], 128), ([50, 3072], 64), ([61, 512], 64), ([1, 1], 64)]
+    {
+        assert_eq!(kernel(128, rows, cols), format!("linear_{side}x{side}"), "{rows}×{cols}");
+    }
+    assert_eq!(kernel(1, 1, 1), "linear_128x128");
+}
+
+#[test]
+#[machine::has(vulkan)]
 fn adapters_are_numbered() {
     let adapters = Wgpu::adapters();
     assert!(!adapters.is_empty(), "a Vulkan driver is installed, and no adapter is found");

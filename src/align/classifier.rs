@@ -1,13 +1,15 @@
 //! A compiled classifier at work.
 
 use super::compile::{CompileOptions, Compiled, Method, Score};
-use super::planned::{self, Planned, PlannedPicture};
 use super::prompts::Prompts;
+use super::stream::{Hardware, Stream, StreamOptions};
+use super::task::{self, Planned, Task};
 use super::texts::Kept;
 use crate::backend::{Pending, Reduction};
-use crate::engine::{ClassTexts, Embeddings, Model, Scorer, Scores, Scoring, spread};
+use crate::engine::{ClassTexts, Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The local views of a picture.
@@ -166,13 +168,16 @@ impl Classifier {
         &self.model
     }
 
+    fn is_wca(&self) -> bool {
+        self.compiled.options.method == Method::Wca
+    }
+
     /// Scores a picture with WCA's default views.
     ///
     /// # Errors
     /// When the vision tower was not loaded, or memory is short.
     pub fn classify(&self, picture: &Picture) -> Result<Classification> {
-        let mut one = self.classify_batch(&[picture], &Views::default())?;
-        Ok(one.swap_remove(0))
+        Ok(self.classify_batch(&[picture], &Views::default())?.swap_remove(0))
     }
 
     /// Scores several pictures; views of all are encoded together. A picture's result is the same in any company.
@@ -181,31 +186,29 @@ impl Classifier {
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
     /// was not loaded, or memory is short.
     pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification>> {
-        let planned: Vec<Planned> = pictures.iter().map(|picture| self.plan(picture, views)).collect::<Result<_>>()?;
-        let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
-        spread(self.scorers.len(), &pictures, |device, pictures| self.submit(device, pictures)?.wait())
+        let task = Classify { classifier: self.clone(), views: views.clone() };
+        task::run(&task, self.model.devices(), pictures)
     }
 
-    /// The views that the method looks at.
-    pub(super) fn plan(&self, picture: &Picture, views: &Views) -> Result<Planned> {
-        let mut boxes = Vec::new();
-        if self.compiled.options.method == Method::Wca {
-            boxes = views.boxes(picture)?;
-            check_local(&boxes)?;
-        }
-        Planned::new(&self.model, picture, boxes)
-    }
-
-    /// Submits pictures to one of the model's devices.
-    pub(super) fn submit(
-        &self,
-        device: usize,
-        pictures: &[PlannedPicture<'_>],
-    ) -> Result<Pending<'_, Vec<Classification>>> {
-        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|(_, planned)| planned.boxes.clone()).collect();
-        Ok(self.scorers[device]
-            .score(&planned::jobs(pictures))?
-            .map(move |scores| self.classifications(scores, &boxes)))
+    /// Classifies pictures as [`Classifier::classify_batch`] does, each with the bits that it has alone.
+    ///
+    /// ```
+    /// use crossalign::{Model, Prompts};
+    /// # let (folder, picture) = ("tests/golden/models/transformers", "tests/golden/pictures/landscape.png");
+    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers"], "rocket": ["flames"]}"#, None)?;
+    /// let classifier = Model::load(folder, &Default::default())?.compile(&prompts, &Default::default())?;
+    /// for (path, result) in classifier.stream(Default::default()).files([picture, "nowhere.png"]) {
+    ///     match result {
+    ///         Ok(result) => println!("{}: {}", path.display(), result.predictions()[0].class),
+    ///         Err(error) => println!("{error}"), // and on with the next picture
+    ///     }
+    /// }
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn stream(&self, options: StreamOptions) -> Stream<Classification> {
+        let task = Classify { classifier: self.clone(), views: options.views.clone() };
+        let local = if self.is_wca() { options.views.count() } else { 0 };
+        Stream::new(Hardware::of(&self.model), options, 1 + local, task)
     }
 
     /// What each picture scored, with its own views.
@@ -231,12 +234,13 @@ impl Classifier {
             let found = format!("{} numbers in rows of {}", embeddings.data.len(), embeddings.width);
             return Err(Error::argument("embeddings", found, format!("{} rows of {width}", 1 + local)));
         }
-        if self.compiled.options.method == Method::Wca {
+        let mut scored = Vec::new();
+        if self.is_wca() {
             check_local(boxes)?;
-            return Ok(self.score_rows(0, embeddings, &[boxes.to_vec()])?.swap_remove(0));
+            scored = boxes.to_vec();
         }
-        let global = Embeddings { width, data: embeddings.row(0).to_vec() };
-        Ok(self.score_rows(0, &global, &[Vec::new()])?.swap_remove(0))
+        let rows = Embeddings { width, data: embeddings.data[..(1 + scored.len()) * width].to_vec() };
+        Ok(self.score_rows(0, &rows, &[scored])?.swap_remove(0))
     }
 
     /// Scores pictures on one of the model's devices by their encoded views: of each the global one, then one a box.
@@ -248,6 +252,29 @@ impl Classifier {
     ) -> Result<Vec<Classification>> {
         let views: Vec<usize> = boxes.iter().map(|boxes| 1 + boxes.len()).collect();
         Ok(self.classifications(self.scorers[device].score_rows(rows, &views)?, boxes))
+    }
+}
+
+/// The classification of pictures by such views.
+struct Classify {
+    classifier: Classifier,
+    views: Views,
+}
+
+impl Task<Classification> for Classify {
+    fn plan<'p>(&self, picture: Cow<'p, Picture>) -> Result<Planned<'p>> {
+        let mut boxes = Vec::new();
+        if self.classifier.is_wca() {
+            boxes = self.views.boxes(&picture)?;
+            check_local(&boxes)?;
+        }
+        Planned::new(&self.classifier.model, picture, boxes)
+    }
+
+    fn submit(&self, device: usize, pictures: &[Planned<'_>]) -> Result<Pending<'_, Vec<Classification>>> {
+        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|planned| planned.boxes.clone()).collect();
+        let scores = self.classifier.scorers[device].score(&task::jobs(pictures))?;
+        Ok(scores.map(move |scores| self.classifier.classifications(scores, &boxes)))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::prompts::{Class, Prompts};
 use super::texts::{Kept, LEAST_WEIGHT, Texts};
 use crate::backend::Reduction;
-use crate::engine::Model;
+use crate::engine::{Model, offsets};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -173,11 +173,7 @@ impl Model {
             let expected = format!("at least one for the method {:?}", options.method);
             return Err(Error::argument(format!("class {:?}", classes[class].name), "no descriptions", expected));
         }
-        let mut offsets = vec![0u32];
-        offsets.extend(of_class.iter().scan(0, |end, texts| {
-            *end += texts.len() as u32;
-            Some(*end)
-        }));
+        let offsets = offsets(of_class.iter().map(|texts| texts.len()));
         let texts = of_class.concat();
         let encoded = self.encode_texts(&texts, true)?;
         let (embeddings, mut truncated) = (encoded.embeddings, encoded.truncated);

@@ -1,15 +1,15 @@
 //! Methods compared on labelled pictures.
 
-use super::planned::{Planned, PlannedPicture, jobs};
-use super::stream::{Hardware, Stream, StreamOptions, Task};
+use super::stream::{Hardware, Stream, StreamOptions};
+use super::task::{self, Planned, Task};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
 use crate::backend::Pending;
-use crate::engine::{Embeddings, Model, spread};
+use crate::engine::{Embeddings, Model, offsets};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, MAX_BOXES, Picture, ViewSampling};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// The place of a picture's true class among all, 1 for the best.
 ///
@@ -57,13 +57,8 @@ impl Evaluator {
             let expected = format!("at most {MAX_BOXES}");
             return Err(Error::argument("views", format!("{views} in all {} runs", samplings.len()), expected));
         }
-        if let Some(templates) = templates
-            && !templates
-                .classes()
-                .iter()
-                .map(|class| &class.name)
-                .eq(prompts.classes().iter().map(|class| &class.name))
-        {
+        let names = |prompts: &Prompts| prompts.classes().iter().map(|class| class.name.clone()).collect::<Vec<_>>();
+        if templates.is_some_and(|templates| names(templates) != names(prompts)) {
             return Err(Error::argument("templates", "other classes", "the classes of the prompts"));
         }
         let methods = [
@@ -97,15 +92,13 @@ impl Evaluator {
     /// # Errors
     /// When the vision tower was not loaded, or memory is short.
     pub fn evaluate_batch(&self, pictures: &[&Picture]) -> Result<Vec<Evaluation>> {
-        let planned = pictures.iter().map(|picture| self.plan(picture)).collect::<Result<Vec<_>>>()?;
-        let pictures: Vec<PlannedPicture<'_>> = pictures.iter().copied().zip(&planned).collect();
-        spread(self.model.devices(), &pictures, |device, pictures| self.submit(device, pictures)?.wait())
+        task::run(self, self.model.devices(), pictures)
     }
 
     /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
     /// evaluator's own.
     pub fn stream(&self, options: StreamOptions) -> Stream<Evaluation> {
-        Stream::new(Hardware::of(&self.model), options, self.views(), Arc::new(self.clone()))
+        Stream::new(Hardware::of(&self.model), options, self.views(), self.clone())
     }
 
     /// Views of a picture: the global one, and those of all runs.
@@ -115,23 +108,15 @@ impl Evaluator {
 
     /// Scores pictures by their views, `embeddings`, on one of the model's devices.
     fn evaluate(&self, device: usize, embeddings: &[f32], boxes: &[Vec<CropBox>]) -> Result<Vec<Evaluation>> {
-        let local = |end: &mut usize, sampling: &ViewSampling| {
-            let run = *end..*end + sampling.count;
-            *end = run.end;
-            Some(run)
-        };
-        let runs: Vec<Range<usize>> = self.samplings.iter().scan(0, local).collect();
-        const NONE: Range<usize> = 0..0;
+        let ends = offsets(self.samplings.iter().map(|sampling| sampling.count));
+        let drawn: Vec<Range<usize>> = ends.windows(2).map(|run| run[0] as usize..run[1] as usize).collect();
         let mut evaluations = vec![Evaluation(Vec::new()); boxes.len()];
         for classifier in &self.classifiers {
             let method = classifier.compiled().options.method;
-            let runs = if method == Method::Wca { runs.as_slice() } else { std::slice::from_ref(&NONE) };
-            evaluations.iter_mut().for_each(|evaluation| evaluation.0.push((method, Vec::new())));
+            let runs = if method == Method::Wca { drawn.as_slice() } else { std::slice::from_ref(&(0..0)) };
             for run in runs {
                 let results = self.score(device, classifier, embeddings, boxes, run.clone())?;
-                for (Evaluation(methods), result) in evaluations.iter_mut().zip(results) {
-                    methods.last_mut().expect("pushed above").1.push(result);
-                }
+                evaluations.iter_mut().zip(results).for_each(|(Evaluation(all), result)| all.push((method, result)));
             }
         }
         Ok(evaluations)
@@ -156,22 +141,21 @@ impl Evaluator {
 }
 
 impl Task<Evaluation> for Evaluator {
-    fn plan(&self, picture: &Picture) -> Result<Planned> {
-        let boxes =
-            self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect::<Result<Vec<_>>>()?;
-        Planned::new(&self.model, picture, boxes.concat())
+    fn plan<'p>(&self, picture: Cow<'p, Picture>) -> Result<Planned<'p>> {
+        let boxes: Result<Vec<_>> = self.samplings.iter().map(|sampling| sampling.boxes(picture.as_rgb())).collect();
+        Planned::new(&self.model, picture, boxes?.concat())
     }
 
-    fn submit(&self, device: usize, pictures: &[PlannedPicture<'_>]) -> Result<Pending<'_, Vec<Evaluation>>> {
-        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|(_, planned)| planned.boxes.clone()).collect();
-        let embeddings = self.model.engines()[device].encode_views(&jobs(pictures), true)?;
-        Ok(Pending::new(move || self.evaluate(device, &embeddings.wait()?, &boxes)))
+    fn submit(&self, device: usize, pictures: &[Planned<'_>]) -> Result<Pending<'_, Vec<Evaluation>>> {
+        let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|planned| planned.boxes.clone()).collect();
+        let embeddings = self.model.engines()[device].encode_views(&task::jobs(pictures), true)?;
+        Ok(embeddings.and_then(move |embeddings| self.evaluate(device, &embeddings, &boxes)))
     }
 }
 
-/// What a picture scored with every method.
+/// What a picture scored with every method, in each of its runs.
 #[derive(Clone, Debug)]
-pub struct Evaluation(Vec<(Method, Vec<Classification>)>);
+pub struct Evaluation(Vec<(Method, Classification)>);
 
 impl Evaluation {
     /// The ranks of the picture's true class.
@@ -179,11 +163,11 @@ impl Evaluation {
     /// # Errors
     /// When there is no such class.
     pub fn ranks(&self, class: &str) -> Result<Vec<Ranks>> {
-        let rank = |(method, runs): &(Method, Vec<Classification>)| {
-            let ranks = runs.iter().map(|run| place(run, class)).collect::<Result<_>>()?;
-            Ok(Ranks { method: *method, ranks })
+        let ranks = |runs: &[(Method, Classification)]| {
+            let ranks = runs.iter().map(|(_, run)| place(run, class)).collect::<Result<_>>()?;
+            Ok(Ranks { method: runs[0].0, ranks })
         };
-        self.0.iter().map(rank).collect()
+        self.0.chunk_by(|(method, _), (next, _)| method == next).map(ranks).collect()
     }
 }
 
@@ -246,34 +230,5 @@ impl Percentage {
         let squares: f64 = runs.iter().map(|x| (x - mean).powi(2)).sum();
         let standard_deviation = (runs.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
         Self { mean, standard_deviation, runs }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ranks(clip: usize, wca: [usize; 3]) -> Vec<Ranks> {
-        let ranks = |method, ranks: &[usize]| Ranks { method, ranks: ranks.to_vec() };
-        vec![ranks(Method::Clip, &[clip]), ranks(Method::Wca, &wca)]
-    }
-
-    #[test]
-    fn accuracy_counts_ranks() {
-        let pictures = [ranks(1, [1, 1, 2]), ranks(5, [1, 2, 1]), ranks(6, [1, 6, 7]), ranks(2, [9, 9, 9])];
-        let all = Accuracy::of(&pictures).unwrap();
-        assert_eq!(all[0].top1, Percentage { mean: 25.0, standard_deviation: None, runs: vec![25.0] });
-        assert_eq!(all[0].top5.runs, [75.0]);
-        assert_eq!(all[1].top1.runs, [75.0, 25.0, 25.0]);
-        assert_eq!(all[1].top5.runs, [75.0, 50.0, 50.0]);
-        assert!((all[1].top1.mean - 125.0 / 3.0).abs() < 1e-12);
-        assert!((all[1].top1.standard_deviation.unwrap() - (2500.0f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert_eq!(Accuracy::of(&[]).unwrap(), []);
-    }
-
-    #[test]
-    fn pictures_of_other_methods_are_refused() {
-        let message = Accuracy::of(&[ranks(1, [1; 3]), ranks(1, [1; 3])[..1].to_vec()]).unwrap_err().to_string();
-        assert!(message.starts_with("ranks: found [(Clip, 1)]"), "{message}");
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::model::ViewJob;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A description and its share in the score.
@@ -93,8 +94,9 @@ impl Model {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
         let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
-        let (f0, f) = split_first(self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?);
-        let width = f.width;
+        let mut f0 = self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?;
+        let width = f0.width;
+        let f = Embeddings { width, data: f0.data.split_off(width) };
         let g = Embeddings { width, data: texts.embeddings.data[class.start * width..class.end * width].to_vec() };
         let weights = &texts.weights[class.clone()];
         let image_weights = self.engine().alignment_weights(&f, &f0, &[0, f.len() as u32], options.image_softmax())?;
@@ -153,13 +155,6 @@ fn shares(reduction: Reduction, weights: &[f32], similarities: &[f32]) -> Vec<f3
     }
 }
 
-/// The anchor's row and the others.
-fn split_first(rows: Embeddings) -> (Embeddings, Embeddings) {
-    let Embeddings { width, mut data } = rows;
-    let rest = data.split_off(width);
-    (Embeddings { width, data }, Embeddings { width, data: rest })
-}
-
 impl Explanation {
     /// The local views with `w`.
     pub fn views(&self) -> &[WeightedView] {
@@ -192,8 +187,7 @@ impl Explanation {
     /// # Panics
     /// When there is no such view or text.
     pub fn similarity(&self, view: usize, text: usize) -> f32 {
-        assert!(text < self.texts.len(), "text {text} of {}", self.texts.len());
-        self.similarities[view * self.texts.len() + text]
+        self.similarities[self.place(view, text)]
     }
 
     /// `pᵢⱼ`; those of a view sum to 1.
@@ -201,8 +195,12 @@ impl Explanation {
     /// # Panics
     /// As [`Explanation::similarity`].
     pub fn share(&self, view: usize, text: usize) -> f32 {
+        self.shares[self.place(view, text)]
+    }
+
+    fn place(&self, view: usize, text: usize) -> usize {
         assert!(text < self.texts.len(), "text {text} of {}", self.texts.len());
-        self.shares[view * self.texts.len() + text]
+        view * self.texts.len() + text
     }
 
     /// `wᵢ pᵢⱼ sᵢⱼ`
@@ -271,32 +269,31 @@ impl Explanation {
     /// The same with equal descriptions as one, in the place of the first, their weights and shares added: to show. The
     /// score stays.
     pub fn merged(&self) -> Self {
-        let mut texts: Vec<WeightedText> = Vec::new();
-        let (mut firsts, mut places) = (Vec::new(), Vec::new());
-        let mut seen = std::collections::HashMap::new();
+        // The columns of each text.
+        let (mut equal, mut places) = (Vec::<Vec<usize>>::new(), HashMap::new());
         for (column, text) in self.texts.iter().enumerate() {
-            let place = *seen.entry(&text.text).or_insert(texts.len());
-            places.push(place);
-            match texts.get_mut(place) {
-                Some(first) => {
-                    first.weight += text.weight;
-                    first.count += text.count;
-                }
-                None => {
-                    texts.push(text.clone());
-                    firsts.push(column);
-                }
+            let place = *places.entry(&text.text).or_insert(equal.len());
+            if place == equal.len() {
+                equal.push(Vec::new());
             }
+            equal[place].push(column);
         }
-        let rows = self.similarities.chunks_exact(self.texts.len());
-        let similarities = rows.flat_map(|row| firsts.iter().map(|&column| row[column])).collect();
-        let add = |row: &[f32]| {
-            let mut sums = vec![0.0; firsts.len()];
-            places.iter().zip(row).for_each(|(&place, share)| sums[place] += share);
-            sums
+        let text = |columns: &Vec<usize>| WeightedText {
+            text: self.texts[columns[0]].text.clone(),
+            weight: columns.iter().map(|&column| self.texts[column].weight).sum(),
+            count: columns.iter().map(|&column| self.texts[column].count).sum(),
         };
-        let shares = self.shares.chunks_exact(self.texts.len()).flat_map(add).collect();
-        Self { views: self.views.clone(), texts, similarities, shares, ..*self }
+        let merge = |matrix: &[f32], value: fn(&[f32], &[usize]) -> f32| {
+            let rows = matrix.chunks_exact(self.texts.len());
+            rows.flat_map(|row| equal.iter().map(move |columns| value(row, columns))).collect()
+        };
+        Self {
+            views: self.views.clone(),
+            texts: equal.iter().map(text).collect(),
+            similarities: merge(&self.similarities, |row, columns| row[columns[0]]),
+            shares: merge(&self.shares, |row, columns| columns.iter().map(|&column| row[column]).sum()),
+            ..*self
+        }
     }
 }
 

@@ -29,12 +29,13 @@
 
 mod classifier;
 mod compile;
+mod encode;
 mod evaluate;
 mod explain;
 mod file;
-mod planned;
 mod prompts;
 mod stream;
+mod task;
 mod texts;
 
 pub use crate::backend::Reduction;
@@ -43,5 +44,9 @@ pub use compile::{CompileOptions, Compiled, Method, Score};
 pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};
+#[doc(hidden)]
+pub use stream::Hardware;
 pub use stream::{Input, Results, Stream, StreamOptions};
+#[doc(hidden)]
+pub use task::{Planned, Task};
 pub use texts::{Kept, Texts};

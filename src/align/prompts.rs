@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::text_file;
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use std::collections::HashSet;
 use std::path::Path;
@@ -179,12 +180,8 @@ impl<'de> Deserialize<'de> for PromptFile {
                 Ok(PromptFile::Described(classes))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PromptFile, A::Error> {
-                let mut templates = Vec::new();
-                while let Some(template) = seq.next_element()? {
-                    templates.push(template);
-                }
-                Ok(PromptFile::Templates(templates))
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<PromptFile, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(PromptFile::Templates)
             }
         }
         deserializer.deserialize_any(FileVisitor)
@@ -208,12 +205,8 @@ impl<'de, const BY_PROMPT: bool> Deserialize<'de> for Descriptions<BY_PROMPT> {
                 Ok(Descriptions(vec![description.into()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut descriptions = Vec::new();
-                while let Some(description) = seq.next_element()? {
-                    descriptions.push(description);
-                }
-                Ok(Descriptions(descriptions))
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Descriptions)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

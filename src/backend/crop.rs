@@ -234,6 +234,7 @@ impl<'a, P> CropJob<'a, P> {
 }
 
 /// Where [`Backend::crop_resize`](super::Backend::crop_resize) puts the views.
+#[derive(Debug)]
 pub enum CropOutput<'a, T> {
     /// As bytes, `[views, S, S, 3]`.
     Bytes(&'a mut [u8]),

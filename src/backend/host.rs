@@ -1,6 +1,6 @@
 //! A tensor in the process's own memory.
 
-use super::pages::Pages;
+use super::huge_pages::Pages;
 use super::{Shape, Shaped};
 use crate::error::{Error, Result};
 
@@ -61,3 +61,40 @@ impl Shaped for HostTensor {
         self.shape
     }
 }
+
+/// The memory of a [`Backend`](super::Backend) that computes on the host.
+macro_rules! host_memory {
+    () => {
+        type Tensor = $crate::backend::HostTensor;
+        type Picture<'p> = $crate::backend::Rgb<'p>;
+        type Recording = ();
+
+        fn is_host(&self) -> bool {
+            true
+        }
+
+        fn allocate(&self, shape: Shape) -> Result<Self::Tensor> {
+            Self::Tensor::allocate(shape)
+        }
+
+        fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor> {
+            Self::Tensor::upload(shape, data)
+        }
+
+        fn upload_picture<'p>(&self, picture: $crate::backend::Rgb<'p>) -> Result<Self::Picture<'p>> {
+            Ok(picture)
+        }
+
+        fn download_later<const N: usize>(
+            &self,
+            tensors: [&Self::Tensor; N],
+        ) -> Result<$crate::backend::Pending<'_, [Vec<f32>; N]>> {
+            Ok($crate::backend::Pending::ready(tensors.map(|tensor| tensor.data().to_vec())))
+        }
+
+        fn reshape(&self, tensor: &mut Self::Tensor, shape: Shape) -> Result<()> {
+            tensor.reshape(shape)
+        }
+    };
+}
+pub(super) use host_memory;

@@ -17,7 +17,7 @@ pub mod wgpu;
 
 mod crop;
 mod host;
-mod pages;
+mod huge_pages;
 mod pending;
 mod profile;
 mod quantize;
@@ -27,7 +27,7 @@ mod tables;
 mod transformer_row;
 
 use crate::error::Result;
-use args::{Checked, KernelArgs};
+use std::fmt::Debug;
 
 pub use cpu::{Cpu, SimdLevel};
 pub(crate) use crop::PRECISION_BITS;
@@ -168,17 +168,30 @@ pub enum Epilogue {
     Accumulate,
 }
 
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Cpu {}
+    impl Sealed for super::Reference {}
+    #[cfg(feature = "cuda")]
+    impl Sealed for super::Cuda {}
+    #[cfg(feature = "wgpu")]
+    impl Sealed for super::Wgpu {}
+}
+
 /// One device's kernels, tensors and packed weights.
 ///
 /// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments, then runs them; a wrong
 /// shape is an [`Error::Argument`](crate::Error) that names the kernel and the argument, and nothing has been written then.
-pub trait Backend: Sized + Send + Sync {
+///
+/// It is sealed: kernels, and with them required methods, come with any release.
+pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A row-major f32 matrix in the device's memory.
-    type Tensor: Shaped + Send + Sync;
+    type Tensor: Shaped + Debug + Send + Sync;
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
-    type Linear: Shaped + Send + Sync;
+    type Linear: Shaped + Debug + Send + Sync;
     /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
-    type Picture<'p>: PictureSize + Send + Sync;
+    type Picture<'p>: PictureSize + Debug + Send + Sync;
 
     /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
     type Recording: Default + Send;
@@ -275,30 +288,15 @@ pub trait Backend: Sized + Send + Sync {
     /// With [`CropOutput::Bytes`] the views are stored as `[views, S, S, 3]`. With [`CropOutput::Patches`] they are
     /// normalised by a table and stored as rows of `[views · (S/P)², 3·P·P]` from `first_row` on: patches in
     /// reading order, columns ordered channel, row, column, as CLIP's patch embedding multiplies them.
-    fn crop_resize(&self, args: args::CropResizeArgs<'_, '_, Self>) -> Result<()> {
-        self.run_crop_resize(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_crop_resize(&self, args: Checked<args::CropResizeArgs<'_, '_, Self>>) -> Result<()>;
+    fn crop_resize(&self, args: args::CropResizeArgs<'_, '_, Self>) -> Result<()>;
 
     /// `out = epilogue(input · Wᵀ + b)`: input `[rows, inputs]`, out `[rows, outputs]`. Products and sums are f32; a
     /// device may round the input to the precision that the weights are stored in.
-    fn linear(&self, args: args::LinearArgs<'_, Self>) -> Result<()> {
-        self.run_linear(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_linear(&self, args: Checked<args::LinearArgs<'_, Self>>) -> Result<()>;
+    fn linear(&self, args: args::LinearArgs<'_, Self>) -> Result<()>;
 
     /// `out = (input − mean) / √(variance + eps) · γ + β` row by row, with the biased variance, in two passes.
     /// `input` and `out` are `[rows, D]`, `gamma` and `beta` `[1, D]`.
-    fn layer_norm(&self, args: args::LayerNormArgs<'_, Self>) -> Result<()> {
-        self.run_layer_norm(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_layer_norm(&self, args: Checked<args::LayerNormArgs<'_, Self>>) -> Result<()>;
+    fn layer_norm(&self, args: args::LayerNormArgs<'_, Self>) -> Result<()>;
 
     /// Multi-head attention: `softmax(q kᵀ / √d) v` for each sequence and each head.
     ///
@@ -307,58 +305,28 @@ pub trait Backend: Sized + Send + Sync {
     /// `query_offsets[s] .. query_offsets[s+1]` and the key rows `key_offsets[s] .. key_offsets[s+1]`.
     /// A sequence's queries are its last positions: with `causal`, query `i` of `n` sees the first
     /// `keys − n + i + 1` keys. `out` is `[Q, D]`.
-    fn attention(&self, args: args::AttentionArgs<'_, Self>) -> Result<()> {
-        self.run_attention(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_attention(&self, args: Checked<args::AttentionArgs<'_, Self>>) -> Result<()>;
+    fn attention(&self, args: args::AttentionArgs<'_, Self>) -> Result<()>;
 
     /// `out[r] = table[tokens[r]] + positions[r − start of r's sequence]`; sequence `s` owns the rows
     /// `offsets[s] .. offsets[s+1]`. `table` is `[vocabulary, D]`, `positions` `[context, D]`, `out` `[tokens, D]`.
-    fn embed_tokens(&self, args: args::EmbedTokensArgs<'_, Self>) -> Result<()> {
-        self.run_embed_tokens(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_embed_tokens(&self, args: Checked<args::EmbedTokensArgs<'_, Self>>) -> Result<()>;
+    fn embed_tokens(&self, args: args::EmbedTokensArgs<'_, Self>) -> Result<()>;
 
     /// Puts the class token in front of each view's patches and adds the positions: with `n` patches a view,
     /// `out[v·(n+1)] = class + positions[0]` and `out[v·(n+1) + 1 + p] = patches[v·n + p] + positions[1 + p]`.
     /// `patches` is `[views·n, D]`, `class` `[1, D]`, `positions` `[n+1, D]`, `out` `[views·(n+1), D]`.
-    fn add_positions(&self, args: args::AddPositionsArgs<'_, Self>) -> Result<()> {
-        self.run_add_positions(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_add_positions(&self, args: Checked<args::AddPositionsArgs<'_, Self>>) -> Result<()>;
+    fn add_positions(&self, args: args::AddPositionsArgs<'_, Self>) -> Result<()>;
 
     /// `out[first_row + i] = input[rows[i]]`.
-    fn gather_rows(&self, args: args::GatherRowsArgs<'_, Self>) -> Result<()> {
-        self.run_gather_rows(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_gather_rows(&self, args: Checked<args::GatherRowsArgs<'_, Self>>) -> Result<()>;
+    fn gather_rows(&self, args: args::GatherRowsArgs<'_, Self>) -> Result<()>;
 
     /// Divides each row by its Euclidean length, or by 1e-12 where that is longer (as PyTorch's `F.normalize`).
-    fn l2_normalize(&self, args: args::L2NormalizeArgs<'_, Self>) -> Result<()> {
-        self.run_l2_normalize(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_l2_normalize(&self, args: Checked<args::L2NormalizeArgs<'_, Self>>) -> Result<()>;
+    fn l2_normalize(&self, args: args::L2NormalizeArgs<'_, Self>) -> Result<()>;
 
     /// `out[0, r] = softmax over r's segment of scale · rows[r]·anchors[s]`; segment `s` owns the rows
     /// `offsets[s] .. offsets[s+1]` and has the anchor row `s`. WCA's weights of views (the anchor is the global
     /// view) and of descriptions (the anchor is the label prompt). `out` is `[1, R]`. `lengths[0, s]` is the Euclidean
     /// length of `Σ out[0, r] · rows[r]` over the segment: what the official score divides by.
-    fn alignment_weights(&self, args: args::AlignmentWeightsArgs<'_, Self>) -> Result<()> {
-        self.run_alignment_weights(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_alignment_weights(&self, args: Checked<args::AlignmentWeightsArgs<'_, Self>>) -> Result<()>;
+    fn alignment_weights(&self, args: args::AlignmentWeightsArgs<'_, Self>) -> Result<()>;
 
     /// `out[p, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` over the views `i` of picture `p`, with
     /// `sᵢⱼ = views[i]·texts[j]`.
@@ -367,10 +335,5 @@ pub trait Backend: Sized + Send + Sync {
     /// picture `p` owns the views `pictures[p] .. pictures[p+1]`, class `c` the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
     /// that the texts are stored in. The similarities are streamed by tiles: the matrix
     /// `[V, T]` is never in memory. `out` is `[P, C]`.
-    fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()> {
-        self.run_weighted_similarity(args.checked()?)
-    }
-
-    #[doc(hidden)]
-    fn run_weighted_similarity(&self, args: Checked<args::WeightedSimilarityArgs<'_, Self>>) -> Result<()>;
+    fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()>;
 }

@@ -75,15 +75,8 @@ pub(super) fn best(reduction: Reduction) -> u32 {
     }
 }
 
-/// A plan's taps, flat: for each output pixel of each set the first pixel, the first weight and the number of weights;
-/// and all weights.
-pub(super) fn taps(plan: &CropPlan) -> (Vec<[u32; 4]>, Vec<i32>) {
-    let (mut taps, mut weights) = (Vec::new(), Vec::new());
-    add_taps(plan, &mut taps, &mut weights);
-    (taps, weights)
-}
-
-/// As [`taps`], behind those of other plans.
+/// A plan's taps, flat, behind those of other plans: for each output pixel of each set the first pixel, the first weight and
+/// the number of weights; and all weights.
 pub(super) fn add_taps(plan: &CropPlan, taps: &mut Vec<[u32; 4]>, weights: &mut Vec<i32>) {
     for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
         taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);

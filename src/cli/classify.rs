@@ -1,8 +1,8 @@
 //! `crossalign classify`
 
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::pictures::{self, Strays, Streamed};
-use super::{about, input, print, report, warn_truncated};
+use super::pictures;
+use super::{about, exit, input, print, report, warn_truncated};
 use crate::align::{Classification, Classifier, CompileOptions, Method};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
@@ -56,34 +56,15 @@ impl Args {
         }
         let (files, errors) = pictures::list(&self.images, self.recursive);
         errors.iter().for_each(|error| report(&error.to_string()));
-        let (mut failed, mut strays) = (!errors.is_empty(), Strays::default());
-        let bar = pictures::progress(files.len());
         let options = self.model.stream(&self.decode).with_views(views);
-        let read = Streamed::reader(options.decode);
-        for (picture, result) in classifier.stream(options).open(Streamed::list(&files), read) {
-            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
-            match result {
-                Ok(result) => {
-                    let lines = self.show(&picture.path, &classifier.compiled().options, &result);
-                    bar.suspend(|| print(&lines))?;
-                }
-                // That is no picture's fault.
-                Err(error @ Error::Device { .. }) => {
-                    let left = files[picture.at..].iter().map(|file| file.path.as_path());
-                    return Err(pictures::unfinished(error, left, files.len(), self.format, "run again with these"));
-                }
-                Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
-                Err(error) => {
-                    failed = true;
-                    bar.suspend(|| report(&about(&picture.path, error)));
-                }
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        strays.report();
-        failed |= strays.fill_a_folder(&files);
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let read = pictures::reader(options.decode);
+        let results = classifier.stream(options).open(files.clone(), read);
+        let (paths, ending) = (pictures::paths(&files), (self.format, "run again with these"));
+        let (failed, strays) = pictures::each(results, &paths, about, ending, |file, result| {
+            self.model.warn_of_photograph(&file.path, file.photograph);
+            print(&self.show(&file.path, &classifier.compiled().options, &result))
+        })?;
+        Ok(exit(failed > 0 || !errors.is_empty() || strays.fill_a_folder(&files)))
     }
 
     fn classifier(&self) -> Result<Classifier> {

@@ -2,8 +2,8 @@
 
 use super::destination::Destination;
 use super::options::{DecodeArgs, Format, ModelArgs, read_boxes};
-use super::pictures::{self, Listed, Strays, Streamed};
-use super::{input, name_picture, report, warn_truncated};
+use super::pictures::{self, Listed};
+use super::{exit, input, name_picture, report, warn_truncated};
 use crate::align::Views;
 use crate::engine::{Embeddings, Model, Towers};
 use crate::error::{Error, Result};
@@ -63,13 +63,13 @@ impl Args {
         })?;
         let (mut tensors, mut names, mut failed) = (Vec::new(), None, !errors.is_empty());
         if !self.image.is_empty() {
-            let embedded = self.embed(&model, &files, Views::Boxes(boxes))?;
-            failed |= embedded.failed;
-            if embedded.names.is_empty() {
+            let (rows, of, others) = self.embed(&model, &files, Views::Boxes(boxes))?;
+            failed |= others;
+            if of.is_empty() {
                 return Ok(ExitCode::FAILURE); // each was told
             }
-            tensors.push(("image_embeds", embedded.rows));
-            names = (!self.is_single()).then_some(embedded.names);
+            tensors.push(("image_embeds", rows));
+            names = (!self.is_single()).then_some(of);
         }
         if let Some(texts) = &texts {
             let encoded = model.encode_texts(texts, !self.raw)?;
@@ -77,7 +77,7 @@ impl Args {
             tensors.push(("text_embeds", encoded.embeddings));
         }
         output.write(&to_bytes(&tensors, names)?)?;
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(exit(failed))
     }
 
     /// Whether one file is named, whose name the result need not tell.
@@ -85,47 +85,22 @@ impl Args {
         matches!(&self.image[..], [image] if input::is_stdin(image) || !image.is_dir())
     }
 
-    /// The embeddings of all pictures that have any.
-    fn embed(&self, model: &Model, files: &[Listed<'_>], views: Views) -> Result<Embedded> {
-        let rows = Embeddings { width: model.config().embed, data: Vec::new() };
-        let (mut embedded, mut strays) = (Embedded { rows, names: Vec::new(), failed: false }, Strays::default());
-        let bar = pictures::progress(files.len());
+    /// The embeddings of all pictures that have any, their names, and whether there are others.
+    fn embed(&self, model: &Model, files: &[Listed], views: Views) -> Result<(Embeddings, Vec<String>, bool)> {
+        let (mut rows, mut names) = (Embeddings { width: model.config().embed, data: Vec::new() }, Vec::new());
         let options = self.model.stream(&self.decode).with_views(views);
-        let read = Streamed::reader(options.decode);
-        for (picture, result) in model.stream(options, !self.raw).open(Streamed::list(files), read) {
-            bar.suspend(|| self.model.warn_of_photograph(&picture.path, picture.photograph && result.is_ok()));
-            match result {
-                Ok(rows) => {
-                    embedded.rows.data.extend(rows.data);
-                    embedded.names.push(picture.path.to_string_lossy().into());
-                }
-                // That is no picture's fault.
-                Err(error @ Error::Device { .. }) => {
-                    let left = files[picture.at..].iter().map(|file| file.path.as_path());
-                    let advice = "nothing is written, run again";
-                    return Err(pictures::unfinished(error, left, files.len(), Format::Text, advice));
-                }
-                Err(error) if strays.count(&picture.path, files[picture.at].folder, &error) => {}
-                Err(error) => {
-                    embedded.failed = true;
-                    bar.suspend(|| report(&name_picture(error, &picture.path).to_string()));
-                }
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        strays.report();
-        embedded.failed |= strays.fill_a_folder(files);
-        Ok(embedded)
+        let read = pictures::reader(options.decode);
+        let results = model.stream(options, !self.raw).open(files.to_vec(), read);
+        let words = |path: &Path, error| name_picture(error, path).to_string();
+        let (paths, ending) = (pictures::paths(files), (Format::Text, "nothing is written, run again"));
+        let (failed, strays) = pictures::each(results, &paths, words, ending, |file, embeddings| {
+            self.model.warn_of_photograph(&file.path, file.photograph);
+            rows.data.extend(embeddings.data);
+            names.push(file.path.to_string_lossy().into());
+            Ok(())
+        })?;
+        Ok((rows, names, failed > 0 || strays.fill_a_folder(files)))
     }
-}
-
-/// Pictures' embeddings.
-struct Embedded {
-    rows: Embeddings,
-    names: Vec<String>,
-    /// Whether there are others that have none.
-    failed: bool,
 }
 
 fn read_texts(path: &Path) -> Result<Vec<String>> {

@@ -4,9 +4,9 @@ mod dataset;
 mod journal;
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
-use super::pictures::{self, Strays, Streamed};
-use super::{about, input, print, report, warn_truncated};
-use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Ranks, Views};
+use super::pictures::{self, Listed};
+use super::{about, exit, input, print, warn_truncated};
+use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Views};
 use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
@@ -65,7 +65,7 @@ impl Args {
         // Bad prompts and lists are told before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
         let templates = self.templates(&prompts)?;
-        let samples = dataset::list(&self.data, prompts.classes())?;
+        let files = dataset::list(&self.data, prompts.classes())?;
         let model = self.model.load(Towers::Both)?;
         let evaluator = Evaluator::new(&model, &prompts, templates.as_ref(), &self.prompts.options(), &samplings)?;
         let compiled: Vec<&Compiled> = evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
@@ -74,47 +74,30 @@ impl Args {
         let parameters = self.parameters(&model, &compiled, &samplings)?;
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
-        let (mut ranks, mut skipped, mut resumed, mut strays) = (Vec::new(), 0, 0, Strays::default());
-        let bar = pictures::progress(samples.len());
-        let known = journal.as_ref().map(Journal::known);
-        let options = self.decode.options();
-        let read = move |entry: &mut Entry| entry.read(known.as_deref(), &options);
-        let stream = evaluator.stream(self.model.stream(&self.decode));
-        for (entry, evaluation) in stream.open(entries(&samples), read) {
-            let Entry { picture, content, known, .. } = entry;
-            let Sample { path, class, folder } = &samples[picture.at];
-            bar.suspend(|| self.model.warn_of_photograph(path, picture.photograph && evaluation.is_ok()));
-            bar.inc(1);
-            if let Some(known) = known {
-                resumed += 1;
-                ranks.push(known);
-                continue;
-            }
-            match evaluation.and_then(|evaluation| evaluation.ranks(class)) {
-                Ok(found) => {
-                    let (image, class) = (path.to_string_lossy().into(), (*class).into());
-                    let record = Record { image, content, class, ranks: found };
+        let (paths, known, options) =
+            (pictures::paths(&files), journal.as_ref().map(Journal::known), self.decode.options());
+        let read = move |file: &mut Listed<Sample>| read(file, known.as_deref(), &options);
+        let results = evaluator.stream(self.model.stream(&self.decode)).open(files, read).map(|(file, evaluation)| {
+            let known = file.tag.known.clone().map(Ok);
+            let found = known.unwrap_or_else(|| evaluation?.ranks(&file.tag.key.class));
+            (file, found)
+        });
+        let (mut ranks, mut resumed) = (Vec::new(), 0);
+        let again = self.resume.as_ref().map(|journal| format!("the same call goes on from {}", journal.display()));
+        let again = again.as_deref().unwrap_or("with --resume the next call goes on from there");
+        let ending = (self.format, again);
+        let (skipped, _) =
+            pictures::each(results, &paths, about, ending, |Listed { path, photograph, tag, .. }, found| {
+                if tag.known.is_some() {
+                    resumed += 1;
+                } else {
+                    self.model.warn_of_photograph(&path, photograph);
+                    let record = Record { image: path.to_string_lossy().into(), key: tag.key, ranks: found.clone() };
                     journal.iter_mut().try_for_each(|journal| journal.add(&record))?;
-                    ranks.push(record.ranks);
                 }
-                // A device that fails is no picture's fault.
-                Err(error @ Error::Device { .. }) => {
-                    let left = samples[picture.at..].iter().map(|sample| sample.path.as_path());
-                    let advice = match &self.resume {
-                        Some(journal) => &format!("the same call goes on from {}", journal.display()),
-                        None => "with --resume the next call goes on from there",
-                    };
-                    return Err(pictures::unfinished(error, left, samples.len(), self.format, advice));
-                }
-                Err(error) if strays.count(path, *folder, &error) => {}
-                Err(error) => {
-                    skipped += 1;
-                    bar.suspend(|| report(&about(path, error)));
-                }
-            }
-        }
-        bar.finish_and_clear();
-        strays.report();
+                ranks.push(found);
+                Ok(())
+            })?;
         if ranks.is_empty() {
             return Err(Error::file(&self.data, "data", "no picture that can be read", "at least one"));
         }
@@ -137,7 +120,7 @@ impl Args {
                 )
             }
         })?;
-        Ok(if skipped > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(exit(skipped > 0))
     }
 
     /// One sampling a seed.
@@ -186,38 +169,14 @@ impl Args {
     }
 }
 
-/// A sample on its way through the stream.
-struct Entry {
-    picture: Streamed,
-    class: String,
-    /// A hash of the file.
-    content: String,
-    /// The ranks of an earlier run.
-    known: Option<Vec<Ranks>>,
-}
-
-fn entries(samples: &[Sample<'_>]) -> Vec<Entry> {
-    let entry = |(at, sample): (usize, &Sample<'_>)| Entry {
-        picture: Streamed::new(at, &sample.path),
-        class: sample.class.into(),
-        content: String::new(),
-        known: None,
-    };
-    samples.iter().enumerate().map(entry).collect()
-}
-
-impl Entry {
-    /// The file's content, unless there is nothing left to do with it.
-    fn read(&mut self, known: Option<&Known>, options: &DecodeOptions) -> Result<Input> {
-        let bytes = input::picture(&self.picture.path, options)?;
-        self.content = format!("{:032x}", xxh3_128(&bytes));
-        let key = (std::mem::take(&mut self.content), std::mem::take(&mut self.class));
-        self.known = known.and_then(|known| known.get(&key).cloned());
-        (self.content, self.class) = key;
-        match self.known {
-            Some(_) => Err(Error::argument("picture", "ranks of an earlier run", "none")), // not looked at
-            None => Ok(self.picture.input(bytes)),
-        }
+/// The file's content, unless there is nothing left to do with it.
+fn read(file: &mut Listed<Sample>, known: Option<&Known>, options: &DecodeOptions) -> Result<Input> {
+    let bytes = file.read(options)?;
+    file.tag.key.content = format!("{:032x}", xxh3_128(&bytes));
+    file.tag.known = known.and_then(|known| known.get(&file.tag.key).cloned());
+    match file.tag.known {
+        Some(_) => Err(Error::argument("picture", "ranks of an earlier run", "none")), // not looked at
+        None => Ok(Input::Bytes(bytes)),
     }
 }
 

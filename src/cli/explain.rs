@@ -3,7 +3,7 @@
 use super::destination::{Destination, is_stdout};
 use super::heat::{self, OUTLINES};
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::{input, memory, name_picture, pictures, print, warn_truncated};
+use super::{input, memory, name_picture, pictures, png, print, warn_truncated};
 use crate::align::{Class, Compiled, Explanation, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
@@ -103,11 +103,8 @@ impl Args {
         };
         let explanation = explanation.map_err(|error| name_picture(error, &self.image))?;
         let explanation = explanation.merged();
-        let mut png = std::io::Cursor::new(Vec::new());
-        heat::draw(&picture, &explanation)
-            .write_to(&mut png, image::ImageFormat::Png)
-            .map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?;
-        output.write(png.get_ref())?;
+        let png = png(&heat::draw(&picture, &explanation));
+        output.write(&png.map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?)?;
         print(&match self.format {
             Format::Text => self.text(&explanation),
             Format::Json => format!("{}\n", self.json(&explanation)),

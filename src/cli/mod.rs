@@ -66,6 +66,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The exit status of a command that has told of what failed.
+fn exit(failed: bool) -> ExitCode {
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
 /// One line on stderr.
 fn report(message: &str) {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -88,6 +93,13 @@ fn print(text: &str) -> Result<()> {
 fn write_out(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
+}
+
+/// A picture as a PNG file.
+fn png(picture: &image::RgbImage) -> image::ImageResult<Vec<u8>> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, image::ImageFormat::Png)?;
+    Ok(file.into_inner())
 }
 
 /// What is wrong with a picture or with the boxes in it, told with the picture's name.

@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::image::{CropBox, DecodeOptions, ViewSampling};
 use crate::model::TextCleaning;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Once;
 
 /// How results are printed.
@@ -28,23 +29,18 @@ pub(super) struct DeviceArgs {
     pub(super) device: String,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
     /// matrix units, f32 elsewhere
-    #[arg(long, default_value = "auto", value_name = "auto|…")]
-    precision: PrecisionArg,
+    #[arg(long, default_value = "auto", value_name = "auto|…", value_parser = parse_precision)]
+    precision: AutoPrecision,
     /// Threads of the CPU backend, and that decode pictures [default: all]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub(super) threads: usize,
 }
 
-/// A precision; none for `auto`.
-#[derive(Clone, Copy)]
-struct PrecisionArg(Option<Precision>);
+/// None for `auto`.
+type AutoPrecision = Option<Precision>;
 
-impl FromStr for PrecisionArg {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "auto" { Ok(Self(None)) } else { text.parse().map(|precision| Self(Some(precision))) }
-    }
+fn parse_precision(text: &str) -> Result<AutoPrecision> {
+    if text == "auto" { Ok(None) } else { text.parse().map(Some) }
 }
 
 #[derive(clap::Args)]
@@ -67,7 +63,7 @@ impl DeviceArgs {
         ModelOptions {
             device: self.device.clone(),
             threads: self.threads,
-            precision: self.precision.0,
+            precision: self.precision,
             ..ModelOptions::default()
         }
     }
@@ -214,18 +210,12 @@ pub(super) fn read_prompts(path: &Path, labels: Option<&[String]>) -> Result<Pro
     Prompts::from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum MethodArg {
-    Wca,
-    Cupl,
-    ClipE,
-    Clip,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ScoreArg {
-    Official,
-    Paper,
+/// Reads one of these names as serde does.
+fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| serde_json::from_value(name.into()))
 }
 
 #[derive(clap::Args)]
@@ -242,11 +232,11 @@ pub(super) struct PromptArgs {
     #[arg(long, value_name = "A,B,C|FILE|-")]
     labels: Option<Labels>,
     /// How views and texts make a score
-    #[arg(long, value_enum, default_value = "wca")]
-    method: MethodArg,
+    #[arg(long, value_parser = one_of::<Method>(["wca", "cupl", "clip-e", "clip"]), default_value = "wca")]
+    method: Method,
     /// WCA's form of the score
-    #[arg(long, value_enum, default_value = "official")]
-    score: ScoreArg,
+    #[arg(long, value_parser = one_of::<Score>(["official", "paper"]), default_value = "official")]
+    score: Score,
     /// How a class's descriptions are reduced for each view: their weighted mean, the best one, or the mean of the K best
     ///
     /// With the weights v of the descriptions and their cosines s with the view, best:K is Σ v s / Σ v over the K largest s,
@@ -278,16 +268,8 @@ impl PromptArgs {
 
     pub(super) fn options(&self) -> CompileOptions {
         CompileOptions {
-            method: match self.method {
-                MethodArg::Wca => Method::Wca,
-                MethodArg::Cupl => Method::Cupl,
-                MethodArg::ClipE => Method::ClipE,
-                MethodArg::Clip => Method::Clip,
-            },
-            score: match self.score {
-                ScoreArg::Official => Score::Official,
-                ScoreArg::Paper => Score::Paper,
-            },
+            method: self.method,
+            score: self.score,
             reduction: self.reduction,
             keep_texts: false,
             image_scale: self.image_scale,

@@ -28,53 +28,79 @@ fn is_photograph(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
 }
 
-/// A picture on its way through a stream.
-pub(super) struct Streamed {
-    /// Its place in the list.
-    pub(super) at: usize,
+/// A file that may be a picture, with what else a command tells of it.
+#[derive(Clone)]
+pub(super) struct Listed<T = ()> {
     pub(super) path: PathBuf,
+    /// The folder that it was found in or below; none for a file that was named.
+    folder: Option<PathBuf>,
     /// As [`Opened::photograph`], once it is read.
     pub(super) photograph: bool,
+    pub(super) tag: T,
 }
 
-impl Streamed {
-    pub(super) fn new(at: usize, path: &Path) -> Self {
-        Self { at, path: path.to_owned(), photograph: false }
+impl<T> Listed<T> {
+    pub(super) fn new(path: PathBuf, folder: Option<&Path>, tag: T) -> Self {
+        Self { path, folder: folder.map(Path::to_owned), photograph: false, tag }
     }
 
-    /// All of a list.
-    pub(super) fn list(files: &[Listed<'_>]) -> Vec<Self> {
-        files.iter().enumerate().map(|(at, file)| Self::new(at, &file.path)).collect()
-    }
-
-    /// Reads the file.
-    pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Self) -> Result<Input> + Send + Sync {
-        move |picture: &mut Self| input::picture(&picture.path, &options).map(|bytes| picture.input(bytes))
-    }
-
-    /// The file's content, for the stream.
-    pub(super) fn input(&mut self, bytes: Vec<u8>) -> Input {
+    pub(super) fn read(&mut self, options: &DecodeOptions) -> Result<Vec<u8>> {
+        let bytes = input::picture(&self.path, options)?;
         self.photograph = is_photograph(&bytes);
-        Input::Bytes(bytes)
+        Ok(bytes)
     }
 }
 
-/// A device's error, with how many of all pictures have no result by it, in JSON which ones, and what to do.
-pub(super) fn unfinished<'a>(
-    error: Error,
-    left: impl Iterator<Item = &'a Path>,
-    all: usize,
-    format: Format,
-    advice: &str,
-) -> Error {
-    let Error::Device { device, reason } = error else { return error };
-    let left: Vec<_> = left.map(Path::to_string_lossy).collect();
-    let names = if format == Format::Json { format!(" {}", json!(left)) } else { String::new() };
-    Error::device(device, format!("{reason}; {} of {all} pictures have no result{names}: {advice}", left.len()))
+/// Reads files for a stream.
+pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Listed) -> Result<Input> + Send + Sync {
+    move |file: &mut Listed| file.read(&options).map(Input::Bytes)
+}
+
+/// The paths of files.
+pub(super) fn paths<T>(files: &[Listed<T>]) -> Vec<PathBuf> {
+    files.iter().map(|file| file.path.clone()).collect()
+}
+
+/// Gives the result of each picture to `take`, with a progress bar. Files of folders that are no pictures are counted, and
+/// what is wrong with others is told as `words` say: how many these are.
+///
+/// # Errors
+/// When a device fails: how many pictures have no result, in JSON which ones, and what to do, as `advice` says.
+pub(super) fn each<T, R>(
+    results: impl Iterator<Item = (Listed<T>, Result<R>)>,
+    paths: &[PathBuf],
+    words: fn(&Path, Error) -> String,
+    (format, advice): (Format, &str),
+    mut take: impl FnMut(Listed<T>, R) -> Result<()>,
+) -> Result<(usize, Strays)> {
+    let (mut failed, mut strays) = (0, Strays::default());
+    let bar = progress(paths.len());
+    for (at, (file, result)) in results.enumerate() {
+        match result {
+            Ok(result) => bar.suspend(|| take(file, result))?,
+            // That is no picture's fault.
+            Err(Error::Device { device, reason }) => {
+                let (left, all) = (&paths[at..], paths.len());
+                let names: Vec<_> = left.iter().map(|path| path.to_string_lossy()).collect();
+                let names = if format == Format::Json { format!(" {}", json!(names)) } else { String::new() };
+                let reason = format!("{reason}; {} of {all} pictures have no result{names}: {advice}", left.len());
+                return Err(Error::device(device, reason));
+            }
+            Err(error) if strays.count(&file, &error) => {}
+            Err(error) => {
+                failed += 1;
+                bar.suspend(|| report(&words(&file.path, error)));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    strays.report();
+    Ok((failed, strays))
 }
 
 /// A bar on stderr for long lists, on a terminal only.
-pub(super) fn progress(files: usize) -> ProgressBar {
+fn progress(files: usize) -> ProgressBar {
     if files < 2 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -82,20 +108,13 @@ pub(super) fn progress(files: usize) -> ProgressBar {
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// A file that may be a picture.
-pub(super) struct Listed<'a> {
-    pub(super) path: PathBuf,
-    /// The folder that it was found in or below; none for a file that was named.
-    pub(super) folder: Option<&'a Path>,
-}
-
 /// The files, with folders replaced by the files in them, with `recursive` also below them, in order of their names;
 /// and what could not be listed. What begins with a dot, and what is no file, does not count.
-pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed<'_>>, Vec<Error>) {
+pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed>, Vec<Error>) {
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for image in images {
         if input::is_stdin(image) || !image.is_dir() {
-            files.push(Listed { path: image.clone(), folder: None });
+            files.push(Listed::new(image.clone(), None, ()));
             continue;
         }
         let before = files.len() + errors.len();
@@ -105,7 +124,7 @@ pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed<'_>>, Vec
         for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => {
-                    files.push(Listed { path: entry.into_path(), folder: Some(image) });
+                    files.push(Listed::new(entry.into_path(), Some(image), ()));
                 }
                 Ok(_) => {}
                 // A link to a folder that the walk is in: its files are listed already.
@@ -134,22 +153,22 @@ fn is_named_as_picture(file: &Path) -> bool {
 
 /// Files of folders that are not pictures, which is no fault of theirs: for each folder the first one, and how many.
 #[derive(Default)]
-pub(super) struct Strays<'a>(Vec<(&'a Path, PathBuf, usize)>);
+pub(super) struct Strays(Vec<(PathBuf, PathBuf, usize)>);
 
-impl<'a> Strays<'a> {
+impl Strays {
     /// Counts a file that could not be opened, if it was found in a folder and is no picture, nor named as one.
-    pub(super) fn count(&mut self, file: &Path, folder: Option<&'a Path>, error: &Error) -> bool {
+    fn count<T>(&mut self, Listed { path, folder, .. }: &Listed<T>, error: &Error) -> bool {
         let no_picture = matches!(error, Error::Picture { kind: PictureErrorKind::NoPicture, .. });
-        let Some(folder) = folder.filter(|_| no_picture && !is_named_as_picture(file)) else { return false };
-        match self.0.iter_mut().find(|(known, ..)| *known == folder) {
+        let Some(folder) = folder.as_ref().filter(|_| no_picture && !is_named_as_picture(path)) else { return false };
+        match self.0.iter_mut().find(|(known, ..)| known == folder) {
             Some((.., count)) => *count += 1,
-            None => self.0.push((folder, file.to_owned(), 1)),
+            None => self.0.push((folder.clone(), path.clone(), 1)),
         }
         true
     }
 
     /// One line a folder.
-    pub(super) fn report(&self) {
+    fn report(&self) {
         for (folder, first, count) in &self.0 {
             let (folder, first) = (folder.display(), first.strip_prefix(folder).unwrap_or(first).display());
             report(&match count {
@@ -160,8 +179,8 @@ impl<'a> Strays<'a> {
     }
 
     /// Whether there is a folder of which all `files` are strays: it was meant to hold pictures.
-    pub(super) fn fill_a_folder(&self, files: &[Listed<'_>]) -> bool {
-        let all = |folder: &Path| files.iter().filter(|file| file.folder == Some(folder)).count();
+    pub(super) fn fill_a_folder(&self, files: &[Listed]) -> bool {
+        let all = |folder: &PathBuf| files.iter().filter(|file| file.folder.as_ref() == Some(folder)).count();
         self.0.iter().any(|(folder, _, count)| *count == all(folder))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::destination::Destination;
 use super::options::{DecodeArgs, MINI, ViewArgs, load_mini, report_notes};
-use super::{input, memory, name_picture, pictures};
+use super::{input, memory, name_picture, pictures, png};
 use crate::align::Views;
 use crate::backend::Activation;
 use crate::engine;
@@ -10,6 +10,7 @@ use crate::engine::ModelOptions;
 use crate::error::{Error, Result};
 use crate::image::{Resize, plan_views};
 use crate::model::Config;
+use image::{ImageBuffer, Rgb, RgbImage, imageops};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,22 +113,12 @@ fn contact_sheet(views: &[u8], size: usize) -> Result<Vec<u8>, String> {
     let count = views.len() / (size * size * 3);
     let (columns, step) = (columns(count), size + GAP);
     let (width, height) = sheet_size(count, size);
-    let mut sheet = vec![255; width * height * 3];
+    let mut sheet = RgbImage::from_pixel(width as u32, height as u32, Rgb([255; 3]));
     for (i, view) in views.chunks_exact(size * size * 3).enumerate() {
         let (x, y) = (GAP + i % columns * step, GAP + i / columns * step);
-        for (row, pixels) in view.chunks_exact(size * 3).enumerate() {
-            sheet[((y + row) * width + x) * 3..][..size * 3].copy_from_slice(pixels);
-        }
+        let view: ImageBuffer<Rgb<u8>, &[u8]> =
+            ImageBuffer::from_raw(size as u32, size as u32, view).expect("a view has as many pixels");
+        imageops::replace(&mut sheet, &view, x as i64, y as i64);
     }
-    let mut png = std::io::Cursor::new(Vec::new());
-    image::write_buffer_with_format(
-        &mut png,
-        &sheet,
-        width as u32,
-        height as u32,
-        image::ExtendedColorType::Rgb8,
-        image::ImageFormat::Png,
-    )
-    .map_err(|error| error.to_string())?;
-    Ok(png.into_inner())
+    png(&sheet).map_err(|error| error.to_string())
 }

@@ -18,7 +18,7 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
     #[cfg(feature = "cuda")]
     let count = Cuda::count()?;
     #[cfg(not(feature = "cuda"))]
-    let count = open_cuda(name, None).map(|_| 0)?;
+    let count = cuda(name, None).map(|_| 0)?;
     if count == 0 {
         return Err(Error::device(name, "the NVIDIA driver has no device"));
     }
@@ -28,8 +28,8 @@ pub(super) fn names(name: &str) -> Result<Vec<String>> {
 /// An engine, and why each device that `auto` would rather have taken was left, in a line each.
 pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
 
-/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N|:UUID]`, with the towers of `loading` where
-/// there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
+/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N|:UUID]`, with the towers of
+/// `loading` where there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
 ///
 /// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
 ///
@@ -62,14 +62,18 @@ fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
 }
 
 fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
-    match Opened::by_name(name, threads)? {
-        Opened::Reference(backend) => engine(backend, loading),
-        Opened::Cpu(backend) => engine(backend, loading),
-        #[cfg(feature = "cuda")]
-        Opened::Cuda(backend) => engine(*backend, loading),
-        #[cfg(feature = "wgpu")]
-        Opened::Wgpu(backend) => engine(*backend, loading),
+    let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
+    match (kind, which) {
+        ("cpu", None) => engine(Cpu::new(threads)?, loading),
+        ("reference", None) => engine(Reference, loading),
+        ("cuda", which) => engine(cuda(name, which)?, loading),
+        ("wgpu", which) => engine(wgpu(name, which)?, loading),
+        _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference")),
     }
+}
+
+fn unknown(name: &str, expected: &str) -> Error {
+    Error::argument("device", format!("{name:?}"), expected)
 }
 
 fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
@@ -94,59 +98,29 @@ fn try_out<B: Backend>(backend: &B) -> Result<()> {
     Err(Error::device(backend.describe(), format!("computes wrong: found {found:?}, expected [0.6, 0.8]")))
 }
 
-/// A device that has been opened.
-enum Opened {
-    Reference(Reference),
-    Cpu(Cpu),
-    #[cfg(feature = "cuda")]
-    Cuda(Box<Cuda>),
-    #[cfg(feature = "wgpu")]
-    Wgpu(Box<Wgpu>),
-}
-
-impl Opened {
-    fn by_name(name: &str, threads: usize) -> Result<Self> {
-        let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
-        match (kind, which) {
-            ("cpu", None) => Cpu::new(threads).map(Self::Cpu),
-            ("reference", None) => Ok(Self::Reference(Reference)),
-            ("wgpu", _) => open_wgpu(name, which),
-            ("cuda", _) => open_cuda(name, which),
-            _ => {
-                let expected = "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference";
-                Err(Error::argument("device", format!("{name:?}"), expected))
-            }
+#[cfg(feature = "cuda")]
+fn cuda(name: &str, which: Option<&str>) -> Result<Cuda> {
+    match which.map_or(Ok(0), str::parse) {
+        Ok(index) => Cuda::new(index),
+        Err(_) => {
+            let uuid = which.filter(|which| which.starts_with("GPU-") || which.starts_with("MIG-"));
+            Cuda::with_uuid(uuid.ok_or_else(|| unknown(name, "a number or a UUID (GPU-…) after cuda:"))?)
         }
     }
 }
 
-#[cfg(feature = "cuda")]
-fn open_cuda(name: &str, which: Option<&str>) -> Result<Opened> {
-    let uuid = which.filter(|which| which.starts_with("GPU-") || which.starts_with("MIG-"));
-    let cuda = match uuid {
-        Some(uuid) => Cuda::with_uuid(uuid),
-        None => {
-            let expected = "a number or a UUID (GPU-…) after cuda:";
-            let number = which.map_or(Ok(0), |which| which.parse());
-            Cuda::new(number.map_err(|_| Error::argument("device", format!("{name:?}"), expected))?)
-        }
-    };
-    cuda.map(|cuda| Opened::Cuda(Box::new(cuda)))
-}
-
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(name: &str, _: Option<&str>) -> Result<Opened> {
+fn cuda(name: &str, _: Option<&str>) -> Result<Reference> {
     Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
 }
 
 #[cfg(feature = "wgpu")]
-fn open_wgpu(_: &str, which: Option<&str>) -> Result<Opened> {
+fn wgpu(_: &str, which: Option<&str>) -> Result<Wgpu> {
     let number = which.map(str::parse).transpose();
-    let wgpu = number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)?;
-    Ok(Opened::Wgpu(Box::new(wgpu)))
+    number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn open_wgpu(name: &str, _: Option<&str>) -> Result<Opened> {
+fn wgpu(name: &str, _: Option<&str>) -> Result<Reference> {
     Err(Error::no_device(name, "not built in: this program was built without the feature wgpu"))
 }

@@ -85,12 +85,12 @@ impl<B: Backend> On<B> {
 
     /// Loads towers.
     fn load(backend: B, loading: &Loading<'_>) -> Result<Owned<Self>> {
-        let Loading { config, towers, views_at_once, .. } = loading;
-        let precision = loading.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
-        let loader = Loader { device: &backend, weights: loading.weights, layout: loading.layout, precision };
-        let vision =
-            (*towers != Towers::Text).then(|| VisionTower::load(&loader, config, *views_at_once)).transpose()?;
-        let text = (*towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
+        let &Loading { weights, layout, config, options, towers } = loading;
+        let precision = options.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
+        let loader = Loader { device: &backend, weights, layout, precision };
+        let vision = || VisionTower::load(&loader, config, options.views_at_once);
+        let vision = (towers != Towers::Text).then(vision).transpose()?;
+        let text = (towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         backend.flush()?;
         Ok(Self { backend, precision, vision, text }.owned())
     }
@@ -123,6 +123,16 @@ impl<B: Backend> On<B> {
     }
 }
 
+/// Where segments of these lengths begin, one behind the other, and where the last one ends.
+pub(crate) fn offsets(lengths: impl Iterator<Item = usize>) -> Vec<u32> {
+    let mut end = 0;
+    let ends = lengths.map(|length| {
+        end += length as u32;
+        end
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
 /// A device's name, as it is asked for by, from its description.
 fn short_name(description: &str) -> &str {
     description.split(": ").next().unwrap_or_default()
@@ -138,8 +148,8 @@ pub(crate) struct Loading<'a> {
     weights: &'a dyn crate::model::Weights,
     layout: crate::model::Layout,
     config: &'a Config,
-    precision: Option<Precision>,
-    views_at_once: usize,
+    options: &'a ModelOptions,
+    /// Of this device: not always all that the options ask for.
     towers: Towers,
 }
 
@@ -247,7 +257,9 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
 }
 
 pub(crate) fn missing(tower: &str) -> Error {
-    let (found, expected) =
-        (format!("a model without its {tower} tower"), format!("one loaded with its {tower} tower"));
-    Error::argument("towers", found, expected)
+    Error::argument(
+        "towers",
+        format!("a model without its {tower} tower"),
+        format!("one loaded with its {tower} tower"),
+    )
 }

@@ -123,8 +123,7 @@ impl Model {
         // Before the towers, which take longer: a tokenizer that does not fit is told at once.
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
-        let &ModelOptions { precision, views_at_once, .. } = options;
-        let loading = |towers| Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
+        let loading = |towers| Loading { weights: &weights, layout, config: &config, options, towers };
         let (first, device_notes) = device::open(&names[0], options.threads, Some(&loading(towers)))?;
         let mut engines = vec![first];
         let further = if towers == Towers::Text { &[] } else { &names[1..] };
@@ -147,12 +146,10 @@ impl Model {
     /// When the device cannot be opened.
     pub fn random(config: Config, options: &ModelOptions) -> Result<Self> {
         let weights = RandomWeights::new(&config);
-        let &ModelOptions { precision, views_at_once, .. } = options;
         let (layout, towers) = (Layout::Transformers, Towers::Vision);
-        let loading = Loading { weights: &weights, layout, config: &config, precision, views_at_once, towers };
+        let loading = Loading { weights: &weights, layout, config: &config, options, towers };
         let (engine, device_notes) = device::open(&options.device, options.threads, Some(&loading))?;
-        let engines = vec![engine];
-        let (fingerprint, tokenizer) = ("random".into(), None);
+        let (engines, fingerprint, tokenizer) = (vec![engine], "random".into(), None);
         Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }
 

@@ -1,6 +1,6 @@
 //! Pictures against a classifier's texts: from their views to their scores without leaving the device.
 
-use super::{Embeddings, On, computed};
+use super::{Embeddings, On, computed, offsets};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
@@ -111,9 +111,8 @@ impl<B: Backend> OnDevice<B> {
     /// Scores embeddings `[views, D]` on the device; one download brings all of it.
     fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Pending<'_, Scores>> {
         let backend = &self.engine.backend;
-        let starts: Vec<u32> =
-            views.iter().scan(0, |end, &views| Some(std::mem::replace(end, *end + views as u32))).collect();
-        let globals = self.gather(rows, &starts)?;
+        let bounds = offsets(views.iter().copied());
+        let globals = self.gather(rows, &bounds[..views.len()])?;
         let Some(scale) = self.view_scale else {
             let weights = backend.upload(Shape::new(1, views.len()), &vec![1.0; views.len()])?;
             let pictures: Vec<u32> = (0..=views.len() as u32).collect();
@@ -123,13 +122,8 @@ impl<B: Backend> OnDevice<B> {
                 Ok(Scores { scores, weights: Vec::new() })
             }));
         };
-        let local = starts.iter().zip(views).flat_map(|(&start, &views)| start + 1..start + views as u32);
-        let local: Vec<u32> = local.collect();
-        let mut pictures = vec![0];
-        pictures.extend(views.iter().scan(0, |end, &views| {
-            *end += views as u32 - 1;
-            Some(*end)
-        }));
+        let local: Vec<u32> = bounds.windows(2).flat_map(|picture| picture[0] + 1..picture[1]).collect();
+        let pictures = offsets(views.iter().map(|views| views - 1));
         let locals = self.gather(rows, &local)?;
         let mut weights = backend.allocate(Shape::new(1, local.len()))?;
         let mut lengths = backend.allocate(Shape::new(1, views.len()))?;

@@ -7,10 +7,10 @@ use super::orientation::orientation;
 use super::rgb::{into_rgb8, whiten};
 use super::{jpeg, png, tiff};
 use crate::backend::Rgb;
-use crate::error::{PictureErrorKind, Result};
+use crate::error::{Error, PictureErrorKind, Result};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, RgbImage};
 use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -94,7 +94,7 @@ impl Picture {
             if options.exif_rotation {
                 image.apply_orientation(orientation);
             }
-            Self::new(image.width(), image.height(), into_rgb8(image))
+            Self::try_from(image)
         });
         decoded.unwrap_or_else(|_| Err(decoder_panicked()))
     }
@@ -112,6 +112,30 @@ impl Picture {
     /// The picture as the kernels take it.
     pub fn as_rgb(&self) -> Rgb<'_> {
         Rgb::new(self.width, self.height, &self.pixels).expect("checked when the picture was made")
+    }
+}
+
+impl TryFrom<RgbImage> for Picture {
+    type Error = Error;
+
+    /// A picture of the crate `image`, without a copy.
+    ///
+    /// # Errors
+    /// When it has no pixels.
+    fn try_from(image: RgbImage) -> Result<Self> {
+        Self::new(image.width(), image.height(), image.into_raw())
+    }
+}
+
+impl TryFrom<DynamicImage> for Picture {
+    type Error = Error;
+
+    /// A picture of the crate `image` in any layout: alpha is dropped, other samples are narrowed as that crate does.
+    ///
+    /// # Errors
+    /// When it has no pixels.
+    fn try_from(image: DynamicImage) -> Result<Self> {
+        Self::new(image.width(), image.height(), into_rgb8(image))
     }
 }
 

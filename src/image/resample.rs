@@ -45,35 +45,3 @@ pub fn bicubic_taps(input: u32, output: u64, first: u64, count: u32) -> Taps {
 fn to_fixed(weight: f64) -> i32 {
     (weight * ONE + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_sizes_copy() {
-        let taps = bicubic_taps(5, 5, 0, 5);
-        for pixel in 0..5 {
-            let (start, weights) = taps.get(pixel);
-            let one = weights.iter().position(|&w| w != 0).expect("a weight");
-            assert_eq!((start + one, weights.iter().sum::<i32>()), (pixel, 1 << 22));
-        }
-    }
-
-    #[test]
-    fn a_window_is_part_of_the_whole() {
-        let (whole, window) = (bicubic_taps(97, 31, 0, 31), bicubic_taps(97, 31, 7, 9));
-        for pixel in 0..9 {
-            assert_eq!(window.get(pixel), whole.get(pixel + 7));
-        }
-    }
-
-    #[test]
-    fn huge_reductions_and_enlargements_stay_inside() {
-        for (input, output) in [(1, 4096), (1 << 20, 1), (1, 1 << 32), (3, 2)] {
-            let taps = bicubic_taps(input, output, output - 1, 1);
-            let (start, weights) = taps.get(0);
-            assert!(!weights.is_empty() && start + weights.len() <= input as usize);
-        }
-    }
-}

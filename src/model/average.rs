@@ -1,7 +1,7 @@
 //! The mean of each view's patch tokens, by kernels that every backend has.
 
-use super::transformer::linear;
-use crate::backend::args::{AttentionArgs, GatherRowsArgs};
+use super::transformer::{gather, linear};
+use crate::backend::args::AttentionArgs;
 use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped};
 use crate::error::Result;
 use crate::lock::lock;
@@ -46,15 +46,11 @@ impl<B: Backend> Average<B> {
         let views = count / tokens;
         let mut space = lock(&self.space);
         let Space { rows, queries, keys_values } = &mut *space;
-        let gather = |indices: &[u32], rows: &mut B::Tensor| {
-            device.reshape(rows, Shape::new(indices.len(), width))?;
-            device.gather_rows(GatherRowsArgs { input, rows: indices, first_row: 0, out: rows })
-        };
         let (classes, patches): (Vec<u32>, Vec<u32>) =
             (0..count as u32).partition(|row| (*row as usize).is_multiple_of(tokens));
-        gather(&classes, rows)?;
+        gather(device, input, &classes, rows)?;
         linear(device, rows, &self.zero, Epilogue::Store, queries)?;
-        gather(&patches, rows)?;
+        gather(device, input, &patches, rows)?;
         linear(device, rows, &self.copy, Epilogue::Store, keys_values)?;
         let offsets = |step: usize| (0..=views).map(|view| (view * step) as u32).collect::<Vec<_>>();
         device.reshape(out, Shape::new(views, width))?;

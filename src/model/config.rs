@@ -66,10 +66,6 @@ struct Preprocessing {
     resize: Resize,
 }
 
-impl Preprocessing {
-    const OPENAI: Self = Self { mean: OPENAI_MEAN, std: OPENAI_STD, resize: Resize::ShortestEdge };
-}
-
 /// A CLIP model's dimensions and switches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -103,6 +99,29 @@ pub struct Config {
     pub embed: usize,
 }
 
+/// OpenAI's ViT-B/32: where a config's files do not tell, it is as this one.
+const OPENAI: Config = Config {
+    vision: openai_tower(768, 12),
+    image_size: 224,
+    patch_size: 32,
+    mean: OPENAI_MEAN,
+    std: OPENAI_STD,
+    resize: Resize::ShortestEdge,
+    pre_norm: true,
+    pooling: Pooling::ClassToken,
+    text: openai_tower(512, 12),
+    causal: true,
+    vocabulary: 49_408,
+    context: 77,
+    end_token: None,
+    embed: 512,
+};
+
+const fn openai_tower(width: usize, layers: usize) -> TowerConfig {
+    let (heads, mlp, activation) = (width / OPENAI_HEAD, 4 * width, Activation::QuickGelu);
+    TowerConfig { width, layers, heads, mlp, activation, eps: 1e-5, layer_scale: false }
+}
+
 impl Config {
     /// The dimensions of a published architecture, with quick_gelu: `ViT-B-32`, `ViT-B-16`, `ViT-L-14` or
     /// `ViT-L-14-336`.
@@ -110,41 +129,17 @@ impl Config {
     /// # Errors
     /// When the name is another.
     pub fn named(architecture: &str) -> Result<Self> {
-        let tower = |width, layers| TowerConfig {
-            width,
-            layers,
-            heads: width / OPENAI_HEAD,
-            mlp: 4 * width,
-            activation: Activation::QuickGelu,
-            eps: 1e-5,
-            layer_scale: false,
-        };
-        let (vision, patch_size, image_size, text) = match architecture {
-            "ViT-B-32" => (tower(768, 12), 32, 224, 512),
-            "ViT-B-16" => (tower(768, 12), 16, 224, 512),
-            "ViT-L-14" => (tower(1024, 24), 14, 224, 768),
-            "ViT-L-14-336" => (tower(1024, 24), 14, 336, 768),
+        let (vision, patch_size, image_size, embed) = match architecture {
+            "ViT-B-32" => (OPENAI.vision, 32, 224, 512),
+            "ViT-B-16" => (OPENAI.vision, 16, 224, 512),
+            "ViT-L-14" => (openai_tower(1024, 24), 14, 224, 768),
+            "ViT-L-14-336" => (openai_tower(1024, 24), 14, 336, 768),
             _ => {
                 let expected = "ViT-B-32, ViT-B-16, ViT-L-14 or ViT-L-14-336";
                 return Err(Error::argument("architecture", format!("{architecture:?}"), expected));
             }
         };
-        Ok(Self {
-            vision,
-            image_size,
-            patch_size,
-            mean: OPENAI_MEAN,
-            std: OPENAI_STD,
-            resize: Resize::ShortestEdge,
-            pre_norm: true,
-            pooling: Pooling::ClassToken,
-            text: tower(text, 12),
-            causal: true,
-            vocabulary: 49_408,
-            context: 77,
-            end_token: None,
-            embed: text,
-        })
+        Ok(Self { vision, image_size, patch_size, text: openai_tower(embed, 12), embed, ..OPENAI })
     }
 
     /// The config of a model's folder; reads no weights. `activation` overrides the config's.

@@ -85,12 +85,9 @@ impl Layout {
 
     /// The tower that a tensor belongs to.
     fn tower_of(self, name: &str) -> Option<Tower> {
+        #[rustfmt::skip]
         const TEXT: [&str; 6] = [
-            "token_embedding.",
-            "transformer.resblocks.",
-            "ln_final.",
-            "positional_embedding",
-            "text_projection",
+            "token_embedding.", "transformer.resblocks.", "ln_final.", "positional_embedding", "text_projection",
             "text_projection.",
         ];
         // A name that does not end with its dot is a tensor's whole name.
@@ -107,58 +104,51 @@ impl Layout {
         if vision { Some(Tower::Vision) } else { text.then_some(Tower::Text) }
     }
 
+    /// What the names of a tower's tensors begin with.
+    fn prefix(self, tower: Tower) -> &'static str {
+        match (self, tower) {
+            (Self::Transformers, Tower::Vision) => "vision_model.",
+            (Self::Transformers, Tower::Text) => "text_model.",
+            (Self::Packed { .. }, Tower::Vision) => "visual.",
+            (Self::Packed { text }, Tower::Text) => text,
+        }
+    }
+
+    /// The one of two names that is this layout's.
+    fn own(self, transformers: &'static str, packed: &'static str) -> &'static str {
+        if self == Self::Transformers { transformers } else { packed }
+    }
+
     /// The name of a tensor outside the blocks, without `.weight`.
     pub(crate) fn part(self, part: Part) -> String {
-        match self {
-            Self::Transformers => match part {
-                Part::ClassEmbedding => "vision_model.embeddings.class_embedding",
-                Part::PatchEmbedding => "vision_model.embeddings.patch_embedding",
-                Part::TokenEmbedding => "text_model.embeddings.token_embedding",
-                Part::VisionPositions => "vision_model.embeddings.position_embedding.weight",
-                Part::TextPositions => "text_model.embeddings.position_embedding.weight",
-                Part::PreNorm => "vision_model.pre_layrnorm", // sic
-                Part::VisionNorm => "vision_model.post_layernorm",
-                Part::TextNorm => "text_model.final_layer_norm",
-            }
-            .into(),
-            Self::Packed { text } => match part {
-                Part::ClassEmbedding => "visual.class_embedding".into(),
-                Part::PatchEmbedding => "visual.conv1".into(),
-                Part::TokenEmbedding => format!("{text}token_embedding"),
-                Part::VisionPositions => "visual.positional_embedding".into(),
-                Part::TextPositions => format!("{text}positional_embedding"),
-                Part::PreNorm => "visual.ln_pre".into(),
-                Part::VisionNorm => "visual.ln_post".into(),
-                Part::TextNorm => format!("{text}ln_final"),
-            },
-        }
+        let (tower, transformers, packed) = match part {
+            Part::ClassEmbedding => (Tower::Vision, "embeddings.class_embedding", "class_embedding"),
+            Part::PatchEmbedding => (Tower::Vision, "embeddings.patch_embedding", "conv1"),
+            Part::TokenEmbedding => (Tower::Text, "embeddings.token_embedding", "token_embedding"),
+            Part::VisionPositions => (Tower::Vision, "embeddings.position_embedding.weight", "positional_embedding"),
+            Part::TextPositions => (Tower::Text, "embeddings.position_embedding.weight", "positional_embedding"),
+            Part::PreNorm => (Tower::Vision, "pre_layrnorm", "ln_pre"), // sic
+            Part::VisionNorm => (Tower::Vision, "post_layernorm", "ln_post"),
+            Part::TextNorm => (Tower::Text, "final_layer_norm", "ln_final"),
+        };
+        self.prefix(tower).to_owned() + self.own(transformers, packed)
     }
 
     /// The prefix of a block's tensors.
     fn block(self, tower: Tower, index: usize) -> String {
-        match (self, tower) {
-            (Self::Transformers, Tower::Vision) => format!("vision_model.encoder.layers.{index}."),
-            (Self::Transformers, Tower::Text) => format!("text_model.encoder.layers.{index}."),
-            (Self::Packed { .. }, Tower::Vision) => format!("visual.transformer.resblocks.{index}."),
-            (Self::Packed { text }, Tower::Text) => format!("{text}transformer.resblocks.{index}."),
-        }
+        format!("{}{}.{index}.", self.prefix(tower), self.own("encoder.layers", "transformer.resblocks"))
     }
 
     /// The name of a block's part, without `.weight`.
     pub(crate) fn block_part(self, tower: Tower, index: usize, part: BlockPart) -> String {
-        let name = match (self, part) {
-            (Self::Transformers, BlockPart::Norm1) => "layer_norm1",
-            (Self::Transformers, BlockPart::Output) => "self_attn.out_proj",
-            (Self::Transformers, BlockPart::Norm2) => "layer_norm2",
-            (Self::Transformers, BlockPart::Up) => "mlp.fc1",
-            (Self::Transformers, BlockPart::Down) => "mlp.fc2",
-            (Self::Packed { .. }, BlockPart::Norm1) => "ln_1",
-            (Self::Packed { .. }, BlockPart::Output) => "attn.out_proj",
-            (Self::Packed { .. }, BlockPart::Norm2) => "ln_2",
-            (Self::Packed { .. }, BlockPart::Up) => "mlp.c_fc",
-            (Self::Packed { .. }, BlockPart::Down) => "mlp.c_proj",
+        let (transformers, packed) = match part {
+            BlockPart::Norm1 => ("layer_norm1", "ln_1"),
+            BlockPart::Output => ("self_attn.out_proj", "attn.out_proj"),
+            BlockPart::Norm2 => ("layer_norm2", "ln_2"),
+            BlockPart::Up => ("mlp.fc1", "mlp.c_fc"),
+            BlockPart::Down => ("mlp.fc2", "mlp.c_proj"),
         };
-        self.block(tower, index) + name
+        self.block(tower, index) + self.own(transformers, packed)
     }
 
     /// The factors of what a block adds to the stream: after attention, and after the MLP.

@@ -3,7 +3,6 @@
 mod average;
 mod bpe;
 mod checkpoint;
-mod cleaning;
 mod config;
 mod foreign;
 mod layout;
@@ -12,6 +11,7 @@ mod mini;
 mod random;
 mod source;
 mod text;
+mod text_cleaning;
 mod tokenizer;
 mod transformer;
 mod vision;

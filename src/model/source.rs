@@ -68,10 +68,7 @@ impl Source {
 
     /// A file's path; for a built-in one a name for messages.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        match self {
-            Self::Folder(folder, _) => folder.join(name),
-            Self::BuiltIn(model, _) => PathBuf::from(model).join(name),
-        }
+        self.folder().join(name)
     }
 
     /// The folder; for a built-in model a name for messages.
@@ -85,8 +82,8 @@ impl Source {
     /// Whether there is a file.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(folder, _) => folder.join(name).is_file(),
-            Self::BuiltIn(..) => self.built_in(name).is_some(),
+            Self::Folder(..) => self.path(name).is_file(),
+            Self::BuiltIn(..) => self.built_in(name).is_ok(),
         }
     }
 
@@ -111,22 +108,22 @@ impl Source {
     /// A small file's content, without a byte order mark.
     pub(crate) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>> {
         match self {
-            Self::Folder(folder, _) => {
-                let path = folder.join(name);
+            Self::Folder(..) => {
+                let path = self.path(name);
                 let mut bytes = std::fs::read(&path).map_err(Error::io(&path))?;
                 check_pointer(&path, &bytes)?;
                 text_file::strip_mark(&mut bytes);
                 Ok(Cow::Owned(bytes))
             }
-            Self::BuiltIn(..) => self.built_in(name).map(Cow::Borrowed).ok_or_else(|| self.missing(name)),
+            Self::BuiltIn(..) => self.built_in(name).map(Cow::Borrowed),
         }
     }
 
     /// A large file's content, mapped.
     pub(crate) fn map(&self, name: &str) -> Result<Bytes> {
         match self {
-            Self::Folder(folder, _) => {
-                let path = folder.join(name);
+            Self::Folder(..) => {
+                let path = self.path(name);
                 let file = File::open(&path).map_err(Error::io(&path))?;
                 // SAFETY: the map is read-only. Should another process truncate the file meanwhile, an access ends
                 // this process; that is the price of not copying gigabytes, as for every program that maps weights.
@@ -134,17 +131,16 @@ impl Source {
                 check_pointer(&path, &map)?;
                 Ok(Bytes::Mapped(map))
             }
-            Self::BuiltIn(..) => self.built_in(name).map(Bytes::BuiltIn).ok_or_else(|| self.missing(name)),
+            Self::BuiltIn(..) => self.built_in(name).map(Bytes::BuiltIn),
         }
     }
 
-    fn built_in(&self, name: &str) -> Option<&'static [u8]> {
-        let Self::BuiltIn(_, files) = self else { return None };
-        files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
-    }
-
-    fn missing(&self, name: &str) -> Error {
-        Error::file(&self.path(name), "model", "no such file", "one")
+    fn built_in(&self, name: &str) -> Result<&'static [u8]> {
+        let file = match self {
+            Self::BuiltIn(_, files) => files.iter().find(|(file, _)| *file == name),
+            Self::Folder(..) => None,
+        };
+        file.map(|(_, bytes)| *bytes).ok_or_else(|| Error::file(&self.path(name), "model", "no such file", "one"))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::config::Config;
 use super::layout::{Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, project};
+use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, project, release};
 use crate::backend::args::EmbedTokensArgs;
 use crate::backend::{Backend, Shape};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lock::lock;
 use std::sync::Mutex;
 
@@ -60,10 +60,7 @@ impl<B: Backend> TextTower<B> {
             let batch = &texts[first..first + count];
             let rows = batch.iter().map(|text| self.length(text)).sum();
             let encoded = self.encode_batch(device, batch, normalize, first, &mut embeddings);
-            if let Err(Error::OutOfMemory { .. }) = encoded {
-                self.release(device)?;
-            }
-            if fits(encoded, count, rows, &mut limit)? {
+            if fits(device, &self.space, encoded, (count, rows), &mut limit)? {
                 first += count;
             }
         }
@@ -72,7 +69,7 @@ impl<B: Backend> TextTower<B> {
 
     /// Gives the activations' memory back.
     pub(crate) fn release(&self, device: &B) -> Result<()> {
-        lock(&self.space).release(device)
+        release(device, &self.space)
     }
 
     /// Rows that a text takes.

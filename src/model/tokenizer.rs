@@ -1,9 +1,9 @@
 //! From texts to token ids.
 
 use super::bpe;
-use super::cleaning::clean_openai;
 use super::config::Config;
 use super::source::Source;
+use super::text_cleaning::clean_openai;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ pub struct Tokens {
 }
 
 /// A model's tokenizer.
+#[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,

@@ -6,6 +6,8 @@ use super::weights::Weights;
 use crate::backend::args::{AttentionArgs, GatherRowsArgs, L2NormalizeArgs, LayerNormArgs, LinearArgs};
 use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, TransformerRow};
 use crate::error::{Error, Result};
+use crate::lock::lock;
+use std::sync::Mutex;
 
 /// Weights on their way from the file to the device.
 pub(crate) struct Loader<'a, B> {
@@ -76,6 +78,8 @@ pub(crate) struct Transformer<B: Backend> {
 
 /// Activations of one batch, allocated once and reused. All but the first two may be kept in the weights' precision.
 pub(crate) struct Workspace<B: Backend> {
+    /// Of the vision tower's forward pass; it goes before the tensors that it is of.
+    pub(crate) recording: B::Recording,
     /// The residual stream.
     pub(crate) stream: B::Tensor,
     /// The pooled rows of the stream; before that, what the vision tower makes the stream of.
@@ -96,6 +100,7 @@ impl<B: Backend> Workspace<B> {
     pub(crate) fn new(device: &B, precision: Precision) -> Result<Self> {
         let activation = || device.activation(precision);
         Ok(Self {
+            recording: Default::default(),
             stream: device.allocate(Shape::new(0, 0))?,
             pooled: device.allocate(Shape::new(0, 0))?,
             input: activation()?,
@@ -106,12 +111,6 @@ impl<B: Backend> Workspace<B> {
             hidden: activation()?,
             precision,
         })
-    }
-
-    /// Gives the memory back where a batch did not fit: a smaller one needs less.
-    pub(crate) fn release(&mut self, device: &B) -> Result<()> {
-        *self = Self::new(device, self.precision)?;
-        Ok(())
     }
 }
 
@@ -175,11 +174,9 @@ impl<B: Backend> Transformer<B> {
             block.norm1.apply(device, stream, normed)?;
             linear(device, normed, &block.key_value, Epilogue::Store, keys_values)?;
             let (stream, query_offsets) = if let Some(pooled) = pooled {
-                device.reshape(attended, Shape::new(pooled.len(), self.config.width))?;
-                device.gather_rows(GatherRowsArgs { input: normed, rows: pooled, first_row: 0, out: attended })?;
+                gather(device, normed, pooled, attended)?;
                 linear(device, attended, &block.query, Epilogue::Store, queries)?;
-                device.reshape(pooled_stream, attended.shape())?;
-                device.gather_rows(GatherRowsArgs { input: stream, rows: pooled, first_row: 0, out: pooled_stream })?;
+                gather(device, stream, pooled, pooled_stream)?;
                 (&mut *pooled_stream, one_each.as_slice())
             } else {
                 linear(device, normed, &block.query, Epilogue::Store, queries)?;
@@ -219,16 +216,36 @@ pub(crate) fn linear<B: Backend>(
     device.linear(LinearArgs { input, layer, epilogue, out })
 }
 
-/// Whether a batch of so many items is done. Where its `rows` do not fit the device's memory, the `limit` of rows is halved
-/// for the next try; a batch of one item that does not fit is an error.
-pub(crate) fn fits(batch: Result<()>, items: usize, rows: usize, limit: &mut usize) -> Result<bool> {
-    match batch {
-        Err(Error::OutOfMemory { .. }) if items > 1 => {
+/// `gather_rows` into a tensor of whatever shape, which takes theirs.
+pub(crate) fn gather<B: Backend>(device: &B, input: &B::Tensor, rows: &[u32], out: &mut B::Tensor) -> Result<()> {
+    device.reshape(out, Shape::new(rows.len(), input.shape().cols))?;
+    device.gather_rows(GatherRowsArgs { input, rows, first_row: 0, out })
+}
+
+/// Whether a batch of so many items is done. Where its `rows` do not fit the device's memory, its workspace is given back, and
+/// the `limit` of rows is halved for the next try; a batch of one item that does not fit is an error.
+pub(crate) fn fits<B: Backend>(
+    device: &B,
+    space: &Mutex<Workspace<B>>,
+    batch: Result<()>,
+    (items, rows): (usize, usize),
+    limit: &mut usize,
+) -> Result<bool> {
+    if let Err(Error::OutOfMemory { .. }) = batch {
+        release(device, space)?;
+        if items > 1 {
             *limit = rows / 2;
-            Ok(false)
+            return Ok(false);
         }
-        other => other.map(|()| true),
     }
+    batch.map(|()| true)
+}
+
+/// Gives a workspace's memory back.
+pub(crate) fn release<B: Backend>(device: &B, space: &Mutex<Workspace<B>>) -> Result<()> {
+    let mut space = lock(space);
+    *space = Workspace::new(device, space.precision)?;
+    Ok(())
 }
 
 /// Copies a batch's rows into those of `all` from `first_row` on.

@@ -3,10 +3,10 @@
 use super::average::Average;
 use super::config::{Config, Pooling};
 use super::layout::{LinearWeights, Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, linear, project};
-use crate::backend::args::{AddPositionsArgs, CropResizeArgs, GatherRowsArgs};
-use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape, Shaped};
-use crate::error::{Error, Result};
+use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, gather, linear, project};
+use crate::backend::args::{AddPositionsArgs, CropResizeArgs};
+use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Epilogue, PatchLayout, Rgb, Shape};
+use crate::error::Result;
 use crate::lock::lock;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -36,8 +36,6 @@ pub(crate) struct VisionTower<B: Backend> {
     post_norm: Norm<B>,
     projection: B::Linear,
     space: Mutex<Workspace<B>>,
-    /// Of [`VisionTower::forward`].
-    recording: Mutex<B::Recording>,
 }
 
 impl<B: Backend> VisionTower<B> {
@@ -69,7 +67,6 @@ impl<B: Backend> VisionTower<B> {
             post_norm: loader.norm(&layout.part(Part::VisionNorm), width, eps)?,
             projection: loader.pack(layout.projection(weights, Tower::Vision, width, config.embed)?, width)?,
             space: Mutex::new(Workspace::new(device, loader.precision)?),
-            recording: Mutex::default(),
         })
     }
 
@@ -100,11 +97,7 @@ impl<B: Backend> VisionTower<B> {
             let count = (limit / (self.patches + 1)).clamp(1, views - first);
             let batch = first..first + count;
             let batch = self.encode_batch(device, jobs, &mut pictures, batch, normalize, &mut embeddings);
-            if let Err(Error::OutOfMemory { .. }) = batch {
-                *lock(&self.recording) = B::Recording::default();
-                lock(&self.space).release(device)?;
-            }
-            if fits(batch, count, count * (self.patches + 1), &mut limit)? {
+            if fits(device, &self.space, batch, (count, count * (self.patches + 1)), &mut limit)? {
                 first += count;
             } else {
                 pictures.fill_with(|| None); // Those of the smaller batch are uploaded again.
@@ -145,9 +138,11 @@ impl<B: Backend> VisionTower<B> {
             }
         }
 
-        let (mut recording, space) = (lock(&self.recording), &mut *space);
+        let space = &mut *space;
+        let mut recording = std::mem::take(&mut space.recording);
         let key = 2 * batch.len() + usize::from(normalize);
         device.replay(&mut recording, key, || self.forward(device, space, batch.len(), normalize))?;
+        space.recording = recording;
         append(device, &space.pooled, batch.start, embeddings)
     }
 
@@ -182,8 +177,7 @@ impl<B: Backend> VisionTower<B> {
                 self.post_norm.apply(device, stream, pooled)?;
                 average.apply(device, pooled, tokens, stream)?;
                 let rows: Vec<u32> = (0..views as u32).collect();
-                device.reshape(normed, stream.shape())?;
-                device.gather_rows(GatherRowsArgs { input: stream, rows: &rows, first_row: 0, out: normed })?;
+                gather(device, stream, &rows, normed)?;
             }
         }
         project(device, space, &self.projection, normalize)

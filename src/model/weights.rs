@@ -101,7 +101,7 @@ impl WeightFiles {
         for part in &self.parts {
             hash.update(&part.map[..part.data]);
             for info in part.metadata.offset_keys().iter().filter_map(|name| part.metadata.info(name)) {
-                let bytes = part.bytes(info);
+                let bytes = &part.map[part.range(info)];
                 hash.update(&bytes[..bytes.len().min(SAMPLE)]);
             }
         }
@@ -124,10 +124,6 @@ impl Part {
         })?;
         let data = header + 8; // the header's length comes first, as a u64
         Ok(Self { name: name.to_string(), path, map, metadata, data })
-    }
-
-    fn bytes(&self, info: &TensorInfo) -> &[u8] {
-        &self.map[self.range(info)]
     }
 
     /// Where a tensor's bytes are in the file.
@@ -153,7 +149,7 @@ impl Weights for WeightFiles {
             return Err(other_shape(&part.path, name, &info.shape, shape));
         }
         let error = |found: String, expected: &str| Error::file(&part.path, format!("tensor {name}"), found, expected);
-        let bytes = part.bytes(info);
+        let bytes = &part.map[part.range(info)];
         let values: Vec<f32> = match info.dtype {
             Dtype::F32 => convert(bytes, f32::from_le_bytes),
             Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),

@@ -1,12 +1,15 @@
-//! From prompts to scores: each option away from its default, in what it changes.
+//! From prompts and views to scores: each option away from its default, in what it changes.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accuracy;
 mod classes;
 mod classifier_file;
 mod prompts_hash;
+mod text_files;
 mod texts;
+mod views;
 
 use common::Reference;
 use crossalign::{CompileOptions, Method, Model, ModelOptions, Prompts};

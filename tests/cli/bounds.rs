@@ -1,6 +1,6 @@
 //! Numbers that would take the whole machine, and names of precisions.
 
-use super::{Folder, fails, golden, succeeds};
+use super::{Folder, check_failure, fails, golden, succeeds};
 
 #[test]
 fn threads_are_bounded() {
@@ -17,6 +17,24 @@ fn threads_are_bounded() {
         fails(&[&views[..], &[&threads]].concat(), &words);
         fails(&[&classify[..], &[&threads]].concat(), &words);
     }
+}
+
+/// Of several threads a few do; where there is none, the program says so.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_may_be_short() {
+    let picture = golden("pictures/tiny.png");
+    let args = ["classify", &picture, &picture, "--views", "1", "--device", "reference", "--threads", "4"];
+    let expected = succeeds(&args);
+    // The shell's limit is on the address space, in KiB.
+    let run = |stack: u64, limit: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -v $0 && exec \"$@\"", limit, env!("CARGO_BIN_EXE_crossalign")]).args(args);
+        shell.env("RUST_MIN_STACK", stack.to_string()).output().unwrap()
+    };
+    let few = run(1 << 30, "4000000");
+    assert_eq!(String::from_utf8_lossy(&few.stdout), expected, "{}", String::from_utf8_lossy(&few.stderr));
+    check_failure(&run(1 << 30, "1000000"), &args, &["device host: no thread: "]);
 }
 
 #[test]

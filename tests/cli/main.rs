@@ -140,7 +140,7 @@ fn classify_gives_the_golden_scores() {
 }
 
 #[test]
-#[cfg_attr(not(shared_reference), ignore = "../shared/reference is not there")]
+#[machine::has(shared_reference)]
 fn classify_gives_the_shared_scores() {
     check_scores(&Reference::shared());
 }

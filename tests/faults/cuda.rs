@@ -42,7 +42,7 @@ fn assert_on_the_cpu(output: &Output, words: &[&str], what: &str) {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn every_call_may_fail() {
     // Out of memory; a fault of a launch; a context that is lost; codes that are newer than this program.
     let ways = ["2", "719", "700:poison", "226", "917:stick"];
@@ -51,7 +51,7 @@ fn every_call_may_fail() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn codes_are_named_or_told_by_number() {
     for (fault, words) in [
         ("cuMemcpyDtoHAsync_v2:2:226", "CUDA error 226"),
@@ -66,7 +66,7 @@ fn codes_are_named_or_told_by_number() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn auto_takes_the_next_device_and_says_why() {
     // It opens and cannot compile; it starts, but fails; it starts no more.
     for (fault, words) in [
@@ -105,7 +105,7 @@ fn auto_takes_the_next_device_and_says_why() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_missing_function_is_named() {
     for function in ["cuInit", "cuMemAllocAsync", "cuLaunchKernel", "cuGraphLaunch"] {
         let driver = without(&[function]);
@@ -119,7 +119,7 @@ fn a_missing_function_is_named() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn what_is_no_driver_is_not_taken_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let with = |device| classify_with(folder.path(), device, &[], &[]);
@@ -166,7 +166,7 @@ fn late_loss(healthy: &Output) -> String {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_lost_context_ends_the_run_and_counts_what_is_left() {
     let (folder, pictures) = data();
     let all: Vec<&str> = pictures.iter().map(String::as_str).collect();
@@ -197,7 +197,7 @@ fn a_lost_context_ends_the_run_and_counts_what_is_left() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn an_evaluation_that_a_fault_ends_goes_on() {
     let (folder, _) = data();
     let (data, journal) = (folder.path().to_str().unwrap(), folder.path().join("journal"));
@@ -243,7 +243,7 @@ fn an_evaluation_that_a_fault_ends_goes_on() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn downloads_that_do_not_come_are_no_results() {
     // Of a text, of a picture.
     for download in [2, 3] {
@@ -255,7 +255,7 @@ fn downloads_that_do_not_come_are_no_results() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn memory_that_passes_is_taken_again() {
     let views = ["--views", "20"];
     let healthy = classify("cuda", &views, &[("FAULTS_TRACE", "1")]);
@@ -270,7 +270,7 @@ fn memory_that_passes_is_taken_again() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn b32_with_61_views_fits_in_512_mb() {
     let b32 = |memory: &str, views: &str| {
         let bench = ["bench", "--arch", "ViT-B-32", "--views", views, "--device", "cuda", "--precision", "f16"];
@@ -283,7 +283,7 @@ fn b32_with_61_views_fits_in_512_mb() {
 }
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn a_device_is_found_by_its_uuid() {
     let two = [("SIMT_DEVICES", "2"), ("FAULTS_TRACE", "1")];
     let healthy = text(&classify("cuda", &[], &[]).stdout);

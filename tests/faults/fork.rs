@@ -68,11 +68,20 @@ fn a_child_of_a_process_that_has_a_model() {
     }
 }
 
+/// Runs the test above in a process of its own.
+fn fork_on(device: &str) {
+    run_with("fork::a_child_of_a_process_that_has_a_model", &[("FORK", device)]);
+}
+
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
-fn a_child_works_on_the_cpu_and_is_told_of_a_gpu() {
-    let wgpu = cfg!(all(feature = "wgpu", host_vulkan)).then_some("wgpu:0");
-    for device in ["cpu", "cuda"].into_iter().chain(wgpu) {
-        run_with("fork::a_child_of_a_process_that_has_a_model", &[("FORK", device)]);
-    }
+#[machine::has(gxx)]
+fn a_child_works_on_the_cpu_and_is_told_of_cuda() {
+    ["cpu", "cuda"].into_iter().for_each(fork_on);
+}
+
+#[test]
+#[cfg(feature = "wgpu")]
+#[machine::has(gxx, vulkan)]
+fn a_child_is_told_of_wgpu() {
+    fork_on("wgpu:0");
 }

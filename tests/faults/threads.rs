@@ -3,7 +3,7 @@
 use super::{assert_right, build, classify};
 
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn few_threads_are_slow_or_an_error() {
     let folder = build("threads", &["threads"]);
     let library = folder.join("threads.so");

@@ -16,7 +16,7 @@ fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn every_call_may_fail() {
     // Out of device memory; lost, and so ever after; a feature that is not there.
     let ways = ["-2", "-4:stick", "-8"];
@@ -25,7 +25,7 @@ fn every_call_may_fail() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn a_lost_device_tells_its_cause() {
     let healthy = classify("wgpu:0", &[], &[]);
     // While the program waits; as the device is dropped; where wgpu takes for granted that nothing fails.
@@ -49,7 +49,7 @@ fn a_lost_device_tells_its_cause() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn work_that_was_not_done_is_no_result() {
     let healthy = classify("wgpu:0", &[], &[("FAULTS_TRACE", "1")]);
     let submissions = text(&healthy.stderr).matches("call vkQueueSubmit\n").count();
@@ -69,7 +69,7 @@ fn work_that_was_not_done_is_no_result() {
 
 /// The last runs of wca read as much as those before them, whose results lie in the memory that they are given.
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn an_older_result_is_no_result() {
     let (folder, _) = data();
     let folder = folder.path().to_str().unwrap();
@@ -86,7 +86,7 @@ fn an_older_result_is_no_result() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn auto_takes_the_next_device_and_says_why() {
     let gpu = ("FAULTS_TYPE", "2");
     let (cpu, wgpu) = (classify("cpu", &[], &[]), classify("wgpu:0", &[], &[]));
@@ -116,7 +116,7 @@ fn auto_takes_the_next_device_and_says_why() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn a_batch_that_does_not_fit_is_halved() {
     let views = ["--views", "40"];
     let healthy = classify("wgpu:0", &views, &[]);
@@ -130,7 +130,7 @@ fn a_batch_that_does_not_fit_is_halved() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn no_driver_is_no_news() {
     let none = [("VK_ICD_FILENAMES", "/nonexistent.json"), ("VK_DRIVER_FILES", "/nonexistent.json")];
     for environment in [&none[..], &[("FAULTS", "vkCreateInstance:0:-9")]] {
@@ -142,7 +142,7 @@ fn no_driver_is_no_news() {
 }
 
 #[test]
-#[cfg_attr(not(all(host_gxx, host_vulkan)), ignore = "no g++ or no Vulkan driver")]
+#[machine::has(gxx, vulkan)]
 fn an_adapter_is_found_by_a_part_of_its_name() {
     let devices = Command::new(env!("CARGO_BIN_EXE_crossalign")).arg("devices").output().unwrap();
     let devices = text(&devices.stdout);

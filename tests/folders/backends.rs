@@ -65,14 +65,14 @@ fn reference() {
 
 #[cfg(feature = "wgpu")]
 #[test]
-#[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+#[machine::has(vulkan)]
 fn wgpu() {
     check("wgpu:0", &FLOATS);
 }
 
 #[cfg(feature = "cuda")]
 #[test]
-#[cfg_attr(not(host_gxx), ignore = "no g++")]
+#[machine::has(gxx)]
 fn cuda() {
     common::cuda::load_driver();
     check("cuda", &FLOATS);

@@ -1,5 +1,6 @@
 //! What a stream takes a picture from.
 
+use crate::error::Result;
 use crate::image::Picture;
 use std::path::{Path, PathBuf};
 
@@ -21,15 +22,21 @@ impl Input {
         match self {
             Self::File(_) => 0,
             Self::Bytes(bytes) => bytes.len(),
-            Self::Picture(picture) => size(picture),
+            Self::Picture(picture) => picture.as_rgb().pixels().len(),
         }
     }
 }
 
-/// The bytes of a decoded picture.
-pub(super) fn size(picture: &Picture) -> usize {
-    picture.as_rgb().pixels().len()
+/// A picture of an input.
+pub(super) struct Job<T> {
+    pub(super) tag: T,
+    /// The bytes that it holds before it is opened.
+    pub(super) held: usize,
+    pub(super) open: Open<T>,
 }
+
+/// Finds the picture of a tag, in which it may note something.
+pub(super) type Open<T> = Box<dyn FnOnce(&mut T) -> Result<Input> + Send>;
 
 impl From<PathBuf> for Input {
     fn from(path: PathBuf) -> Self {

@@ -8,8 +8,8 @@ use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::softmax_numerators;
 use super::panel::Panels;
 use super::rows::Rows;
-use super::simd::{Kernel, Near, Simd, prefetch_lines};
-use super::tile::{Epilogue, multiply};
+use super::simd::{Near, Simd, SimdTask, prefetch_lines};
+use super::tile::{Store, TileSink, multiply};
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
@@ -53,7 +53,7 @@ struct Head<'a> {
     tile: TileMut<'a>,
 }
 
-impl Kernel for Head<'_> {
+impl SimdTask for Head<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -80,7 +80,7 @@ impl Kernel for Head<'_> {
             let count = block.min(rows.end - first);
             let data = &queries.data()[first * width + cols.start..];
             for panel in 0..padded / panel_width {
-                let mut sink = Scores { s, scores, padded, column: panel * panel_width };
+                let mut sink = Store { s, rows: scores, stride: padded, column: panel * panel_width };
                 multiply(s, Rows { data, stride: width, count }, key_panels.rows(panel, 0..dim), &mut sink);
             }
             norms.clear();
@@ -103,21 +103,6 @@ impl Kernel for Head<'_> {
     }
 }
 
-/// Stores products as rows of scores.
-struct Scores<'a, S> {
-    s: S,
-    scores: &'a mut [f32],
-    padded: usize,
-    column: usize,
-}
-
-impl<S: Simd> Epilogue<S> for Scores<'_, S> {
-    #[inline(always)]
-    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
-        self.s.store_row(sums, &mut self.scores[row * self.padded + self.column..]);
-    }
-}
-
 /// Divides by the softmax's denominator and stores.
 struct Output<'a, 'b, S> {
     s: S,
@@ -128,7 +113,7 @@ struct Output<'a, 'b, S> {
     norms: &'a [f32],
 }
 
-impl<S: Simd> Epilogue<S> for Output<'_, '_, S> {
+impl<S: Simd> TileSink<S> for Output<'_, '_, S> {
     #[inline(always)]
     fn prepare(&mut self, rows: Range<usize>) {
         for row in rows {

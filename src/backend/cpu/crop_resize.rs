@@ -7,7 +7,7 @@
 //! Pillow.
 
 use super::Cpu;
-use super::simd::{Kernel, Simd};
+use super::simd::{DIGIT_BITS, Simd, SimdTask};
 use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::{CropJob, CropOutput, CropPlan, CropView, PRECISION_BITS, PatchLayout, Rgb, Taps};
 use crate::error::Result;
@@ -18,8 +18,6 @@ use std::ops::Range;
 const BAND: usize = 16;
 /// Bytes that the vertical pass sums at a time; rows of the middle picture are padded to them.
 const BLOCK: usize = 2 * BAND;
-/// Bits of a weight's lower digit. Both fit 16 bits, for weights stay below 2²⁷.
-pub(super) const DIGIT_BITS: u32 = 12;
 /// Pairs of pixels of a row that are transposed together, of rows whose bounds are looked at once.
 const CHUNK: usize = 8;
 /// What rounds: half of one, as Pillow adds it.
@@ -27,24 +25,22 @@ const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, '_, Cpu>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
-    let size = jobs.first().map_or(0, |job| job.plan.size() as usize);
+    let side = jobs.first().map_or(0, |job| job.plan.size() as usize);
+    let elements = (side * side * 3).max(1);
     let views: Vec<_> = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view))).collect();
     let one = |scratch: &mut Scratch, &(job, view): &(&CropJob<'_, Rgb<'_>>, &CropView), store: Store<'_>| {
         cpu.level.dispatch(OneView { picture: *job.picture, plan: job.plan, view, store, scratch });
     };
     cpu.install(|| match output {
-        CropOutput::Bytes(bytes) => bytes
-            .par_chunks_exact_mut((size * size * 3).max(1))
-            .zip(&views)
-            .for_each_init(Scratch::default, |scratch, (out, view)| one(scratch, view, Store::Bytes(out))),
+        CropOutput::Bytes(bytes) => {
+            let views = bytes.par_chunks_exact_mut(elements).zip(&views);
+            views.for_each_init(Scratch::default, |scratch, (out, view)| one(scratch, view, Store::Bytes(out)));
+        }
         CropOutput::Patches { layout, first_row, out } => {
-            let elements = size * size * 3;
-            out.data_mut()[first_row * 3 * (layout.patch() as usize).pow(2)..]
-                .par_chunks_exact_mut(elements.max(1))
-                .zip(&views)
-                .for_each_init(Scratch::default, |scratch, (out, view)| {
-                    one(scratch, view, Store::Patches { layout, out });
-                });
+            let patches = &mut out.data_mut()[first_row * 3 * (layout.patch() as usize).pow(2)..];
+            let views = patches.par_chunks_exact_mut(elements).zip(&views);
+            let store = |out| Store::Patches { layout, out };
+            views.for_each_init(Scratch::default, |scratch, (out, view)| one(scratch, view, store(out)));
         }
     });
     Ok(())
@@ -122,7 +118,7 @@ struct OneView<'a> {
     scratch: &'a mut Scratch,
 }
 
-impl Kernel for OneView<'_> {
+impl SimdTask for OneView<'_> {
     type Output = ();
 
     #[inline(always)]

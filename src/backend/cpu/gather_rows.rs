@@ -4,7 +4,7 @@ use crate::backend::Cpu;
 use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::error::Result;
 
-pub(super) fn run(args: Checked<GatherRowsArgs<'_, Cpu>>) -> Result<()> {
+pub(super) fn run(_: &Cpu, args: Checked<GatherRowsArgs<'_, Cpu>>) -> Result<()> {
     let GatherRowsArgs { input, rows, first_row, out } = args.into_inner();
     for (i, &row) in rows.iter().enumerate() {
         out.row_mut(first_row + i).copy_from_slice(input.row(row as usize));

@@ -2,7 +2,7 @@
 
 use super::Cpu;
 use super::math::dot;
-use super::simd::{Kernel, Simd};
+use super::simd::{Simd, SimdTask};
 use crate::backend::Shaped;
 use crate::backend::args::{Checked, L2NormalizeArgs};
 use crate::error::Result;
@@ -17,7 +17,7 @@ pub(super) fn run(cpu: &Cpu, args: Checked<L2NormalizeArgs<'_, Cpu>>) -> Result<
 
 struct Row<'a>(&'a mut [f32]);
 
-impl Kernel for Row<'_> {
+impl SimdTask for Row<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -8,9 +8,9 @@
 use super::grid::{TileMut, cuts, for_each_tile};
 use super::math::activate;
 use super::panel::Panels;
-use super::rounded::{self, Pair, Quad, halves};
+use super::rounded::{self, halves};
 use super::rows::Rows;
-use super::simd::{Kernel, Near, Simd, Tiling, prefetch_lines};
+use super::simd::{Bf16x2, I8x4, Near, Simd, SimdTask, Tiling, prefetch_lines};
 use super::tile::{self, multiply};
 use super::{Cpu, SimdLevel};
 use crate::backend::args::{Checked, LinearArgs};
@@ -31,7 +31,8 @@ const ROUNDED_ROWS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct CpuLinear {
     shape: Shape,
-    level: SimdLevel,
+    /// The level whose tile the panels are packed for.
+    pub(super) level: SimdLevel,
     tiling: Tiling,
     panels: Storage,
     /// Padded with zeros to whole panels.
@@ -42,10 +43,10 @@ pub struct CpuLinear {
 enum Storage {
     F32(Panels<f32>),
     F16(Panels<f16>),
-    Bf16(Panels<Pair>),
+    Bf16(Panels<Bf16x2>),
     /// With what 1 stands for in each column, and what takes the left-hand offset back: as often the column's sum.
     Int8 {
-        panels: Panels<Quad>,
+        panels: Panels<I8x4>,
         units: Vec<f32>,
         corrections: Vec<i32>,
     },
@@ -96,7 +97,7 @@ impl CpuLinear {
             Precision::Bf16 => {
                 let half = |k: usize, n: usize| rounded::round(at(k, n)).to_ne_bytes();
                 let pair = |k: usize, n: usize| halves(n, lanes, pair_parts, |n, i| half(2 * k + i, n));
-                Storage::Bf16(Panels::new(width, depth.div_ceil(2), padded, |k, n| Pair(pair(k, n))))
+                Storage::Bf16(Panels::new(width, depth.div_ceil(2), padded, |k, n| Bf16x2(pair(k, n))))
             }
             Precision::Int8 => {
                 let scales: Vec<Scale> = weight.chunks_exact(depth).map(Scale::of).collect();
@@ -106,22 +107,17 @@ impl CpuLinear {
                 let half = |k: usize, n: usize| [at(k, n), at(k + 1, n)].map(|q| q as u8);
                 let quad = |k: usize, n: usize| halves(n, lanes, quad_parts, |n, i| half(4 * k + 2 * i, n));
                 let sums = quantized.chunks_exact(depth).map(|row| row.iter().map(|&q| i32::from(q)).sum::<i32>());
-                let mut corrections: Vec<i32> = sums.map(|sum| -Quad::offset(quad_parts) * sum).collect();
+                let mut corrections: Vec<i32> = sums.map(|sum| -I8x4::offset(quad_parts) * sum).collect();
                 let mut units: Vec<f32> = scales.iter().map(|scale| scale.unit).collect();
                 units.resize(padded, 0.0);
                 corrections.resize(padded, 0);
-                let panels = Panels::new(width, depth.div_ceil(4), padded, |k, n| Quad(quad(k, n)));
+                let panels = Panels::new(width, depth.div_ceil(4), padded, |k, n| I8x4(quad(k, n)));
                 Storage::Int8 { panels, units, corrections }
             }
         };
         let mut bias = bias.map_or_else(Vec::new, <[f32]>::to_vec);
         bias.resize(padded, 0.0);
         Self { shape, level, tiling, panels, bias }
-    }
-
-    /// The level whose tile the panels are packed for.
-    pub(super) fn level(&self) -> SimdLevel {
-        self.level
     }
 
     /// Words of a row that [`CpuLinear::left`] rounded.
@@ -178,7 +174,7 @@ impl CpuLinear {
         rows: Range<usize>,
         panel: usize,
         depth: Range<usize>,
-        epilogue: &mut impl tile::Epilogue<S>,
+        epilogue: &mut impl tile::TileSink<S>,
     ) {
         let (count, cols, words) = (rows.len(), self.shape.cols, self.row_words());
         let whole = &left.input.data()[rows.start * cols + depth.start..];
@@ -255,7 +251,7 @@ struct Block<'a> {
     tile: TileMut<'a>,
 }
 
-impl Kernel for Block<'_> {
+impl SimdTask for Block<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -295,7 +291,7 @@ struct Round<'a> {
     units: &'a mut [f32],
 }
 
-impl Kernel for Round<'_> {
+impl SimdTask for Round<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -303,8 +299,8 @@ impl Kernel for Round<'_> {
         let Self { layer, input, rows, words, units } = self;
         for ((row, words), unit) in rows.zip(words.chunks_exact_mut(layer.row_words())).zip(units) {
             match layer.panels {
-                Storage::Bf16(_) => Pair::round_row::<S>(input.row(row), words),
-                _ => *unit = Quad::round_row::<S>(input.row(row), words),
+                Storage::Bf16(_) => Bf16x2::round_row::<S>(input.row(row), words),
+                _ => *unit = I8x4::round_row::<S>(input.row(row), words),
             }
         }
     }
@@ -319,7 +315,7 @@ struct Scaled<'a, S, I> {
     epilogue: &'a mut I,
 }
 
-impl<S: Simd, I: tile::Epilogue<S>> tile::Epilogue<S, S::I> for Scaled<'_, S, I> {
+impl<S: Simd, I: tile::TileSink<S>> tile::TileSink<S, S::I> for Scaled<'_, S, I> {
     #[inline(always)]
     fn start<const NV: usize>(&self, mut sums: [S::I; NV]) -> [S::I; NV] {
         for (v, sum) in sums.iter_mut().enumerate() {
@@ -366,7 +362,7 @@ impl<S: Simd> Sink<'_, '_, S> {
     }
 }
 
-impl<S: Simd> tile::Epilogue<S> for Sink<'_, '_, S> {
+impl<S: Simd> tile::TileSink<S> for Sink<'_, '_, S> {
     #[inline(always)]
     fn start<const NV: usize>(&self, zero: [S::F; NV]) -> [S::F; NV] {
         match self.bias {

@@ -4,9 +4,11 @@
 //! time. Work is cut into tiles that one task each writes, so results do not depend on the number of threads.
 //! One file a kernel; `tile`, `panel`, `grid` and `math` are what they share.
 
+mod add_positions;
+mod alignment_weights;
 mod attention;
 mod crop_resize;
-mod embed;
+mod embed_tokens;
 mod gather_rows;
 mod grid;
 mod l2_normalize;
@@ -21,11 +23,9 @@ mod simd;
 mod tile;
 mod weighted_similarity;
 
-use super::args::{
-    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
-    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs, check_layer,
-};
-use super::{Backend, HostTensor, Pending, Precision, Rgb, Shape, TransformerRow};
+use super::args::{check_layer, kernels};
+use super::host::host_memory;
+use super::{Backend, Precision, Shape, TransformerRow};
 use crate::error::{Error, Result};
 use pool::Pool;
 
@@ -77,10 +77,7 @@ impl Cpu {
 }
 
 impl Backend for Cpu {
-    type Tensor = HostTensor;
     type Linear = CpuLinear;
-    type Picture<'p> = Rgb<'p>;
-    type Recording = ();
 
     fn describe(&self) -> String {
         format!("cpu: {:?}, {} threads", self.level, self.threads())
@@ -90,34 +87,10 @@ impl Backend for Cpu {
         self.pool.threads()
     }
 
-    fn is_host(&self) -> bool {
-        true
-    }
-
     fn preferred_rows(&self, row: TransformerRow) -> usize {
         // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
         // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.
         ((24 << 20) / (size_of::<f32>() * row.of_a_block())).max(1)
-    }
-
-    fn allocate(&self, shape: Shape) -> Result<HostTensor> {
-        HostTensor::allocate(shape)
-    }
-
-    fn upload(&self, shape: Shape, data: &[f32]) -> Result<HostTensor> {
-        HostTensor::upload(shape, data)
-    }
-
-    fn upload_picture<'p>(&self, picture: Rgb<'p>) -> Result<Rgb<'p>> {
-        Ok(picture)
-    }
-
-    fn download_later<const N: usize>(&self, tensors: [&HostTensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>> {
-        Ok(Pending::ready(tensors.map(|tensor| tensor.data().to_vec())))
-    }
-
-    fn reshape(&self, tensor: &mut HostTensor, shape: Shape) -> Result<()> {
-        tensor.reshape(shape)
     }
 
     fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<CpuLinear> {
@@ -130,43 +103,6 @@ impl Backend for Cpu {
         self.install(work)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
-        crop_resize::run(self, args)
-    }
-
-    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
-        linear::run(self, args)
-    }
-
-    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
-        layer_norm::run(self, args)
-    }
-
-    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
-        attention::run(self, args)
-    }
-
-    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
-        embed::tokens(args)
-    }
-
-    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
-        embed::add_positions(self, args)
-    }
-
-    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
-        gather_rows::run(args)
-    }
-
-    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
-        l2_normalize::run(self, args)
-    }
-
-    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
-        weighted_similarity::alignment_weights(self, args)
-    }
-
-    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
-        weighted_similarity::run(self, args)
-    }
+    host_memory!();
+    kernels!(self, self);
 }

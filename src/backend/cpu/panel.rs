@@ -1,9 +1,8 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
 
-use super::rounded::{Pair, Quad};
 use super::rows::Rows;
-use super::simd::{Near, Simd, prefetch_lines};
-use crate::backend::pages::Pages;
+use super::simd::{Bf16x2, I8x4, Near, Simd, prefetch_lines};
+use crate::backend::huge_pages::Pages;
 use bytemuck::Pod;
 use half::f16;
 use std::ops::Range;
@@ -24,50 +23,16 @@ pub(super) trait Element: Pod + Default + Send + Sync + 'static {
     fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 }
 
-/// An element that is widened to f32 as it is loaded.
-macro_rules! widened {
-    ($type:ty, $load:ident) => {
+/// An element by its word, operand and sum, the parts of a step, and methods of [`Simd`].
+macro_rules! element {
+    ($type:ty: $word:ty, $operand:ident, $sum:ident, $parts:expr; $zero:ident, $load:ident, $splat:ident, $dot:ident) => {
         impl Element for $type {
-            type Word = f32;
-            type Operand<S: Simd> = S::F;
-            type Sum<S: Simd> = S::F;
-            #[inline(always)]
-            fn parts<S: Simd>() -> usize {
-                1
-            }
-            #[inline(always)]
-            fn zero<S: Simd>(s: S) -> S::F {
-                s.splat(0.0)
-            }
-            #[inline(always)]
-            fn load<S: Simd>(s: S, from: &[Self], _: usize) -> S::F {
-                s.$load(from)
-            }
-            #[inline(always)]
-            fn splat<S: Simd>(s: S, word: f32) -> S::F {
-                s.splat(word)
-            }
-            #[inline(always)]
-            fn multiply_add<S: Simd>(s: S, left: S::F, right: S::F, sum: S::F) -> S::F {
-                s.mul_add(left, right, sum)
-            }
-        }
-    };
-}
-
-widened!(f32, load);
-widened!(f16, load_f16);
-
-/// An element that is multiplied in groups.
-macro_rules! grouped {
-    ($type:ty, $operand:ident, $sum:ident, $zero:ident, $parts:ident, $load:ident, $splat:ident, $dot:ident) => {
-        impl Element for $type {
-            type Word = i32;
+            type Word = $word;
             type Operand<S: Simd> = S::$operand;
             type Sum<S: Simd> = S::$sum;
             #[inline(always)]
             fn parts<S: Simd>() -> usize {
-                S::$parts
+                $parts
             }
             #[inline(always)]
             fn zero<S: Simd>(s: S) -> S::$sum {
@@ -78,7 +43,7 @@ macro_rules! grouped {
                 s.$load(from, part)
             }
             #[inline(always)]
-            fn splat<S: Simd>(s: S, word: i32) -> S::$operand {
+            fn splat<S: Simd>(s: S, word: $word) -> S::$operand {
                 s.$splat(word)
             }
             #[inline(always)]
@@ -88,8 +53,11 @@ macro_rules! grouped {
         }
     };
 }
-grouped!(Pair, Pairs, F, splat, PAIR_PARTS, load_pairs, splat_pair, dot_pairs);
-grouped!(Quad, I, I, splat_i32, QUAD_PARTS, load_quads, splat_i32, dot_quads);
+
+element!(f32: f32, F, F, 1; splat, load_f32, splat, mul_add);
+element!(f16: f32, F, F, 1; splat, load_f16, splat, mul_add);
+element!(Bf16x2: i32, Pairs, F, S::PAIR_PARTS; splat, load_pairs, splat_pair, dot_pairs);
+element!(I8x4: i32, I, I, S::QUAD_PARTS; splat_i32, load_quads, splat_i32, dot_quads);
 
 /// Rows of a panel, and what is fetched into the second-level cache while they are multiplied.
 #[derive(Clone, Copy)]

@@ -1,14 +1,9 @@
 //! Operands of a product in bf16 and int8, in the groups that the instructions multiply.
 
-use super::simd::Simd;
+use super::simd::{Bf16x2, I8x4, Simd};
 use crate::backend::quantize::Scale;
 
-/// Two bf16 that are neighbours in depth: what `vdpbf16ps` multiplies; packed by [`halves`].
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(transparent)]
-pub(super) struct Pair(pub(super) u32);
-
-/// The element at column `n` of a panel, of two halves: both of that column. Where a step takes two parts, a vector's
+/// The [`Bf16x2`] or [`I8x4`] at column `n` of a panel, of two halves: both of that column. Where a step takes two parts, a vector's
 /// first halves come before its second ones, so that each part is loaded by itself.
 pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, usize) -> [u8; 2]) -> u32 {
     let lane = n % lanes;
@@ -18,7 +13,7 @@ pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, 
     bytemuck::cast([at(0), at(1)])
 }
 
-impl Pair {
+impl Bf16x2 {
     /// Rounds a left-hand row to words: pairs, or where a step takes two parts each element widened to f32 again.
     #[inline(always)]
     pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [i32]) {
@@ -42,12 +37,7 @@ pub(super) fn round(x: f32) -> u16 {
     (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 
-/// Four 8-bit integers that are neighbours in depth: what `vpdpbusd` multiplies; packed by [`halves`].
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(transparent)]
-pub(super) struct Quad(pub(super) u32);
-
-impl Quad {
+impl I8x4 {
     /// What is added to left-hand integers: `vpdpbusd` takes them unsigned.
     pub(super) fn offset(parts: usize) -> i32 {
         if parts == 1 { 128 } else { 0 }

@@ -12,17 +12,32 @@ use super::simd::{Near, Routine, Simd, prefetch};
 use std::ops::Range;
 
 /// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
-pub(super) trait Epilogue<S: Simd, T = <S as Simd>::F> {
+pub(super) trait TileSink<S: Simd, T = <S as Simd>::F> {
     /// What the sums of every row start from: `zero`, unless the columns have something of their own.
     #[inline(always)]
     fn start<const NV: usize>(&self, zero: [T; NV]) -> [T; NV] {
         zero
     }
-    /// Comes before a tile: fetches what [`Epilogue::finish`] will want of its rows.
+    /// Comes before a tile: fetches what [`TileSink::finish`] will want of its rows.
     #[inline(always)]
     fn prepare(&mut self, _rows: Range<usize>) {}
     /// Takes a row's finished sums.
     fn finish<const NV: usize>(&mut self, row: usize, sums: [T; NV]);
+}
+
+/// Stores products in rows that are `stride` apart, from a column on.
+pub(super) struct Store<'a, S> {
+    pub(super) s: S,
+    pub(super) rows: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) column: usize,
+}
+
+impl<S: Simd> TileSink<S> for Store<'_, S> {
+    #[inline(always)]
+    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
+        self.s.store_row(sums, &mut self.rows[row * self.stride + self.column..]);
+    }
 }
 
 /// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
@@ -32,7 +47,7 @@ pub(super) fn multiply<S: Simd, E: Element>(
     s: S,
     left: Rows<'_, E::Word>,
     panel: PanelRows<'_, E>,
-    epilogue: &mut impl Epilogue<S, E::Sum<S>>,
+    epilogue: &mut impl TileSink<S, E::Sum<S>>,
 ) {
     // A constant of the level: the other arm is never built.
     match S::TILE_VECTORS {
@@ -48,7 +63,7 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
     s: S,
     left: Rows<'_, E::Word>,
     panel: PanelRows<'_, E>,
-    epilogue: &mut impl Epilogue<S, E::Sum<S>>,
+    epilogue: &mut impl TileSink<S, E::Sum<S>>,
 ) {
     let PanelRows { rows: panel, next } = panel;
     let depth = panel.len() / (NV * S::LANES);

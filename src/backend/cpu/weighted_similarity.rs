@@ -1,16 +1,15 @@
-//! `alignment_weights` and `weighted_similarity`: WCA's weights and scores.
+//! `weighted_similarity`: WCA's scores.
 //!
 //! The similarity of a tile of views with a panel of texts is reduced as soon as the registers hold it. A task owns
 //! whole classes; where a class begins inside a panel, both neighbours multiply that panel.
 
 use super::Cpu;
-use super::grid::{TileMut, cuts, for_each_tile};
+use super::grid::{cuts, for_each_tile};
 use super::linear::{CpuLinear, Left, Rounded};
-use super::math::{dot, softmax_numerators};
-use super::simd::{Kernel, Simd};
-use super::tile::Epilogue;
-use crate::backend::args::{AlignmentWeightsArgs, Checked, WeightedSimilarityArgs};
-use crate::backend::{HostTensor, Reduction, Shaped};
+use super::simd::{Simd, SimdTask};
+use super::tile::{Store, TileSink};
+use crate::backend::args::{Checked, WeightedSimilarityArgs};
+use crate::backend::{Reduction, Shaped};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -18,44 +17,6 @@ use std::ops::Range;
 const TEXT_BLOCK: usize = 512;
 /// Tasks for each thread, where there are texts for as many.
 const TASKS_PER_THREAD: usize = 8;
-
-pub(super) fn alignment_weights(cpu: &Cpu, args: Checked<AlignmentWeightsArgs<'_, Cpu>>) -> Result<()> {
-    let AlignmentWeightsArgs { rows, anchors, offsets, scale, lengths, out } = args.into_inner();
-    for (segment, bounds) in offsets.windows(2).enumerate() {
-        let first = bounds[0] as usize;
-        let weights = &mut out.row_mut(0)[first..bounds[1] as usize];
-        let length = cpu.level.dispatch(Segment { rows, anchor: anchors.row(segment), first, scale, weights });
-        lengths.row_mut(0)[segment] = length;
-    }
-    Ok(())
-}
-
-struct Segment<'a> {
-    rows: &'a HostTensor,
-    anchor: &'a [f32],
-    first: usize,
-    scale: f32,
-    weights: &'a mut [f32],
-}
-
-impl Kernel for Segment<'_> {
-    /// The length of the weighted sum.
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f32 {
-        for (i, weight) in self.weights.iter_mut().enumerate() {
-            *weight = dot(s, self.rows.row(self.first + i), self.anchor) * self.scale;
-        }
-        let sum = softmax_numerators(s, self.weights, 1.0);
-        self.weights.iter_mut().for_each(|weight| *weight /= sum);
-        let mut sum = vec![0.0; self.anchor.len()];
-        for (i, &weight) in self.weights.iter().enumerate() {
-            sum.iter_mut().zip(self.rows.row(self.first + i)).for_each(|(sum, x)| *sum += weight * x);
-        }
-        dot(s, &sum, &sum).sqrt()
-    }
-}
 
 pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> Result<()> {
     let WeightedSimilarityArgs { views, view_weights, texts, text_weights, pictures, classes, reduction, out } =
@@ -75,20 +36,16 @@ pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> 
             |similarities, picture, _, mut tile| {
                 let offsets = &classes[tile.cols.start..=tile.cols.end];
                 let own = pictures[picture] as usize..pictures[picture + 1] as usize;
-                let scores = tile_row(&mut tile, picture);
+                let scores = tile.row(picture);
                 let block = Block { views, own, view_weights, texts, text_weights, offsets, scores, similarities };
                 match reduction {
-                    Reduction::WeightedMean => texts.level().dispatch(Mean(block)),
-                    Reduction::BestMean(k) => texts.level().dispatch(Best(block, k)),
+                    Reduction::WeightedMean => texts.level.dispatch(Mean(block)),
+                    Reduction::BestMean(k) => texts.level.dispatch(Best(block, k)),
                 }
             },
         );
     });
     Ok(())
-}
-
-fn tile_row<'a>(tile: &'a mut TileMut<'_>, picture: usize) -> &'a mut [f32] {
-    tile.row(picture)
 }
 
 /// Cuts the classes so that each task has about `block` texts.
@@ -129,7 +86,7 @@ impl Block<'_> {
 /// `Σᵢ wᵢ Σⱼ vⱼ sᵢⱼ`: the views are summed in registers, the texts of a class as their panel is done.
 struct Mean<'a>(Block<'a>);
 
-impl Kernel for Mean<'_> {
+impl SimdTask for Mean<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -165,7 +122,7 @@ struct WeighViews<'a, S> {
     sums: &'a mut [f32; 64],
 }
 
-impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
+impl<S: Simd> TileSink<S> for WeighViews<'_, S> {
     #[inline(always)]
     fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
         let s = self.s;
@@ -181,7 +138,7 @@ impl<S: Simd> Epilogue<S> for WeighViews<'_, S> {
 /// The mean over the best `k` texts: a block of views' similarities with one class at a time, then a selection a view.
 struct Best<'a>(Block<'a>, usize);
 
-impl Kernel for Best<'_> {
+impl SimdTask for Best<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -200,7 +157,7 @@ impl Kernel for Best<'_> {
                 let views = first..block.own.end.min(first + S::ROW_BLOCK);
                 for panel in panels.clone() {
                     let column = (panel - panels.start) * width;
-                    let mut sink = Similarities { s, rows: &mut similarities, stride, column };
+                    let mut sink = Store { s, rows: &mut similarities, stride, column };
                     block.texts.multiply(s, block.views, views.clone(), panel, 0..depth, &mut sink);
                 }
                 for (view, row) in views.zip(similarities.chunks_exact(stride.max(1))) {
@@ -227,19 +184,4 @@ fn best_mean(similarities: &[f32], weights: &[f32], k: usize) -> f32 {
     best.sort_unstable(); // one order of summation, whatever the selection left
     let sum = |f: &dyn Fn(usize) -> f32| best.iter().map(|&j| f(j)).sum::<f32>();
     if best.is_empty() { 0.0 } else { sum(&|j| weights[j] * similarities[j]) / sum(&|j| weights[j]) }
-}
-
-/// Stores products as rows of similarities.
-struct Similarities<'a, S> {
-    s: S,
-    rows: &'a mut [f32],
-    stride: usize,
-    column: usize,
-}
-
-impl<S: Simd> Epilogue<S> for Similarities<'_, S> {
-    #[inline(always)]
-    fn finish<const NV: usize>(&mut self, row: usize, sums: [S::F; NV]) {
-        self.s.store_row(sums, &mut self.rows[row * self.stride + self.column..]);
-    }
 }

@@ -5,13 +5,14 @@
 //! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; the other modules are what they
 //! share, from the driver's `functions` up to the `context`.
 
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod context;
 mod crop_resize;
 mod device;
 mod driver;
-mod embed;
+mod embed_tokens;
 mod functions;
 mod gather_rows;
 mod handles;
@@ -26,10 +27,7 @@ mod staging;
 mod tensor;
 mod weighted_similarity;
 
-use super::args::{
-    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
-    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
-};
+use super::args::kernels;
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::Result;
 use context::Context;
@@ -126,43 +124,5 @@ impl Backend for Cuda {
         recording.replay(&self.0, key, work)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
-        crop_resize::run(&self.0, args)
-    }
-
-    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
-        linear::run(&self.0, args)
-    }
-
-    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
-        layer_norm::run(&self.0, args)
-    }
-
-    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
-        attention::run(&self.0, args)
-    }
-
-    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
-        embed::tokens(&self.0, args)
-    }
-
-    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
-        embed::add_positions(&self.0, args)
-    }
-
-    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
-        gather_rows::run(&self.0, args)
-    }
-
-    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
-        l2_normalize::run(&self.0, args)
-    }
-
-    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
-        alignment_weights::run(&self.0, args)
-    }
-
-    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
-        weighted_similarity::run(&self.0, args)
-    }
+    kernels!(self, &self.0);
 }

@@ -1,9 +1,8 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 
 use super::linear::dot;
-use crate::backend::Reference;
-use crate::backend::Shaped;
 use crate::backend::args::{AttentionArgs, Checked};
+use crate::backend::{Reference, Shaped};
 use crate::error::Result;
 
 /// `softmax` in place, shifted by the maximum so that nothing overflows.
@@ -14,7 +13,7 @@ pub(super) fn softmax(logits: &mut [f64]) {
     logits.iter_mut().for_each(|x| *x /= sum);
 }
 
-pub(super) fn run(args: Checked<AttentionArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn run(_: &Reference, args: Checked<AttentionArgs<'_, Reference>>) -> Result<()> {
     let AttentionArgs { queries, keys_values, query_offsets, key_offsets, heads, causal, out } = args.into_inner();
     let width = queries.shape().cols;
     let dim = width / heads;

@@ -1,11 +1,10 @@
 //! `crop_resize`: cut, resample, normalise and patchify.
 
-use crate::backend::Reference;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropJob, CropOutput, HostTensor, PatchLayout, Rgb, Taps, crop::PRECISION_BITS};
+use crate::backend::{CropJob, CropOutput, HostTensor, PRECISION_BITS, PatchLayout, Reference, Rgb, Taps};
 use crate::error::Result;
 
-pub(super) fn run(args: Checked<CropResizeArgs<'_, '_, Reference>>) -> Result<()> {
+pub(super) fn run(_: &Reference, args: Checked<CropResizeArgs<'_, '_, Reference>>) -> Result<()> {
     let CropResizeArgs { jobs, mut output } = args.into_inner();
     let views = jobs.iter().flat_map(|job| job.views().iter().map(move |view| (job, view)));
     for (i, (CropJob { picture, plan, .. }, view)) in views.enumerate() {

@@ -1,12 +1,11 @@
 //! `l2_normalize`: each row to length 1.
 
 use super::linear::dot;
-use crate::backend::Reference;
-use crate::backend::Shaped;
 use crate::backend::args::{Checked, L2NormalizeArgs};
+use crate::backend::{Reference, Shaped};
 use crate::error::Result;
 
-pub(super) fn run(args: Checked<L2NormalizeArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn run(_: &Reference, args: Checked<L2NormalizeArgs<'_, Reference>>) -> Result<()> {
     let L2NormalizeArgs { tensor } = args.into_inner();
     for row in 0..tensor.shape().rows {
         let x = tensor.row_mut(row);

@@ -1,11 +1,10 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
-use crate::backend::Reference;
-use crate::backend::Shaped;
 use crate::backend::args::{Checked, LayerNormArgs};
+use crate::backend::{Reference, Shaped};
 use crate::error::Result;
 
-pub(super) fn run(args: Checked<LayerNormArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn run(_: &Reference, args: Checked<LayerNormArgs<'_, Reference>>) -> Result<()> {
     let LayerNormArgs { input, gamma, beta, eps, out } = args.into_inner();
     let width = input.shape().cols as f64;
     for row in 0..input.shape().rows {

@@ -1,9 +1,8 @@
 //! `linear`: matrix product with an epilogue.
 
-use crate::backend::Reference;
 use crate::backend::args::{Checked, LinearArgs};
 use crate::backend::quantize::Scale;
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped};
+use crate::backend::{Activation, Epilogue, Precision, Reference, Shape, Shaped};
 use crate::error::Result;
 use half::{bf16, f16};
 use std::borrow::Cow;
@@ -72,7 +71,7 @@ fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-pub(super) fn run(args: Checked<LinearArgs<'_, Reference>>) -> Result<()> {
+pub(super) fn run(_: &Reference, args: Checked<LinearArgs<'_, Reference>>) -> Result<()> {
     let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     for row in 0..input.shape().rows {
         let left = layer.left(input.row(row));

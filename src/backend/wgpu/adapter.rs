@@ -112,12 +112,15 @@ const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::ME
 /// The variable with a part of the name of the adapter to take where none is asked for, as in other programs.
 const NAME: &str = "WGPU_ADAPTER_NAME";
 
+/// What an adapter says of itself, and the adapter.
+type Found = (WgpuAdapter, wgpu::Adapter);
+
 /// All adapters that can compute, real GPUs first, the more capable kind before the other.
-pub(super) fn enumerate() -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+pub(super) fn enumerate() -> Result<Vec<Found>> {
     caught(found).map_err(|panic| Error::device("wgpu", panic))
 }
 
-fn found() -> Vec<(WgpuAdapter, wgpu::Adapter)> {
+fn found() -> Vec<Found> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = BACKENDS & wgpu::Backends::from_env().unwrap_or(BACKENDS);
     let instance = wgpu::Instance::new(descriptor);
@@ -144,7 +147,7 @@ pub(super) enum Choice<'a> {
 }
 
 /// The adapters to take, the first that opens of them; never none.
-pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<Found>> {
     let mut adapters = enumerate()?;
     if adapters.is_empty() {
         let missing = "no adapter: there is no Vulkan, Metal or Direct3D 12 driver for a GPU on this machine, or this user may \
@@ -173,16 +176,11 @@ pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<(WgpuAdapter, wgpu::Adapt
 }
 
 /// Those whose name has a part, in capitals or not.
-fn named(
-    adapters: Vec<(WgpuAdapter, wgpu::Adapter)>,
-    part: &str,
-    asked: &str,
-) -> Result<Vec<(WgpuAdapter, wgpu::Adapter)>> {
+fn named(mut adapters: Vec<Found>, part: &str, asked: &str) -> Result<Vec<Found>> {
     let names: Vec<String> = adapters.iter().map(|(about, _)| about.name.clone()).collect();
-    let has_part = |about: &WgpuAdapter| about.name.to_lowercase().contains(&part.to_lowercase());
-    let found: Vec<_> = adapters.into_iter().filter(|(about, _)| has_part(about)).collect();
-    if found.is_empty() {
+    adapters.retain(|(about, _)| about.name.to_lowercase().contains(&part.to_lowercase()));
+    if adapters.is_empty() {
         return Err(Error::device(asked, format!("no adapter has this in its name: there are {}", names.join(", "))));
     }
-    Ok(found)
+    Ok(adapters)
 }

@@ -1,11 +1,10 @@
 //! `alignment_weights`: the softmax of each segment's cosines to its anchor.
 
 use super::pipeline::kernels::alignment_weights::{KERNEL, Params};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{rows_at_once, segment_batches};
-use crate::backend::Wgpu;
 use crate::backend::args::{AlignmentWeightsArgs, Checked};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) -> Result<()> {
@@ -14,8 +13,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) 
     let anchors = anchors.whole(queue, "alignment_weights anchors")?;
     let out = out.whole(queue, "alignment_weights output")?;
     let lengths = lengths.whole(queue, "alignment_weights lengths")?;
-    let uploaded = queue.table(offsets)?;
-    let bounds = Slice::all(&uploaded);
+    let bounds = queue.table(offsets)?;
     for segments in segment_batches(&[(offsets, rows_at_once(queue, &[width]).min(queue.at_once(4 * width)))]) {
         let first_row = offsets[segments.start];
         let count = (offsets[segments.end] - first_row) as usize;
@@ -28,7 +26,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AlignmentWeightsArgs<'_, Wgpu>>) 
             first_row,
             rows_base: rows.base,
         };
-        let bindings = [rows.slice, anchors, bounds, lengths, out];
+        let bindings = [rows.slice, anchors, bounds.slice(..), lengths, out];
         let work = Work::words((count + segments.len()) * width + count, 4 * count * width);
         queue.record(&KERNEL, &[], &params, &bindings, queue.groups(segments.len()), work)?;
     }

@@ -1,11 +1,10 @@
 //! `attention`: softmax(q kᵀ / √d) v, 64 queries of a sequence and one head a workgroup.
 
 use super::pipeline::kernels::attention::{COLUMNS, KERNEL, Params, QUERIES};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{rows_at_once, segment_batches};
-use crate::backend::Wgpu;
 use crate::backend::args::{AttentionArgs, Checked};
-use crate::backend::{Shaped, Work, tables};
+use crate::backend::{Shaped, Wgpu, Work, tables};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Result<()> {
@@ -23,8 +22,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
         if items.is_empty() {
             continue;
         }
-        let uploaded = queue.table(&items)?;
-        let list = Slice::all(&uploaded);
+        let list = queue.table(&items)?;
         let queries = queries.window(queue, "attention queries", rows.clone())?;
         let keys_values = keys_values.window(queue, "attention keys and values", keys.clone())?;
         let out = out.window(queue, "attention output", rows.clone())?;
@@ -41,7 +39,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
         // Wider heads take several workgroups.
         let [x, y, _] = queue.groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(COLUMNS as usize)) as u32];
-        let bindings = [queries.slice, keys_values.slice, list, out.slice];
+        let bindings = [queries.slice, keys_values.slice, list.slice(..), out.slice];
         let work =
             Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * tables::attention_pairs(&items, causal));
         queue.record(&KERNEL, &[], &params, &bindings, groups, work)?;

@@ -1,11 +1,10 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of a picture in one dispatch.
 
 use super::pipeline::kernels::crop_resize::{KERNEL, Params, TILE};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
-use crate::backend::Wgpu;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, tables};
+use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, Wgpu, tables};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -74,7 +73,9 @@ fn patches(
     let size = plan.size();
     let per_view = ((size / patch_side) as usize).pow(2);
     let columns = 3 * (patch_side as usize).pow(2);
-    let tables = Tables::upload(queue, plan, table)?;
+    let (mut taps, mut weights) = (Vec::new(), Vec::new());
+    tables::add_taps(plan, &mut taps, &mut weights);
+    let (taps, weights, table) = (queue.upload(&taps)?, queue.upload(&weights)?, queue.table(table)?);
     // The views of a picture in several parts go one by one, each through the parts that have its rows.
     let whole = picture.parts.len() == 1;
     let step = if whole { rows_at_once(queue, &[per_view * columns]).min(queue.max_groups as usize) } else { 1 };
@@ -97,9 +98,9 @@ fn patches(
                 is_first: u32::from(part == parts.start),
                 is_last: u32::from(part + 1 == parts.end),
             };
-            let (all, pixels) = (Slice::all, &picture.parts[part]);
-            let Tables { taps, weights, table } = &tables;
-            let bindings = [all(pixels), all(&boxes), all(taps), all(weights), all(table), all(&partial), window.slice];
+            let inputs =
+                [&picture.parts[part], &boxes, &taps, &weights, &table, &partial].map(|buffer| buffer.slice(..));
+            let bindings = [&inputs[..], &[window.slice]].concat();
             let tiles = size.div_ceil(TILE);
             let written = (4 * batch.len() * per_view * columns) as u64;
             let work = tables::crop_work(plan, batch_views, picture_rows, written);
@@ -107,18 +108,4 @@ fn patches(
         }
     }
     Ok(())
-}
-
-/// The plan's taps, flat, and the normalised values.
-struct Tables {
-    taps: wgpu::Buffer,
-    weights: wgpu::Buffer,
-    table: wgpu::Buffer,
-}
-
-impl Tables {
-    fn upload(queue: &Queue, plan: &CropPlan, table: &[f32]) -> Result<Self> {
-        let (taps, weights) = tables::taps(plan);
-        Ok(Self { taps: queue.upload(&taps)?, weights: queue.upload(&weights)?, table: queue.table(table)? })
-    }
 }

@@ -1,11 +1,10 @@
 //! `gather_rows`: a copy of chosen rows.
 
 use super::pipeline::kernels::gather_rows::{KERNEL, Params};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
-use crate::backend::Wgpu;
 use crate::backend::args::{Checked, GatherRowsArgs};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Result<()> {
@@ -14,7 +13,6 @@ pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Res
     let step = rows_at_once(queue, &[width]);
     for range in chunks(rows.len(), step) {
         let indices = queue.table(&rows[range.clone()])?;
-        let indices = Slice::all(&indices);
         let out = out.window(queue, "gather_rows output", first_row + range.start..first_row + range.end)?;
         for source in chunks(input.shape().rows, step) {
             let input = input.window(queue, "gather_rows input", source.clone())?;
@@ -28,7 +26,8 @@ pub(super) fn run(queue: &Queue, args: Checked<GatherRowsArgs<'_, Wgpu>>) -> Res
             };
             let copied = rows[range.clone()].iter().filter(|&&row| source.contains(&(row as usize))).count();
             let work = Work::words(2 * copied * width + range.len(), 0);
-            queue.record(&KERNEL, &[], &params, &[input.slice, indices, out.slice], queue.groups(range.len()), work)?;
+            let bindings = [input.slice, indices.slice(..), out.slice];
+            queue.record(&KERNEL, &[], &params, &bindings, queue.groups(range.len()), work)?;
         }
     }
     Ok(())

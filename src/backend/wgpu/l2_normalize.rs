@@ -3,9 +3,8 @@
 use super::pipeline::kernels::l2_normalize::{KERNEL, Params};
 use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
-use crate::backend::Wgpu;
 use crate::backend::args::{Checked, L2NormalizeArgs};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<L2NormalizeArgs<'_, Wgpu>>) -> Result<()> {

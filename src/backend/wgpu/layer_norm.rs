@@ -3,9 +3,8 @@
 use super::pipeline::kernels::layer_norm::{KERNEL, Params};
 use super::queue::Queue;
 use super::tensor::{chunks, rows_at_once};
-use crate::backend::Wgpu;
 use crate::backend::args::{Checked, LayerNormArgs};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<LayerNormArgs<'_, Wgpu>>) -> Result<()> {

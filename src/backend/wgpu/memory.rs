@@ -1,12 +1,9 @@
 //! The device's buffers: what fills them, and what makes room for them.
 
-use super::queue::Queue;
+use super::queue::{Queue, VECTOR};
 use super::recorder::Upload;
 use crate::error::{Error, Result};
 use crate::lock::lock;
-
-/// Bytes of a vec4: a kernel may read a matrix by them.
-pub(super) const VECTOR: u64 = 16;
 
 /// Uploads that one submission holds at most, in bytes: until they have run, they are in memory twice.
 const MAX_UPLOAD: usize = 64 << 20;
@@ -19,11 +16,8 @@ impl Queue {
             let expected = format!("at most {} bytes on {}", self.max_buffer, self.adapter.name);
             return Err(Error::argument("tensor", format!("{size} bytes"), expected));
         }
-        self.create(
-            size,
-            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            false,
-        )
+        let copies = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.create(size, wgpu::BufferUsages::STORAGE | copies, false)
     }
 
     /// A buffer; where there is no room for it, room is made first.
@@ -36,9 +30,13 @@ impl Queue {
         let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
         let create = || self.run(|| self.device.create_buffer(&descriptor));
         match create() {
-            Err(Error::OutOfMemory { .. }) => {
-                self.free().and_then(|()| create()).map_err(|error| self.needs(size, error))
-            }
+            Err(Error::OutOfMemory { .. }) => self.free().and_then(|()| create()).map_err(|error| match error {
+                Error::OutOfMemory { device, reason } => {
+                    let all = self.adapter.memory.map(|bytes| format!(" of {bytes} in all")).unwrap_or_default();
+                    Error::OutOfMemory { device, reason: format!("{reason}: {size} bytes more{all} do not fit") }
+                }
+                other => other,
+            }),
             other => other,
         }
     }
@@ -48,17 +46,6 @@ impl Queue {
         self.tables.clear();
         self.flush()?;
         self.wait(None)
-    }
-
-    /// What did not fit, and into what.
-    fn needs(&self, size: u64, error: Error) -> Error {
-        match error {
-            Error::OutOfMemory { device, reason } => {
-                let all = self.adapter.memory.map(|bytes| format!(" of {bytes} in all")).unwrap_or_default();
-                Error::OutOfMemory { device, reason: format!("{reason}: {size} bytes more{all} do not fit") }
-            }
-            other => other,
-        }
     }
 
     /// A buffer that holds `data`.
@@ -73,9 +60,9 @@ impl Queue {
                 staging.get_mapped_range_mut(..)?.slice(..part.len()).copy_from_slice(part);
                 staging.unmap();
                 let mut recorder = lock(&self.recorder);
-                recorder.uploaded += part.len();
                 recorder.uploads.push(Upload { staging, buffer: buffer.clone(), offset: (i * MAX_UPLOAD) as u64 });
-                let is_full = recorder.uploaded >= MAX_UPLOAD;
+                let uploaded: u64 = recorder.uploads.iter().map(|upload| upload.staging.size()).sum();
+                let is_full = uploaded >= MAX_UPLOAD as u64;
                 Ok(is_full.then(|| {
                     let this = self.submit(&mut recorder, |_, _| ());
                     recorder.last_upload.replace(this)

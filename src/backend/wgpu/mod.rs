@@ -6,11 +6,13 @@
 //! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
+mod add_positions;
 mod alignment_weights;
 mod attention;
 mod cache;
+mod cooperative;
 mod crop_resize;
-mod embed;
+mod embed_tokens;
 mod fault;
 mod gather_rows;
 mod l2_normalize;
@@ -26,14 +28,11 @@ mod tensor;
 mod timestamps;
 mod weighted_similarity;
 
-use super::args::{
-    AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, Checked, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
-    L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
-};
+use super::args::kernels;
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
 use crate::error::{Error, Result};
 use adapter::Choice;
-use linear::Cooperative;
+use cooperative::Cooperative;
 use queue::Queue;
 
 pub use adapter::WgpuAdapter;
@@ -124,7 +123,7 @@ impl Wgpu {
     /// With indices and loops checked as the kernels run, for tests and to find a fault; they are slower by far.
     #[must_use]
     pub fn with_runtime_checks(mut self) -> Self {
-        self.0.check_kernels();
+        self.0.pipelines.check();
         self
     }
 
@@ -163,7 +162,7 @@ impl Backend for Wgpu {
 
     /// Each dispatch is then a pass of its own, so that it can be timed.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
-        Some(self.0.profile(work).1)
+        Some(self.0.profile(work))
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {
@@ -199,43 +198,5 @@ impl Backend for Wgpu {
         WgpuLinear::new(&self.0, shape, weight, bias, precision)
     }
 
-    fn run_crop_resize(&self, args: Checked<CropResizeArgs<'_, '_, Self>>) -> Result<()> {
-        crop_resize::run(&self.0, args)
-    }
-
-    fn run_linear(&self, args: Checked<LinearArgs<'_, Self>>) -> Result<()> {
-        linear::run(&self.0, args)
-    }
-
-    fn run_layer_norm(&self, args: Checked<LayerNormArgs<'_, Self>>) -> Result<()> {
-        layer_norm::run(&self.0, args)
-    }
-
-    fn run_attention(&self, args: Checked<AttentionArgs<'_, Self>>) -> Result<()> {
-        attention::run(&self.0, args)
-    }
-
-    fn run_embed_tokens(&self, args: Checked<EmbedTokensArgs<'_, Self>>) -> Result<()> {
-        embed::tokens(&self.0, args)
-    }
-
-    fn run_add_positions(&self, args: Checked<AddPositionsArgs<'_, Self>>) -> Result<()> {
-        embed::add_positions(&self.0, args)
-    }
-
-    fn run_gather_rows(&self, args: Checked<GatherRowsArgs<'_, Self>>) -> Result<()> {
-        gather_rows::run(&self.0, args)
-    }
-
-    fn run_l2_normalize(&self, args: Checked<L2NormalizeArgs<'_, Self>>) -> Result<()> {
-        l2_normalize::run(&self.0, args)
-    }
-
-    fn run_alignment_weights(&self, args: Checked<AlignmentWeightsArgs<'_, Self>>) -> Result<()> {
-        alignment_weights::run(&self.0, args)
-    }
-
-    fn run_weighted_similarity(&self, args: Checked<WeightedSimilarityArgs<'_, Self>>) -> Result<()> {
-        weighted_similarity::run(&self.0, args)
-    }
+    kernels!(self, &self.0);
 }

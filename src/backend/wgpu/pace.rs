@@ -28,16 +28,12 @@ pub(super) fn is_full(recorded: u64, next: u64, rate: Option<f64>) -> bool {
 /// The rate of a device, measured from submission to result.
 #[derive(Default)]
 pub(super) struct Pace {
-    rate: Option<f64>,
+    pub(super) rate: Option<f64>,
     /// When the last result was there.
     ended: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn rate(&self) -> Option<f64> {
-        self.rate
-    }
-
     /// Work of so many operations, submitted from `begun` on, has ended; it began when what was before it had.
     pub(super) fn measure(&mut self, flops: u64, begun: Instant) {
         let now = Instant::now();
@@ -71,9 +67,9 @@ mod tests {
     fn a_rate_is_measured_from_when_the_device_was_free() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         pace.measure(GIGA / 2, start);
-        assert_eq!(pace.rate(), None, "too little to tell");
+        assert_eq!(pace.rate, None, "too little to tell");
         pace.measure(10 * GIGA, start.checked_sub(Duration::from_secs(3600)).unwrap_or(start));
-        let first = pace.rate().unwrap();
+        let first = pace.rate.unwrap();
         assert!(first > 1e10, "the hour before is another's: {first}");
     }
 }

@@ -56,13 +56,8 @@ impl Pipelines {
         constants: &[u32],
     ) -> wgpu::ComputePipeline {
         let mut pipelines = lock(&self.made);
-        let key = (kernel.name, constants.to_vec());
-        if let Some(pipeline) = pipelines.get(&key) {
-            return pipeline.clone();
-        }
-        let pipeline = self.create(device, kernel, constants);
-        pipelines.insert(key, pipeline.clone());
-        pipeline
+        let pipeline = pipelines.entry((kernel.name, constants.to_vec()));
+        pipeline.or_insert_with(|| self.create(device, kernel, constants)).clone()
     }
 
     fn create(&self, device: &wgpu::Device, kernel: &Kernel, constants: &[u32]) -> wgpu::ComputePipeline {
@@ -75,8 +70,8 @@ impl Pipelines {
         // arguments' check has compared all shapes, offsets and indices, and the host code makes parameters and windows from
         // those; every loop ends at one of these parameters. The tests run each kernel checked and unchecked, on odd shapes.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let entry = |(number, binding): (usize, &Binding)| wgpu::BindGroupLayoutEntry {
-            binding: number as u32,
+        let entry = |(number, binding): (u32, &Binding)| wgpu::BindGroupLayoutEntry {
+            binding: number,
             visibility: wgpu::ShaderStages::COMPUTE,
             ty: wgpu::BindingType::Buffer {
                 ty: match binding {
@@ -89,7 +84,7 @@ impl Pipelines {
             },
             count: None,
         };
-        let entries: Vec<wgpu::BindGroupLayoutEntry> = kernel.bindings.iter().enumerate().map(entry).collect();
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..).zip(kernel.bindings).map(entry).collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,

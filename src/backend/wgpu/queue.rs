@@ -5,8 +5,8 @@
 
 use super::adapter::{self, Choice, WgpuAdapter};
 use super::cache::Cache;
+use super::cooperative::Cooperative;
 use super::fault::{Faults, Guarded, caught};
-use super::linear::Cooperative;
 use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
+
+/// Bytes of a vec4: a kernel may read a matrix by them.
+pub(super) const VECTOR: u64 = 16;
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 const MAX_GROUPS: u32 = 65_535;
@@ -31,7 +34,7 @@ pub(super) struct Queue {
     pub(super) adapter: WgpuAdapter,
     pub(super) device: Guarded<wgpu::Device>,
     queue: Guarded<wgpu::Queue>,
-    pipelines: Pipelines,
+    pub(super) pipelines: Pipelines,
     pub(super) recorder: Mutex<Recorder>,
     pub(super) tables: Kept<wgpu::Buffer>,
     pace: Mutex<Pace>,
@@ -44,7 +47,7 @@ pub(super) struct Queue {
     pub(super) max_buffer: u64,
     /// Bytes of the largest storage binding.
     pub(super) max_binding: u64,
-    /// What a binding's start must be a multiple of, in bytes.
+    /// What a binding's start must be a multiple of, in bytes: a vector at least, so that it ends in its buffer.
     pub(super) alignment: u64,
     /// Workgroups that one dimension of a dispatch may have.
     pub(super) max_groups: u32,
@@ -56,33 +59,11 @@ pub(super) struct Queue {
     pub(super) cooperative: Option<Cooperative>,
 }
 
-/// A profile, and the times of its dispatches from some on that are still on the device.
+/// A profile, and the times of its dispatches that are still on the device.
 #[derive(Default)]
 struct Profiling {
     profile: Profile,
-    timed: Vec<(usize, Timestamps)>,
-}
-
-/// A part of a buffer, as a kernel sees it.
-#[derive(Clone, Copy)]
-pub(super) struct Slice<'a> {
-    pub(super) buffer: &'a wgpu::Buffer,
-    pub(super) offset: u64,
-    pub(super) size: u64,
-}
-
-impl<'a> Slice<'a> {
-    /// All of a buffer.
-    pub(super) fn all(buffer: &'a wgpu::Buffer) -> Self {
-        Self { buffer, offset: 0, size: buffer.size() }
-    }
-
-    fn entry(&self, binding: u32) -> wgpu::BindGroupEntry<'a> {
-        let Self { buffer, offset, size } = *self;
-        let size = wgpu::BufferSize::new(size);
-        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
-        wgpu::BindGroupEntry { binding, resource }
-    }
+    timed: Vec<Timestamps>,
 }
 
 impl Queue {
@@ -139,7 +120,7 @@ impl Queue {
             settled: Once::new(),
             max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
-            alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(VECTOR),
             max_groups: MAX_GROUPS,
             max_flops: pace::MAX_DISPATCH,
             multiprocessors: MULTIPROCESSORS,
@@ -169,11 +150,6 @@ impl Queue {
         }
     }
 
-    /// Has the kernels' indices and loops checked from here on.
-    pub(super) fn check_kernels(&mut self) {
-        self.pipelines.check();
-    }
-
     /// Submits what has been recorded and uploaded.
     pub(super) fn flush(&self) -> Result<()> {
         self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
@@ -192,7 +168,7 @@ impl Queue {
         kernel: &'static Kernel,
         constants: &[u32],
         params: &P,
-        bindings: &[Slice<'_>],
+        bindings: &[wgpu::BufferSlice<'_>],
         groups: [u32; 3],
         work: Work,
     ) -> Result<()> {
@@ -204,20 +180,20 @@ impl Queue {
         self.run(|| {
             let pipeline = self.pipelines.get(&self.device, kernel, constants);
             let mut recorder = lock(&self.recorder);
-            if pace::is_full(recorder.flops, work.flops, lock(&self.pace).rate()) {
+            if pace::is_full(recorder.flops(), work.flops, lock(&self.pace).rate) {
                 self.submit(&mut recorder, |_, _| ());
             }
             let params = bytemuck::bytes_of(params);
             let (block, offset) = recorder.place(&self.device, params);
-            let whole = Slice { buffer: &block, offset: 0, size: params.len() as u64 };
-            let slices = std::iter::once(&whole).chain(bindings);
-            let entries: Vec<_> = (0..).zip(slices).map(|(binding, slice)| slice.entry(binding)).collect();
+            let all = std::iter::once(block.slice(..params.len() as u64)).chain(bindings.iter().copied());
+            let resources = all.map(|slice| slice.try_into().expect("no binding is empty"));
+            let entries: Vec<_> =
+                (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
             let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(kernel.name),
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &entries,
             });
-            recorder.flops += work.flops;
             recorder.dispatches.push(Recorded { kernel, pipeline, group, params: offset, groups, work });
         })
     }
@@ -236,7 +212,7 @@ impl Queue {
         let submission = self.queue.submit([encoder.finish()]);
         if let (Some(profiling), Some(timestamps)) = (&mut *profile, timestamps) {
             timestamps.map();
-            profiling.timed.push((profiling.profile.dispatches.len() - timestamps.len(), timestamps));
+            profiling.timed.push(timestamps);
         }
         submission
     }
@@ -296,9 +272,9 @@ impl Queue {
     /// Puts the times that have come into the profile.
     fn time_profile(&self) {
         if let Some(Profiling { profile, timed }) = &mut *lock(&self.profile) {
-            for (first, timestamps) in timed.drain(..) {
+            for timestamps in timed.drain(..) {
                 let times = timestamps.times(self.queue.get_timestamp_period());
-                let dispatches = profile.dispatches[first..].iter_mut().zip(times);
+                let dispatches = profile.dispatches[timestamps.first..].iter_mut().zip(times);
                 dispatches.for_each(|(dispatch, time)| dispatch.time = Some(time));
             }
         }
@@ -306,23 +282,25 @@ impl Queue {
 
     /// Notes a submission of what is recorded; what times it, where the adapter can.
     fn start(&self, profile: &mut Profile, recorder: &Recorder) -> Option<Timestamps> {
+        let first = profile.dispatches.len();
         profile.submissions += 1;
-        profile.largest_submission = profile.largest_submission.max(recorder.flops);
+        profile.largest_submission = profile.largest_submission.max(recorder.flops());
         profile.dispatches.extend(recorder.dispatches.iter().map(|dispatch| Dispatch {
             kernel: dispatch.kernel.name,
             workgroups: dispatch.groups,
             work: dispatch.work,
             time: None,
         }));
-        let timed = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
-        timed.then(|| Timestamps::new(&self.device, recorder.dispatches.len()))
+        let count = recorder.dispatches.len();
+        let timed = count > 0 && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        timed.then(|| Timestamps::new(&self.device, first, count))
     }
 
     /// What `work` submits.
-    pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
+    pub(super) fn profile(&self, work: impl FnOnce()) -> Profile {
         *lock(&self.profile) = Some(Profiling::default());
-        let result = work();
-        (result, lock(&self.profile).take().unwrap_or_default().profile)
+        work();
+        lock(&self.profile).take().unwrap_or_default().profile
     }
 
     /// How many parts of a kernel's work, of so many operations each, one dispatch does; at least 1.
@@ -361,7 +339,7 @@ mod tests {
     use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn what_the_driver_reports_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
@@ -377,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn a_lost_device_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
@@ -395,9 +373,8 @@ mod tests {
         lock(&device.0.pace).measure(u64::MAX, Instant::now());
         let taken = std::cell::RefCell::new(Vec::new());
         let take = || {
-            let mut recorder = lock(&device.0.recorder);
-            recorder.flops = 0;
-            taken.borrow_mut().extend(recorder.dispatches.drain(..).map(|dispatch| dispatch.work.flops));
+            let dispatches = std::mem::take(&mut lock(&device.0.recorder).dispatches);
+            taken.borrow_mut().extend(dispatches.iter().map(|dispatch| dispatch.work.flops));
         };
         let tensor = |cols| device.allocate(Shape::new(tokens * sequences, cols));
         let linear = |input: &WgpuTensor, outputs: usize| {
@@ -426,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(not(host_vulkan), ignore = "no Vulkan driver")]
+    #[machine::has(vulkan)]
     fn the_towers_submissions_are_bounded() {
         // The batches that fit the activation budget, and B/32's with 61 views.
         let towers = [

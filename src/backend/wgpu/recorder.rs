@@ -26,14 +26,8 @@ pub(super) struct Recorder {
     alignment: usize,
     pub(super) dispatches: Vec<Recorded>,
     blocks: Vec<Block>,
-    /// Blocks that have parameters of these dispatches.
-    used: usize,
-    /// Floating-point operations of these dispatches.
-    pub(super) flops: u64,
     /// What the next submission uploads before them.
     pub(super) uploads: Vec<Upload>,
-    /// Bytes of that.
-    pub(super) uploaded: usize,
     /// The last submission that was made for what it uploads.
     pub(super) last_upload: Option<wgpu::SubmissionIndex>,
     /// Operations that were submitted since the last result, and when the first of them were.
@@ -61,33 +55,32 @@ impl Recorder {
             alignment,
             dispatches: Vec::new(),
             blocks: Vec::new(),
-            used: 0,
-            flops: 0,
             uploads: Vec::new(),
-            uploaded: 0,
             last_upload: None,
             submitted: None,
             receipt: Receipt::new(device, queue),
         }
     }
 
+    /// Floating-point operations of the dispatches.
+    pub(super) fn flops(&self) -> u64 {
+        self.dispatches.iter().map(|dispatch| dispatch.work.flops).sum()
+    }
+
     /// Puts parameters into a uniform buffer: it, and where they begin.
     pub(super) fn place(&mut self, device: &wgpu::Device, params: &[u8]) -> (wgpu::Buffer, u32) {
-        let alignment = self.alignment;
-        let start = |block: &Block| block.bytes.len().next_multiple_of(alignment);
-        let last = self.used.checked_sub(1).map(|last| &self.blocks[last]);
-        if last.is_none_or(|block| start(block) + params.len() > BLOCK) {
-            if self.used == self.blocks.len() {
-                let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-                let size = BLOCK as u64;
-                let descriptor =
-                    wgpu::BufferDescriptor { label: Some("params"), size, usage, mapped_at_creation: false };
-                self.blocks.push(Block { buffer: device.create_buffer(&descriptor), bytes: Vec::new() });
-            }
-            self.used += 1;
-        }
-        let block = &mut self.blocks[self.used - 1];
-        let at = start(block);
+        let start = |block: &Block| block.bytes.len().next_multiple_of(self.alignment);
+        let has_room = |block: &Block| start(block) + params.len() <= BLOCK;
+        let i = self.blocks.iter().position(has_room).unwrap_or_else(|| {
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            let (label, size) = (Some("params"), BLOCK as u64);
+            let buffer =
+                device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false });
+            self.blocks.push(Block { buffer, bytes: Vec::new() });
+            self.blocks.len() - 1
+        });
+        let at = start(&self.blocks[i]);
+        let block = &mut self.blocks[i];
         block.bytes.resize(at, 0);
         block.bytes.extend_from_slice(params);
         (block.buffer.clone(), at as u32)
@@ -103,12 +96,11 @@ impl Recorder {
         for Upload { staging, buffer, offset } in self.uploads.drain(..) {
             encoder.copy_buffer_to_buffer(&staging, 0, &buffer, offset, staging.size());
         }
-        for Block { buffer, bytes } in &mut self.blocks[..self.used] {
+        for Block { buffer, bytes } in self.blocks.iter_mut().filter(|block| !block.bytes.is_empty()) {
             bytes.resize(bytes.len().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT as usize), 0);
             queue.write_buffer(buffer, 0, bytes);
             bytes.clear();
         }
-        self.used = 0;
         let mut run = |dispatches: &[Recorded], timestamp_writes| {
             let descriptor = wgpu::ComputePassDescriptor { label: Some("crossalign"), timestamp_writes };
             let mut pass = encoder.begin_compute_pass(&descriptor);
@@ -127,9 +119,8 @@ impl Recorder {
                 timestamps.resolve(encoder);
             }
         }
-        self.dispatches.clear();
         self.receipt.hand_on(encoder);
-        self.uploaded = 0;
-        self.submitted.get_or_insert_with(|| (0, Instant::now())).0 += std::mem::take(&mut self.flops);
+        self.submitted.get_or_insert_with(|| (0, Instant::now())).0 += self.flops();
+        self.dispatches.clear();
     }
 }

@@ -1,7 +1,6 @@
 //! Tensors in the GPU's memory, and the windows that a binding shows of them.
 
-use super::memory::VECTOR;
-use super::queue::{Queue, Slice};
+use super::queue::{Queue, VECTOR};
 use crate::backend::{Pending, Shape, Shaped};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -15,7 +14,7 @@ pub struct WgpuTensor {
 
 /// Some rows of a buffer as one binding: it starts where the device allows, at or before the first of them.
 pub(super) struct Window<'a> {
-    pub(super) slice: Slice<'a>,
+    pub(super) slice: wgpu::BufferSlice<'a>,
     /// Where the rows begin in the binding, in elements.
     pub(super) base: u32,
 }
@@ -29,7 +28,6 @@ impl WgpuTensor {
         if data.len() != shape.len() {
             return Err(Error::argument("upload data", format!("{} elements", data.len()), format!("{shape}")));
         }
-        bytes(shape)?;
         Ok(Self { shape, buffer: queue.upload(data)? })
     }
 
@@ -37,10 +35,7 @@ impl WgpuTensor {
         queue: &'d Queue,
         tensors: [&Self; N],
     ) -> Result<Pending<'d, [Vec<f32>; N]>> {
-        let mut sizes = [0; N];
-        for (size, tensor) in sizes.iter_mut().zip(tensors) {
-            *size = bytes(tensor.shape)?;
-        }
+        let sizes = tensors.map(|tensor| 4 * tensor.shape.len() as u64);
         let bytes = queue.read(tensors.map(|tensor| &tensor.buffer), sizes)?;
         Ok(bytes.map(|all| all.map(|bytes| bytemuck::pod_collect_to_vec(&bytes))))
     }
@@ -62,7 +57,7 @@ impl WgpuTensor {
     }
 
     /// All rows.
-    pub(super) fn whole(&self, queue: &Queue, name: &str) -> Result<Slice<'_>> {
+    pub(super) fn whole(&self, queue: &Queue, name: &str) -> Result<wgpu::BufferSlice<'_>> {
         Ok(self.window(queue, name, 0..self.shape.rows)?.slice)
     }
 }
@@ -88,7 +83,7 @@ pub(super) fn window<'a>(
         let found = format!("{} rows of {width}, {size} bytes", rows.len());
         return Err(Error::argument(name, found, format!("at most {} bytes at a time", queue.max_binding)));
     }
-    Ok(Window { slice: Slice { buffer, offset, size }, base: ((start - offset) / 4) as u32 })
+    Ok(Window { slice: buffer.slice(offset..offset + size), base: ((start - offset) / 4) as u32 })
 }
 
 /// How many rows a dispatch may take when each of them has `widths` words in the bindings of its operands; at least 1.

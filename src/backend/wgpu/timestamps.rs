@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Two timestamps for each of some dispatches, and the buffer that they are read from.
 pub(super) struct Timestamps {
-    dispatches: usize,
+    /// The number of the first of them in the profile.
+    pub(super) first: usize,
     sets: Vec<wgpu::QuerySet>,
     resolved: wgpu::Buffer,
     read: wgpu::Buffer,
@@ -14,26 +15,22 @@ pub(super) struct Timestamps {
 const PER_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
 impl Timestamps {
-    pub(super) fn new(device: &wgpu::Device, dispatches: usize) -> Self {
+    /// Of `first` and those behind it, at least one.
+    pub(super) fn new(device: &wgpu::Device, first: usize, dispatches: usize) -> Self {
         let set = |first: usize| {
             let count = 2 * PER_SET.min(dispatches - first) as u32;
             device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count })
         };
         let buffer = |usage| {
-            let size = (dispatches * 16).max(16) as u64;
+            let size = dispatches as u64 * 16;
             device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
         };
         Self {
-            dispatches,
+            first,
             sets: (0..dispatches).step_by(PER_SET).map(set).collect(),
             resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             read: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
         }
-    }
-
-    /// How many dispatches they are of.
-    pub(super) fn len(&self) -> usize {
-        self.dispatches
     }
 
     /// Where the pass of dispatch `i` writes.
@@ -64,6 +61,6 @@ impl Timestamps {
         let Ok(ticks) = self.read.get_mapped_range(..) else { return Vec::new() };
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);
         let time = |ticks: &[u64]| ticks[1].saturating_sub(ticks[0]) as f64 * f64::from(period) / 1e9;
-        ticks.chunks_exact(2).take(self.dispatches).map(|ticks| Duration::from_secs_f64(time(ticks))).collect()
+        ticks.chunks_exact(2).map(|ticks| Duration::from_secs_f64(time(ticks))).collect()
     }
 }

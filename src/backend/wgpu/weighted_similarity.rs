@@ -1,11 +1,10 @@
 //! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a workgroup.
 
 use super::pipeline::kernels::weighted_similarity::{KERNEL, Params};
-use super::queue::{Queue, Slice};
+use super::queue::Queue;
 use super::tensor::{rows_at_once, segment_batches};
-use crate::backend::Wgpu;
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
-use crate::backend::{Shaped, Work, tables};
+use crate::backend::{Shaped, Wgpu, Work, tables};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>) -> Result<()> {
@@ -16,8 +15,7 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
     let view_weights = view_weights.whole(queue, "weighted_similarity view weights")?;
     let text_weights = text_weights.whole(queue, "weighted_similarity text weights")?;
     let out = out.whole(queue, "weighted_similarity output")?;
-    let (uploaded, owners) = (queue.table(classes)?, queue.table(pictures)?);
-    let (bounds, owners) = (Slice::all(&uploaded), Slice::all(&owners));
+    let (owners, bounds) = (queue.table(pictures)?, queue.table(classes)?);
     let most_views = pictures.windows(2).map(|views| (views[1] - views[0]) as usize).max().unwrap_or(0);
     let most_texts = rows_at_once(queue, &[texts.words()]).min(queue.at_once(2 * v.cols * most_views));
     let numbers: Vec<u32> = (0..pictures.len() as u32).collect();
@@ -29,7 +27,7 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
         for together in segment_batches(&[(pictures, views_at_once), (&numbers, queue.max_groups as usize)]) {
             let params = Params {
                 width: v.cols as u32,
-                stride: texts.stride() as u32,
+                stride: texts.stride as u32,
                 best: tables::best(reduction),
                 first_class: batch.start as u32,
                 classes: batch.len() as u32,
@@ -38,7 +36,7 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
                 texts_base: window.base,
                 first_picture: together.start as u32,
             };
-            let bindings = [views, view_weights, window.slice, text_weights, owners, bounds, out];
+            let bindings = [views, view_weights, window.slice, text_weights, owners.slice(..), bounds.slice(..), out];
             let seen = (pictures[together.end] - pictures[together.start]) as usize;
             let words = seen * (v.cols + 1) + rows.len() * (texts.words() + 1) + together.len() * batch.len();
             let work = Work::words(words, 2 * seen * v.cols * rows.len());

@@ -1,20 +1,28 @@
 //! Labelled pictures: a folder of class folders, or a CSV list.
 
-use crate::align::Class;
+use super::journal::Key;
+use crate::align::{Class, Ranks};
 use crate::cli::input;
+use crate::cli::pictures::Listed;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// A picture and what it shows.
-pub(super) struct Sample<'a> {
-    pub(super) path: PathBuf,
-    pub(super) class: &'a str,
-    /// The data set's folder; none for a file that a list names.
-    pub(super) folder: Option<&'a Path>,
+/// What a picture shows.
+pub(super) struct Sample {
+    /// With its class, and its content once that is read.
+    pub(super) key: Key,
+    /// The ranks of an earlier run.
+    pub(super) known: Option<Vec<Ranks>>,
+}
+
+impl Sample {
+    fn of(class: &str) -> Self {
+        Self { key: Key { content: String::new(), class: class.into() }, known: None }
+    }
 }
 
 /// Lists the pictures, in an order that does not depend on the file system.
-pub(super) fn list<'a>(data: &'a Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
+pub(super) fn list(data: &Path, classes: &[Class]) -> Result<Vec<Listed<Sample>>> {
     let samples = if data.is_dir() { list_folders(data, classes)? } else { list_csv(data, classes)? };
     if samples.is_empty() {
         return Err(Error::file(data, "data", "no pictures", "class folders with pictures, or path,class lines"));
@@ -23,13 +31,13 @@ pub(super) fn list<'a>(data: &'a Path, classes: &'a [Class]) -> Result<Vec<Sampl
 }
 
 /// `data/<class>/<picture>`; hidden files, and files beside the class folders, do not count.
-fn list_folders<'a>(data: &'a Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
+fn list_folders(data: &Path, classes: &[Class]) -> Result<Vec<Listed<Sample>>> {
     let mut samples = Vec::new();
     for folder in entries(data)?.into_iter().filter(|path| path.is_dir()) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let class = find(&name, classes).ok_or_else(|| unknown(&folder, "class", &name))?;
         let pictures = entries(&folder)?.into_iter().filter(|path| path.is_file());
-        samples.extend(pictures.map(|path| Sample { path, class, folder: Some(data) }));
+        samples.extend(pictures.map(|path| Listed::new(path, Some(data), Sample::of(class))));
     }
     Ok(samples)
 }
@@ -48,7 +56,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// `path,class` lines, with or without that line as the header; paths are relative to the list's folder.
-fn list_csv<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
+fn list_csv(data: &Path, classes: &[Class]) -> Result<Vec<Listed<Sample>>> {
     let text = input::read_text(data)?;
     let folder = data.parent().unwrap_or(Path::new(""));
     let mut options = csv::ReaderBuilder::new();
@@ -66,7 +74,7 @@ fn list_csv<'a>(data: &Path, classes: &'a [Class]) -> Result<Vec<Sample<'a>>> {
             continue;
         }
         let class = find(name, classes).ok_or_else(|| unknown(data, &format!("{line}, class"), name))?;
-        samples.push(Sample { path: folder.join(path), class, folder: None });
+        samples.push(Listed::new(folder.join(path), None, Sample::of(class)));
     }
     Ok(samples)
 }

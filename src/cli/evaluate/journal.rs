@@ -14,15 +14,22 @@ use std::sync::Arc;
 
 const FORMAT: &str = "crossalign-evaluation-1";
 
-/// What one picture gave. Its content and class are the key: a file may move, and a changed one counts as new.
+/// What one picture gave.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
     /// For the reader.
     pub(super) image: String,
+    #[serde(flatten)]
+    pub(super) key: Key,
+    pub(super) ranks: Vec<Ranks>,
+}
+
+/// What a picture is known by: its file may move, and a changed one counts as new.
+#[derive(PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Key {
     /// A hash of the file's bytes.
     pub(super) content: String,
     pub(super) class: String,
-    pub(super) ranks: Vec<Ranks>,
 }
 
 pub(super) struct Journal {
@@ -31,8 +38,8 @@ pub(super) struct Journal {
     known: Arc<Known>,
 }
 
-/// Ranks of earlier runs, by content and class.
-pub(super) type Known = HashMap<(String, String), Vec<Ranks>>;
+/// Ranks of earlier runs.
+pub(super) type Known = HashMap<Key, Vec<Ranks>>;
 
 /// Refuses, before long work, what cannot keep results: a device, a pipe or a folder.
 pub(super) fn check(path: &Path) -> Result<()> {
@@ -92,7 +99,7 @@ fn read(bytes: &[u8], header: &str) -> Result<Known> {
     let parse = |(i, line): (usize, &[u8])| {
         let record: Record = serde_json::from_slice(line)
             .map_err(|error| Error::argument(format!("line {}", i + 2), error.to_string(), "a picture's ranks"))?;
-        Ok(((record.content, record.class), record.ranks))
+        Ok((record.key, record.ranks))
     };
     lines.enumerate().map(parse).collect()
 }

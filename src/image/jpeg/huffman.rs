@@ -142,12 +142,16 @@ impl<'a> Bits<'a> {
 
     /// Goes behind the next restart marker.
     pub(super) fn restart(&mut self) -> Result<(), Fault> {
-        let marker = self.data[self.at..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff));
-        let at = self.at + marker.ok_or(Fault::Missing)?;
-        if !matches!(self.data[at + 1], 0xd0..=0xd7) {
-            return Err(Fault::Missing);
-        }
-        *self = Self { data: self.data, at: at + 2, buffer: 0, count: 0 };
+        let mut at = self.at;
+        let Some(0xd0..=0xd7) = next_marker(self.data, &mut at) else { return Err(Fault::Missing) };
+        *self = Self { data: self.data, at, buffer: 0, count: 0 };
         Ok(())
     }
+}
+
+/// The next marker; `at` is moved behind it. Bytes before it are left out, fill bytes and stuffed ones among them.
+pub(super) fn next_marker(file: &[u8], at: &mut usize) -> Option<u8> {
+    let found = file.get(*at..)?.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
+    *at += found + 2;
+    Some(file[*at - 1])
 }

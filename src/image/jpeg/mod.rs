@@ -13,7 +13,7 @@ use super::fault::{check_size, fault};
 use super::orientation::orientation;
 use crate::error::{PictureErrorKind, Result};
 use ::image::metadata::Orientation;
-use huffman::Huffman;
+use huffman::{Huffman, next_marker};
 use scan::Scan;
 
 /// End of image.
@@ -134,13 +134,6 @@ fn not_decoded(marker: u8) -> Option<&'static str> {
         0xf7 => "of the kind JPEG-LS",
         _ => return None,
     })
-}
-
-/// The next marker; `at` is moved behind it. Bytes before it are left out, fill bytes and stuffed ones among them.
-fn next_marker(file: &[u8], at: &mut usize) -> Option<u8> {
-    let found = file.get(*at..)?.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
-    *at += found + 2;
-    Some(file[*at - 1])
 }
 
 /// The segment's content; `at` is moved behind it.

@@ -78,23 +78,23 @@ impl<'a> Scan<'a> {
 
     /// Walks through all blocks; returns how many bytes of `data` they take, and a few behind at most.
     pub(super) fn walk(mut self, data: &[u8]) -> Result<usize> {
-        let mut bits = Bits::new(data);
-        self.blocks(&mut bits).map_err(|fault| match fault {
+        let mut blocks = Blocks { bits: Bits::new(data), run: 0 };
+        self.blocks(&mut blocks).map_err(|fault| match fault {
             Fault::Missing => truncated("that ends in the middle of its scan data"),
             Fault::NoCode => damaged("with damaged scan data"),
             Fault::NoTable => damaged("without the Huffman tables of its scan"),
         })?;
-        Ok(bits.position())
+        Ok(blocks.bits.position())
     }
 
-    fn blocks(&mut self, bits: &mut Bits) -> Result<(), Fault> {
+    fn blocks(&mut self, blocks: &mut Blocks) -> Result<(), Fault> {
         let (coding, single) = (self.coding, self.components.len() == 1);
-        let (mut run, mut since_restart) = (0, 0);
+        let mut since_restart = 0;
         for row in 0..self.mcus.1 {
             for column in 0..self.mcus.0 {
                 if self.restart > 0 && since_restart == self.restart {
-                    bits.restart()?;
-                    (run, since_restart) = (0, 0);
+                    blocks.bits.restart()?;
+                    (blocks.run, since_restart) = (0, 0);
                 }
                 since_restart += 1;
                 for Part { component, dc, ac } in &mut self.components {
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
                     for y in row * down..(row + 1) * down {
                         for x in column * across..(column + 1) * across {
                             let nonzero = component.nonzero.get_mut((y * component.stride + x) as usize);
-                            block(bits, coding, *dc, *ac, nonzero.unwrap_or(&mut 0), &mut run)?;
+                            blocks.read(coding, *dc, *ac, nonzero.unwrap_or(&mut 0))?;
                         }
                     }
                 }
@@ -112,106 +112,104 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads one block. `nonzero` says which of its coefficients are not zero, `run` how many blocks have no further
-/// coefficients to be read but corrections of such.
-fn block(
-    bits: &mut Bits,
-    coding: Coding,
-    dc: Option<&Huffman>,
-    ac: Option<&Huffman>,
-    nonzero: &mut u64,
-    run: &mut u32,
-) -> Result<(), Fault> {
-    let (dc, ac) = (dc.ok_or(Fault::NoTable), ac.ok_or(Fault::NoTable));
-    match coding {
-        Coding::Sequential => {
-            difference(bits, dc?)?;
-            coefficients(bits, ac?, 1, 63, nonzero, run)?;
-            *run = 0;
-        }
-        Coding::DcFirst => difference(bits, dc?)?,
-        Coding::DcRefined => _ = bits.read(1)?,
-        Coding::AcFirst(..) if *run > 0 => *run -= 1,
-        Coding::AcFirst(first, last) => coefficients(bits, ac?, first, last, nonzero, run)?,
-        Coding::AcRefined(first, last) => refinement(bits, ac?, first, last, nonzero, run)?,
-    }
-    Ok(())
+/// Reads the blocks of a scan one after the other.
+struct Blocks<'a> {
+    bits: Bits<'a>,
+    /// How many blocks, from this one on, have no further coefficients to be read but corrections of such.
+    run: u32,
 }
 
-/// A DC coefficient (F.2.2.1).
-fn difference(bits: &mut Bits, table: &Huffman) -> Result<(), Fault> {
-    match bits.symbol(table)? {
-        0..16 => Ok(()),
-        _ => Err(Fault::NoCode),
+impl Blocks<'_> {
+    /// Reads one block. `nonzero` says which of its coefficients are not zero.
+    fn read(
+        &mut self,
+        coding: Coding,
+        dc: Option<&Huffman>,
+        ac: Option<&Huffman>,
+        nonzero: &mut u64,
+    ) -> Result<(), Fault> {
+        let (dc, ac) = (dc.ok_or(Fault::NoTable), ac.ok_or(Fault::NoTable));
+        match coding {
+            Coding::Sequential => {
+                self.difference(dc?)?;
+                self.coefficients(ac?, 1, 63, nonzero)?;
+                self.run = 0;
+            }
+            Coding::DcFirst => self.difference(dc?)?,
+            Coding::DcRefined => _ = self.bits.read(1)?,
+            Coding::AcFirst(first, last) => {
+                if self.run == 0 {
+                    self.coefficients(ac?, first, last, nonzero)?;
+                }
+                self.run = self.run.saturating_sub(1);
+            }
+            Coding::AcRefined(first, last) => self.refinement(ac?, first, last, nonzero)?,
+        }
+        Ok(())
     }
-}
 
-/// AC coefficients (F.2.2.2, and G.1.2.2 for runs of blocks, which sequential scans do not have).
-fn coefficients(
-    bits: &mut Bits,
-    table: &Huffman,
-    first: u32,
-    last: u32,
-    nonzero: &mut u64,
-    run: &mut u32,
-) -> Result<(), Fault> {
-    let mut at = first;
-    while at <= last {
-        let symbol = u32::from(bits.symbol(table)?);
-        let (zeros, size) = (symbol >> 4, symbol & 15);
-        if size == 0 && zeros < 15 {
-            *run = (1 << zeros) - 1 + bits.read(zeros)?;
-            break;
+    /// A DC coefficient (F.2.2.1).
+    fn difference(&mut self, table: &Huffman) -> Result<(), Fault> {
+        match self.bits.symbol(table)? {
+            0..16 => Ok(()),
+            _ => Err(Fault::NoCode),
         }
-        at += zeros;
-        if size > 0 {
-            *nonzero |= 1u64.checked_shl(at).unwrap_or(0);
-        }
-        at += 1;
     }
-    Ok(())
-}
 
-/// One more bit of AC coefficients (G.1.2.3).
-fn refinement(
-    bits: &mut Bits,
-    table: &Huffman,
-    first: u32,
-    last: u32,
-    nonzero: &mut u64,
-    run: &mut u32,
-) -> Result<(), Fault> {
-    let mut at = first;
-    while at <= last && *run == 0 {
-        let symbol = u32::from(bits.symbol(table)?);
-        let (mut zeros, size) = (symbol >> 4, symbol & 15);
-        if size == 0 && zeros < 15 {
-            *run = (1 << zeros) + bits.read(zeros)?;
-            break;
-        }
-        // A size of 1: a coefficient that is not zero from here on, whose sign was left behind with the symbol.
+    /// AC coefficients (F.2.2.2, and G.1.2.2 for runs of blocks, which sequential scans do not have).
+    fn coefficients(&mut self, table: &Huffman, first: u32, last: u32, nonzero: &mut u64) -> Result<(), Fault> {
+        let mut at = first;
         while at <= last {
-            if *nonzero >> at & 1 == 1 {
-                bits.read(1)?;
-            } else if zeros == 0 {
-                break;
-            } else {
-                zeros -= 1;
+            let Some((zeros, size)) = self.coefficient(table)? else { break };
+            at += zeros;
+            if size > 0 {
+                *nonzero |= 1u64.checked_shl(at).unwrap_or(0);
             }
             at += 1;
         }
-        if size > 0 && at <= last {
-            *nonzero |= 1 << at;
-        }
-        at += 1;
+        Ok(())
     }
-    if *run > 0 {
-        for at in at..=last {
-            if *nonzero >> at & 1 == 1 {
-                bits.read(1)?;
+
+    /// The zeros before an AC coefficient, and its size; none where a run begins.
+    fn coefficient(&mut self, table: &Huffman) -> Result<Option<(u32, u32)>, Fault> {
+        let symbol = u32::from(self.bits.symbol(table)?);
+        let (zeros, size) = (symbol >> 4, symbol & 15);
+        if size > 0 || zeros == 15 {
+            return Ok(Some((zeros, size)));
+        }
+        self.run = (1 << zeros) + self.bits.read(zeros)?;
+        Ok(None)
+    }
+
+    /// One more bit of AC coefficients (G.1.2.3).
+    fn refinement(&mut self, table: &Huffman, first: u32, last: u32, nonzero: &mut u64) -> Result<(), Fault> {
+        let mut at = first;
+        while at <= last && self.run == 0 {
+            let Some((mut zeros, size)) = self.coefficient(table)? else { break };
+            // A size of 1: a coefficient that is not zero from here on, whose sign was left behind with the symbol.
+            while at <= last {
+                if *nonzero >> at & 1 == 1 {
+                    self.bits.read(1)?;
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                at += 1;
             }
+            if size > 0 && at <= last {
+                *nonzero |= 1 << at;
+            }
+            at += 1;
         }
-        *run -= 1;
+        if self.run > 0 {
+            for at in at..=last {
+                if *nonzero >> at & 1 == 1 {
+                    self.bits.read(1)?;
+                }
+            }
+            self.run -= 1;
+        }
+        Ok(())
     }
-    Ok(())
 }

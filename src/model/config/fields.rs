@@ -85,8 +85,8 @@ impl Fields {
         Error::file(&self.path, format!("{}{name}", self.prefix), found.to_string(), expected)
     }
 
-    /// Refuses a field that is there with another value than those that are implemented.
-    pub(super) fn only<T: Into<Value> + Clone>(&self, name: &str, implemented: &[T]) -> Result<()> {
+    /// A field, unless it is missing or null; refused with another value than those that are implemented.
+    pub(super) fn only<T: Into<Value> + Clone>(&self, name: &str, implemented: &[T]) -> Result<Option<&Value>> {
         let implemented: Vec<Value> = implemented.iter().cloned().map(Into::into).collect();
         match self.get(name) {
             Some(value) if !implemented.contains(value) => {
@@ -94,25 +94,29 @@ impl Fields {
                 let expected = if list.is_empty() { "no such field".into() } else { list.join(" or ") };
                 Err(self.unsupported(name, value, expected))
             }
-            _ => Ok(()),
+            value => Ok(value),
         }
     }
 
+    /// A field as `parse` takes it, `default` where it is missing; what is not `expected` is refused.
+    fn parsed<T>(
+        &self,
+        name: &str,
+        default: T,
+        expected: impl Into<String>,
+        parse: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        parse(value).ok_or_else(|| self.malformed(name, value, expected))
+    }
+
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(self.malformed(name, other, "true or false")),
-        }
+        self.parsed(name, default, "true or false", Value::as_bool)
     }
 
     /// A whole number from 1 to `MAX_DIMENSION`.
     pub(super) fn count(&self, name: &str, default: usize) -> Result<usize> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => count(value)
-                .ok_or_else(|| self.malformed(name, value, format!("a whole number from 1 to {MAX_DIMENSION}"))),
-        }
+        self.parsed(name, default, format!("a whole number from 1 to {MAX_DIMENSION}"), count)
     }
 
     /// The side of a square: a whole number, or a list of two equal ones.
@@ -130,26 +134,17 @@ impl Fields {
 
     /// A positive number.
     pub(super) fn number(&self, name: &str, default: f64) -> Result<f64> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(value) => value
-                .as_f64()
-                .filter(|&number| number > 0.0 && number < 1e6)
-                .ok_or_else(|| self.malformed(name, value, "a positive number")),
-        }
+        let positive = |value: &Value| value.as_f64().filter(|&number| number > 0.0 && number < 1e6);
+        self.parsed(name, default, "a positive number", positive)
     }
 
     /// Three numbers, one a channel, or one for all of them, in a range.
-    pub(super) fn triple(&self, name: &str, default: [f64; 3], range: std::ops::Range<f64>) -> Result<[f64; 3]> {
-        let Some(value) = self.get(name) else { return Ok(default) };
+    pub(super) fn triple(&self, name: &str, default: [f32; 3], range: std::ops::Range<f64>) -> Result<[f64; 3]> {
         let number = |n: &Value| n.as_f64().filter(|n| range.contains(n));
-        if let Some(number) = number(value) {
-            return Ok([number; 3]);
-        }
-        let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(number).collect());
-        numbers
-            .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
-            .ok_or_else(|| self.malformed(name, value, format!("three numbers in {range:?}")))
+        self.parsed(name, default.map(f64::from), format!("three numbers in {range:?}"), |value| match value {
+            Value::Array(list) => list.iter().map(number).collect::<Option<Vec<_>>>()?.try_into().ok(),
+            one => number(one).map(|number| [number; 3]),
+        })
     }
 
     pub(super) fn activation(&self, name: &str, default: Activation) -> Result<Activation> {

@@ -1,7 +1,7 @@
 //! `open_clip_config.json`: open_clip's `CLIPVisionCfg`, `CLIPTextCfg` and `PreprocessCfg`.
 
 use super::fields::Fields;
-use super::{Config, MEANS, OPENAI_MEAN, OPENAI_STD, Pooling, Preprocessing, STDS, TowerConfig};
+use super::{Config, MEANS, OPENAI, Pooling, Preprocessing, STDS, TowerConfig};
 use crate::backend::Activation;
 use crate::error::Result;
 use crate::image::Resize;
@@ -20,9 +20,6 @@ pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<(Co
         vision: tower(&vision, quick_gelu, activation, 768, None)?,
         image_size: vision.side("image_size", 224)?,
         patch_size: vision.side("patch_size", 16)?,
-        mean: OPENAI_MEAN,
-        std: OPENAI_STD,
-        resize: Resize::ShortestEdge,
         pre_norm: !vision.flag("no_ln_pre", false)?,
         pooling: pooling(&vision)?,
         text: tower(&text, quick_gelu, activation, 512, Some(8))?,
@@ -31,6 +28,7 @@ pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<(Co
         context: text.count("context_length", 77)?,
         end_token,
         embed: model.count("embed_dim", 512)?,
+        ..OPENAI
     };
     config.check(fields.path())?;
     let preprocessing = fields.section("preprocess_cfg")?;
@@ -60,9 +58,9 @@ fn check_text(fields: &Fields) -> Result<Option<u32>> {
     fields.flag("proj_bias", false)?; // a bias that is in the file is added
     fields.flag("final_ln_after_pool", false)?; // of one row: the same before and after
     check_blocks(fields)?;
-    fields.only("pool_type", &["argmax", "eos"])?;
+    let pool = fields.only("pool_type", &["argmax", "eos"])?;
     let eos = fields.count("eos_id", 2)?;
-    Ok((fields.get("pool_type").and_then(Value::as_str) == Some("eos")).then_some(eos as u32))
+    Ok(pool.is_some_and(|pool| pool == "eos").then_some(eos as u32))
 }
 
 /// open_clip's other attention blocks.
@@ -70,13 +68,13 @@ fn check_blocks(fields: &Fields) -> Result<()> {
     fields.only("output_tokens", &[false])?;
     fields.only("block_type", &["default"])?;
     let switches = ["qk_norm", "scaled_cosine_attn", "scaled_cosine", "scale_heads", "scale_attn_inner", "scale_attn"];
-    switches.into_iter().chain(["scale_fc"]).try_for_each(|switch| fields.only(switch, &[false]))
+    switches.into_iter().chain(["scale_fc"]).try_for_each(|switch| fields.only(switch, &[false]).map(drop))
 }
 
 fn pooling(fields: &Fields) -> Result<Pooling> {
-    fields.only("pool_type", &["tok", "avg"])?;
+    let pool = fields.only("pool_type", &["tok", "avg"])?;
     let norm_last = fields.flag("final_ln_after_pool", false)?;
-    Ok(match fields.get("pool_type").and_then(Value::as_str) {
+    Ok(match pool.and_then(Value::as_str) {
         Some("avg") if norm_last => Pooling::AverageThenNorm,
         Some("avg") => Pooling::NormThenAverage,
         _ => Pooling::ClassToken, // of one row: the same before and after the norm
@@ -113,8 +111,7 @@ fn tower(
 /// PyTorch's `nn.GELU` with the arguments of `act_kwargs`.
 fn gelu(fields: &Fields) -> Result<Activation> {
     let arguments = fields.section_or_empty("act_kwargs")?;
-    arguments.only("approximate", &["none", "tanh"])?;
-    let tanh = arguments.get("approximate").and_then(Value::as_str) == Some("tanh");
+    let tanh = arguments.only("approximate", &["none", "tanh"])?.is_some_and(|name| name == "tanh");
     arguments.finish()?;
     Ok(if tanh { Activation::GeluTanh } else { Activation::Gelu })
 }
@@ -122,16 +119,15 @@ fn gelu(fields: &Fields) -> Result<Activation> {
 fn read_preprocessing(fields: Fields, image_size: u32) -> Result<Preprocessing> {
     fields.only("mode", &["RGB"])?;
     fields.only("interpolation", &["bicubic"])?;
-    fields.only("resize_mode", &["shortest", "squash"])?;
+    let squash = fields.only("resize_mode", &["shortest", "squash"])?.is_some_and(|mode| mode == "squash");
     let size = fields.side("size", image_size as usize)?;
     if size != image_size {
         return Err(fields.unsupported("size", &size.into(), format!("{image_size}, the vision tower's image size")));
     }
-    let squash = fields.get("resize_mode").and_then(Value::as_str) == Some("squash");
     let float = |values: [f64; 3]| values.map(|value| value as f32);
     let preprocessing = Preprocessing {
-        mean: float(fields.triple("mean", OPENAI_MEAN.map(f64::from), MEANS)?),
-        std: float(fields.triple("std", OPENAI_STD.map(f64::from), STDS)?),
+        mean: float(fields.triple("mean", OPENAI.mean, MEANS)?),
+        std: float(fields.triple("std", OPENAI.std, STDS)?),
         resize: if squash { Resize::Squash } else { Resize::ShortestEdge },
     };
     fields.finish()?;

@@ -1,7 +1,7 @@
 //! `preprocessor_config.json` and `processor_config.json` of transformers: `CLIPImageProcessor`.
 
 use super::fields::{Fields, count};
-use super::{MEANS, OPENAI_MEAN, OPENAI_STD, Preprocessing, STDS};
+use super::{MEANS, OPENAI, Preprocessing, STDS};
 use crate::error::Result;
 use crate::image::Resize;
 use crate::model::source::Source;
@@ -48,8 +48,8 @@ fn read_fields(fields: Fields, image_size: u32) -> Result<Preprocessing> {
 /// Mean and standard deviation of values in 0 ..= 1 that have the effect of all the switches on `v` in 0 ..= 255:
 /// `(v·factor − mean) / std = (v/255 − mean/k) / (std/k)` with `k = 255·factor`.
 fn normalisation(fields: &Fields) -> Result<([f32; 3], [f32; 3])> {
-    let means = fields.triple("image_mean", OPENAI_MEAN.map(f64::from), MEANS)?;
-    let stds = fields.triple("image_std", OPENAI_STD.map(f64::from), STDS)?;
+    let means = fields.triple("image_mean", OPENAI.mean, MEANS)?;
+    let stds = fields.triple("image_std", OPENAI.std, STDS)?;
     let factor = fields.number("rescale_factor", 1.0 / 255.0)?;
     let (mean, std) = if fields.flag("do_normalize", true)? { (means, stds) } else { ([0.0; 3], [1.0; 3]) };
     let factor = if fields.flag("do_rescale", true)? { factor } else { 1.0 };

@@ -1,6 +1,6 @@
 //! The dimensions of a model without a config, as OpenAI published them: read off the tensors' shapes.
 
-use super::{Config, MAX_DIMENSION, OPENAI_HEAD, Pooling, Preprocessing, TowerConfig};
+use super::{Config, MAX_DIMENSION, OPENAI, OPENAI_HEAD, TowerConfig};
 use crate::backend::Activation;
 use crate::error::{Error, Result};
 use crate::model::layout::{BlockPart, Layout, Part, Tower};
@@ -33,8 +33,7 @@ pub(super) fn read(layout: Layout, weights: &dyn Weights, activation: Option<Act
             heads: width / OPENAI_HEAD,
             mlp: dimensions(layout.block_part(tower, 0, BlockPart::Up) + ".weight", 2)?[0],
             activation,
-            eps: 1e-5,
-            layer_scale: false,
+            ..OPENAI.vision
         })
     };
     let patch = dimensions(layout.part(Part::PatchEmbedding) + ".weight", 4)?;
@@ -45,17 +44,11 @@ pub(super) fn read(layout: Layout, weights: &dyn Weights, activation: Option<Act
         vision: tower(Tower::Vision, patch[0])?,
         image_size: (side * patch[3]).min(u32::MAX as usize) as u32,
         patch_size: patch[3] as u32,
-        mean: Preprocessing::OPENAI.mean,
-        std: Preprocessing::OPENAI.std,
-        resize: Preprocessing::OPENAI.resize,
-        pre_norm: true,
-        pooling: Pooling::ClassToken,
         text: tower(Tower::Text, tokens[1])?,
-        causal: true,
         vocabulary: tokens[0],
         context: dimensions(layout.part(Part::TextPositions), 2)?[0],
-        end_token: None,
         embed: layout.embed_width(weights)?,
+        ..OPENAI
     };
     config.check(path)?;
     Ok(config)

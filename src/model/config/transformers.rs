@@ -1,7 +1,7 @@
 //! `config.json` of transformers: `CLIPConfig`.
 
 use super::fields::Fields;
-use super::{Config, Pooling, Preprocessing, TowerConfig};
+use super::{Config, OPENAI, TowerConfig};
 use crate::backend::Activation;
 use crate::error::Result;
 use crate::model::foreign;
@@ -30,17 +30,12 @@ pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<Con
         vision: tower(&vision, activation, [768, 12, 3072])?,
         image_size: vision.side("image_size", 224)?,
         patch_size: vision.side("patch_size", 32)?,
-        mean: Preprocessing::OPENAI.mean,
-        std: Preprocessing::OPENAI.std,
-        resize: Preprocessing::OPENAI.resize,
-        pre_norm: true,
-        pooling: Pooling::ClassToken,
         text: tower(&text, activation, [512, 8, 2048])?,
-        causal: true,
         vocabulary: text.count("vocab_size", 49_408)?,
         context: text.count("max_position_embeddings", 77)?,
         end_token,
         embed: fields.count("projection_dim", 512)?,
+        ..OPENAI
     };
     config.check(fields.path())?;
     [vision, text, fields].into_iter().try_for_each(Fields::finish)?;

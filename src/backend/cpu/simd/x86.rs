@@ -1,9 +1,7 @@
 //! The levels of x86-64. A level's type can only be made where the processor has the level.
 
-use super::{Routine, Simd};
+use super::vector::{Bf16x2, DIGIT_BITS, I8x4, Routine, Simd};
 use crate::backend::PRECISION_BITS;
-use crate::backend::cpu::crop_resize::DIGIT_BITS;
-use crate::backend::cpu::rounded::{Pair, Quad};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -103,8 +101,9 @@ impl Simd for Avx2 {
     operations! {
         splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         load(from: &[f32]) -> __m256 = _mm256_loadu_ps(from[..8].as_ptr());
-        load_f16(from: &[f16]) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
-        load_pairs(from: &[Pair], part: usize) -> __m256 = {
+        load_f16(from: &[f16], _part: usize) -> __m256 =
+            _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast()));
+        load_pairs(from: &[Bf16x2], part: usize) -> __m256 = {
             let halves = _mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
         };
@@ -126,7 +125,7 @@ impl Simd for Avx2 {
             _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packus_epi16(first, second));
         };
         to_float(x: __m256i) -> __m256 = _mm256_cvtepi32_ps(x);
-        load_quads(from: &[Quad], part: usize) -> __m256i =
+        load_quads(from: &[I8x4], part: usize) -> __m256i =
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from[..8].as_ptr().cast::<__m128i>().add(part)));
         store(x: __m256, to: &mut [f32]) = _mm256_storeu_ps(to[..8].as_mut_ptr(), x);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
@@ -230,8 +229,9 @@ impl Simd for Avx512 {
     operations! {
         splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         load(from: &[f32]) -> __m512 = _mm512_loadu_ps(from[..16].as_ptr());
-        load_f16(from: &[f16]) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
-        load_pairs(from: &[Pair], part: usize) -> __m512 = {
+        load_f16(from: &[f16], _part: usize) -> __m512 =
+            _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast()));
+        load_pairs(from: &[Bf16x2], part: usize) -> __m512 = {
             let halves = _mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
         };
@@ -247,7 +247,7 @@ impl Simd for Avx512 {
             _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(wide));
         };
         to_float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
-        load_quads(from: &[Quad], part: usize) -> __m512i =
+        load_quads(from: &[I8x4], part: usize) -> __m512i =
             _mm512_cvtepi8_epi16(_mm256_loadu_si256(from[..16].as_ptr().cast::<__m256i>().add(part)));
         store(x: __m512, to: &mut [f32]) = _mm512_storeu_ps(to[..16].as_mut_ptr(), x);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
@@ -288,7 +288,7 @@ macro_rules! as_avx512 {
         below! {
             splat(x: f32) -> __m512;
             load(from: &[f32]) -> __m512;
-            load_f16(from: &[f16]) -> __m512;
+            load_f16(from: &[f16], part: usize) -> __m512;
             store(x: __m512, to: &mut [f32]);
             add(a: __m512, b: __m512) -> __m512;
             sub(a: __m512, b: __m512) -> __m512;
@@ -333,13 +333,13 @@ impl Simd for Avx512Vnni {
     call!(Avx512Vnni, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
 
     operations! {
-        load_quads(from: &[Quad], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
+        load_quads(from: &[I8x4], _part: usize) -> __m512i = _mm512_loadu_si512(from[..16].as_ptr().cast());
         dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpwssd_epi32(c, a, b);
         dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i = _mm512_dpbusd_epi32(c, a, b);
     }
 
     below! {
-        load_pairs(from: &[Pair], part: usize) -> __m512;
+        load_pairs(from: &[Bf16x2], part: usize) -> __m512;
         splat_pair(word: i32) -> __m512;
         dot_pairs(a: __m512, b: __m512, c: __m512) -> __m512;
     }
@@ -371,14 +371,14 @@ impl Simd for Avx512Bf16 {
     call!(Avx512Bf16, "avx512bf16,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
 
     operations! {
-        load_pairs(from: &[Pair], _part: usize) -> __m512bh =
+        load_pairs(from: &[Bf16x2], _part: usize) -> __m512bh =
             std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from[..16].as_ptr().cast()));
         splat_pair(word: i32) -> __m512bh = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word));
         dot_pairs(a: __m512bh, b: __m512bh, c: __m512) -> __m512 = _mm512_dpbf16_ps(c, a, b);
     }
 
     below! {
-        load_quads(from: &[Quad], part: usize) -> __m512i;
+        load_quads(from: &[I8x4], part: usize) -> __m512i;
         dot_words(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
         dot_quads(a: __m512i, b: __m512i, c: __m512i) -> __m512i;
     }

@@ -1,0 +1,369 @@
+//! What the threads of a stream share: its pictures, in order, from the input to the consumer, within a budget of bytes.
+//!
+//! ```text
+//! input ── pulled by one thread at a time ──▶ Working │ Waiting ──▶ Ready ── taken ──▶ Held ── released ──▶ Done ──▶ consumer
+//!                                             decoding threads               devices
+//! ```
+//!
+//! A picture is charged to the budget from the pull until its batch is released: with the bytes that the input holds, with
+//! its encoded bytes once they are read, with both its forms while it is decoded, and then with its pixels and the tables of
+//! its views. A thread pulls only while less than the budget is charged, and decodes only what fits; the first picture is
+//! decoded even if it does not fit, once no batch is held. A batch takes no more than its share of the budget, so that
+//! there is room to decode the next one meanwhile. The number of pictures is bounded from the pull until their results are
+//! taken.
+//!
+//! No order of events deadlocks. All waits are for one condition variable, whose lock is never held while the input, a
+//! decoder or a device runs. A working picture waits for nothing, and a device that holds a batch releases it without
+//! waiting for others. One device at a time fills a batch. So let it wait for the next picture:
+//! * It is *working*: it gets ready.
+//! * It is *waiting* for room: a device that has pictures, in this batch or an earlier one, is told to go on with them and
+//!   releases them. Then no batch is held, and the picture goes on.
+//! * It is not pulled, because the budget is full: all that is charged is in batches, and the same holds.
+//! * It is not pulled, because too many results are not taken: they are in front of it, and the consumer can take them.
+//! * It is not pulled, because decoding is paused: only while a device computes.
+//! * It is not pulled, because the input has not given it: a batch is not kept back for it longer than [`PATIENCE`].
+
+use super::Stream;
+use super::input::Job;
+use crate::align::task::Planned;
+use crate::error::{Error, Result};
+use crate::lock::lock;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{ThreadId, current};
+use std::time::{Duration, Instant};
+
+/// How long a batch that could be larger waits for an input that gives nothing. An iterator over what is in memory
+/// takes microseconds; one that waits for a network or for the results themselves may take for ever.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+pub(super) type Jobs<T> = Box<dyn Iterator<Item = Job<T>> + Send>;
+
+pub(super) struct Queue<T, R> {
+    pub(super) stream: Stream<R>,
+    state: Mutex<State<T, R>>,
+    changed: Condvar,
+}
+
+struct State<T, R> {
+    /// None while a thread pulls, and after the end.
+    input: Option<Jobs<T>>,
+    /// The thread that pulls.
+    pulling: Option<ThreadId>,
+    /// No more is pulled, decoded or taken.
+    stopped: bool,
+    /// The pictures whose results have not left.
+    slots: VecDeque<Slot<T, R>>,
+    /// The first slot's number, counted from the first picture that was pulled.
+    first: usize,
+    /// The number of the first picture that no device has taken.
+    next: usize,
+    /// What all pictures are charged with.
+    charged: usize,
+    /// A device fills a batch. The others wait, so that it is full the sooner.
+    filling: bool,
+    /// A device computes a batch, and shares the processors.
+    paused: bool,
+    /// How many devices run.
+    devices: usize,
+    /// The first device that failed, and why.
+    fault: Option<(String, String)>,
+    /// What the first thread that panicked did so with.
+    panic: Option<Box<dyn Any + Send>>,
+    /// How many pictures have left with a result.
+    finished: usize,
+    /// How many there were before the first one that was lost with its device.
+    finished_before: Option<usize>,
+}
+
+struct Slot<T, R> {
+    charged: usize,
+    /// Once the picture is ready.
+    tag: Option<T>,
+    stage: Stage<R>,
+}
+
+enum Stage<R> {
+    Working,
+    /// For room.
+    Waiting,
+    Ready(Planned<'static>),
+    /// In a batch; or lost with the device that failed.
+    Held,
+    Done(Result<R>),
+}
+
+/// Pictures that a device takes together, with their numbers.
+#[derive(Default)]
+pub(super) struct Batch {
+    numbers: Vec<usize>,
+    pub(super) pictures: Vec<Planned<'static>>,
+}
+
+impl<T, R> State<T, R> {
+    /// The input gives no more.
+    fn has_ended(&self) -> bool {
+        self.input.is_none() && self.pulling.is_none()
+    }
+
+    fn has_room(&self, stream: &Stream<R>) -> bool {
+        self.charged < stream.bytes && self.slots.len() < stream.pictures
+    }
+
+    fn slot(&mut self, number: usize) -> &mut Slot<T, R> {
+        &mut self.slots[number - self.first]
+    }
+
+    fn charge(&mut self, number: usize, bytes: usize) {
+        let before = std::mem::replace(&mut self.slot(number).charged, bytes);
+        self.charged = self.charged - before + bytes;
+    }
+
+    /// The error of a picture that was in flight when a device failed.
+    fn lost(&mut self) -> Error {
+        let finished = *self.finished_before.get_or_insert(self.finished);
+        let (device, reason) = self.fault.clone().unwrap_or_default();
+        Error::device(device, format!("{reason}; pictures finished before: {finished}"))
+    }
+}
+
+impl<T, R> Queue<T, R> {
+    pub(super) fn new(stream: Stream<R>, input: Jobs<T>) -> Self {
+        let state = State {
+            input: Some(input),
+            pulling: None,
+            stopped: false,
+            slots: VecDeque::new(),
+            first: 0,
+            next: 0,
+            charged: 0,
+            filling: false,
+            paused: false,
+            devices: 0,
+            fault: None,
+            panic: None,
+            finished: 0,
+            finished_before: None,
+        };
+        Self { stream, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The input's next picture, with its number.
+    pub(super) fn pull(&self) -> Option<(usize, Job<T>)> {
+        let mut state = lock(&self.state);
+        let mut input = loop {
+            if state.stopped || state.has_ended() {
+                return None;
+            }
+            if !state.paused
+                && state.has_room(&self.stream)
+                && let Some(input) = state.input.take()
+            {
+                break input;
+            }
+            state = self.wait(state);
+        };
+        state.pulling = Some(current().id());
+        drop(state);
+        let next = catch_unwind(AssertUnwindSafe(|| input.next()));
+        let mut state = lock(&self.state);
+        state.pulling = None;
+        self.changed.notify_all();
+        match next {
+            _ if state.stopped => None, // meanwhile
+            Ok(Some(job)) => {
+                state.input = Some(input);
+                state.charged += job.held;
+                state.slots.push_back(Slot { charged: job.held, tag: None, stage: Stage::Working });
+                Some((state.first + state.slots.len() - 1, job))
+            }
+            end => {
+                state.panic = end.err();
+                None
+            }
+        }
+    }
+
+    /// Charges a picture with bytes that are there.
+    pub(super) fn charge(&self, number: usize, bytes: usize) {
+        lock(&self.state).charge(number, bytes);
+    }
+
+    /// Waits until a picture, charged with `bytes`, fits the budget or is the oldest, and charges it.
+    pub(super) fn make_room(&self, number: usize, bytes: usize) -> Result<()> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.stopped {
+                return Err(Error::argument("picture", "a stream that was stopped", "one that goes on"));
+            }
+            let others = state.charged - state.slot(number).charged;
+            let mut older = state.slots.range(..number - state.first);
+            if others.saturating_add(bytes) <= self.stream.bytes
+                || older.all(|slot| matches!(slot.stage, Stage::Done(_)))
+            {
+                break;
+            }
+            if matches!(std::mem::replace(&mut state.slot(number).stage, Stage::Waiting), Stage::Working) {
+                self.changed.notify_all();
+            }
+            state = self.wait(state);
+        }
+        state.slot(number).stage = Stage::Working;
+        state.charge(number, bytes);
+        Ok(())
+    }
+
+    /// A picture is decoded and its views are planned, or it cannot be.
+    pub(super) fn ready(&self, number: usize, tag: T, planned: Result<Planned<'static>>) {
+        let mut state = lock(&self.state);
+        state.charge(number, planned.as_ref().map_or(0, Planned::bytes));
+        let stage = match planned {
+            Ok(planned) => Stage::Ready(planned),
+            Err(_) if state.stopped => Stage::Held,
+            Err(error) => Stage::Done(Err(error)),
+        };
+        let slot = state.slot(number);
+        (slot.tag, slot.stage) = (Some(tag), stage);
+        self.changed.notify_all();
+    }
+
+    /// So many devices run.
+    pub(super) fn run_on(&self, devices: usize) {
+        lock(&self.state).devices = devices;
+    }
+
+    /// The next pictures in order, for a device that has an earlier batch under way or not. None of them where there are
+    /// none before the batches that are held are released, or not soon; no batch after the last picture.
+    pub(super) fn take(&self, device: usize, busy: bool) -> Option<Batch> {
+        let (most, most_bytes) = (self.stream.batches[device], self.stream.batch_bytes);
+        let (mut batch, mut charged, mut deadline) = (Batch::default(), 0, None);
+        let (mut state, mut late) = (lock(&self.state), false);
+        while state.filling && !state.stopped {
+            (state, late) = if busy { self.wait_a_little(state, &mut deadline) } else { (self.wait(state), false) };
+            if late {
+                return Some(batch);
+            }
+        }
+        state.filling = true;
+        while batch.pictures.len() < most && charged < most_bytes && !late && !state.stopped {
+            let has_pictures = busy || !batch.pictures.is_empty();
+            let (number, at) = (state.next, state.next - state.first);
+            match state.slots.get(at).map(|slot| &slot.stage) {
+                Some(Stage::Ready(_)) => {
+                    let slot = &mut state.slots[at];
+                    if let Stage::Ready(picture) = std::mem::replace(&mut slot.stage, Stage::Held) {
+                        batch.pictures.push(picture);
+                    }
+                    batch.numbers.push(number);
+                    charged += slot.charged;
+                    (state.next, deadline) = (number + 1, None);
+                }
+                Some(Stage::Done(_)) => state.next += 1,
+                Some(Stage::Waiting) if has_pictures => break,
+                None if state.has_ended() || (has_pictures && !state.has_room(&self.stream)) => break,
+                None if has_pictures => (state, late) = self.wait_a_little(state, &mut deadline),
+                _ => state = self.wait(state),
+            }
+        }
+        state.filling = false;
+        self.changed.notify_all();
+        let are_taken = state.has_ended() && state.next == state.first + state.slots.len();
+        if state.stopped || (are_taken && batch.pictures.is_empty()) {
+            return None;
+        }
+        state.paused = self.stream.alternate && !batch.pictures.is_empty();
+        Some(batch)
+    }
+
+    /// A device has computed a batch, or failed: then there are results of its first pictures alone.
+    pub(super) fn release(&self, batch: Batch, results: Vec<Result<R>>) {
+        let Batch { numbers, pictures } = batch;
+        drop(pictures);
+        let mut state = lock(&self.state);
+        numbers.iter().for_each(|&number| state.charge(number, 0));
+        for (number, result) in numbers.into_iter().zip(results) {
+            state.slot(number).stage = Stage::Done(result);
+        }
+        state.paused = false;
+        self.changed.notify_all();
+    }
+
+    /// A device has failed, and why. Nothing more is given to any.
+    pub(super) fn fail(&self, device: String, reason: String) {
+        lock(&self.state).fault.get_or_insert((device, reason));
+        drop(self.stop());
+    }
+
+    /// A device's thread ends, by a panic or without.
+    pub(super) fn leave(&self, panic: Option<Box<dyn Any + Send>>) {
+        if panic.is_some() {
+            drop(self.stop());
+        }
+        let mut state = lock(&self.state);
+        state.devices -= 1;
+        state.panic = state.panic.take().or(panic);
+        self.changed.notify_all();
+    }
+
+    /// The oldest picture's tag and its result, once it is there; none after the last.
+    ///
+    /// # Panics
+    /// Where the input or a device's thread did, in place of the results that are missing for it.
+    pub(super) fn next(&self) -> Option<(T, Result<R>)> {
+        let mut state = lock(&self.state);
+        let is_left = loop {
+            match state.slots.front().map(|slot| &slot.stage) {
+                Some(Stage::Done(_)) => break true,
+                // No device will compute it.
+                Some(Stage::Ready(_) | Stage::Held) if state.devices == 0 => break state.fault.is_some(),
+                None if state.stopped || state.has_ended() => break false,
+                _ => state = self.wait(state),
+            }
+        };
+        if !is_left {
+            return state.panic.take().map(|panic| resume_unwind(panic));
+        }
+        let Slot { tag, stage, .. } = state.slots.pop_front()?;
+        state.first += 1;
+        state.next = state.next.max(state.first);
+        self.changed.notify_all();
+        let result = match stage {
+            Stage::Done(result) => result,
+            _ => Err(state.lost()),
+        };
+        state.finished += usize::from(result.is_ok());
+        Some((tag?, result))
+    }
+
+    /// Pulls, decodes and takes no more. What is left of the input is for the caller to drop: not under the lock, for it is
+    /// not our code.
+    pub(super) fn stop(&self) -> Option<Jobs<T>> {
+        let mut state = lock(&self.state);
+        state.stopped = true;
+        self.changed.notify_all();
+        state.input.take()
+    }
+
+    /// The thread that is inside the input's `next`.
+    pub(super) fn pulling(&self) -> Option<ThreadId> {
+        lock(&self.state).pulling
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State<T, R>>) -> MutexGuard<'a, State<T, R>> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change, but not beyond the deadline, which the first wait sets; and whether that has passed.
+    fn wait_a_little<'a>(
+        &self,
+        state: MutexGuard<'a, State<T, R>>,
+        deadline: &mut Option<Instant>,
+    ) -> (MutexGuard<'a, State<T, R>>, bool) {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (state, timeout) = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        (state, timeout.timed_out())
+    }
+}

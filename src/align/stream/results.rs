@@ -1,0 +1,74 @@
+//! The results of a stream, and its threads.
+
+use super::queue::Queue;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+/// The results of a [`Stream`](super::Stream), in the order of its input.
+///
+/// # Panics
+/// [`Results::next`] panics where the input or a device's thread did, after all results of what came before.
+pub struct Results<T, R> {
+    queue: Arc<Queue<T, R>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Why there are none.
+    refused: Option<String>,
+}
+
+impl<T: Send + 'static, R: Send + 'static> Results<T, R> {
+    /// Starts the threads: one for each device, and those that decode.
+    pub(super) fn start(queue: Queue<T, R>) -> Self {
+        let mut results = Self { queue: Arc::new(queue), threads: Vec::new(), refused: None };
+        results.refused = results.start_threads().err().map(|error| error.to_string());
+        results
+    }
+
+    fn start_threads(&mut self) -> std::io::Result<()> {
+        let (devices, decoders) = (self.queue.stream.batches.len(), self.queue.stream.threads);
+        let devices = self.spawn(devices, |queue, device| queue.compute(device))?;
+        self.queue.run_on(devices);
+        self.spawn(decoders, |queue, _| queue.decode())?;
+        Ok(())
+    }
+
+    /// Starts so many threads, each with its number, or as many as the system gives: how many.
+    ///
+    /// # Errors
+    /// When it gives none.
+    fn spawn(&mut self, count: usize, work: fn(&Queue<T, R>, usize)) -> std::io::Result<usize> {
+        for number in 0..count {
+            let queue = self.queue.clone();
+            match Builder::new().spawn(move || work(&queue, number)) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) if number == 0 => return Err(error),
+                Err(_) => return Ok(number),
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl<T: Send + 'static, R: Send + 'static> Iterator for Results<T, R> {
+    type Item = (T, Result<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(reason) = &self.refused
+            && let Some((number, job)) = self.queue.pull()
+        {
+            self.queue.ready(number, job.tag, Err(Error::device("host", format!("no thread: {reason}"))));
+        }
+        self.queue.next()
+    }
+}
+
+impl<T, R> Drop for Results<T, R> {
+    fn drop(&mut self) {
+        drop(self.queue.stop());
+        let pulling = self.queue.pulling();
+        for thread in self.threads.drain(..).filter(|thread| Some(thread.thread().id()) != pulling) {
+            // A panic of it is caught, for the consumer or as a picture's error.
+            let _ = thread.join();
+        }
+    }
+}

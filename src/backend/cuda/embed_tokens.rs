@@ -1,0 +1,31 @@
+//! `embed_tokens`: the first rows of the text tower.
+
+use super::context::Context;
+use super::launch::Launch;
+use crate::backend::Cuda;
+use crate::backend::args::{Checked, EmbedTokensArgs};
+use crate::backend::{Shaped, Work};
+use crate::error::Result;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::NoUninit)]
+struct Params {
+    rows: u32,
+    width: u32,
+}
+
+pub(super) fn run(context: &Context, args: Checked<EmbedTokensArgs<'_, Cuda>>) -> Result<()> {
+    let EmbedTokensArgs { tokens, offsets, table, positions, out } = args.into_inner();
+    let places = offsets.windows(2).flat_map(|sequence| 0..sequence[1] - sequence[0]);
+    let placed: Vec<[u32; 2]> = tokens.iter().zip(places).map(|(&token, place)| [token, place]).collect();
+    let placed = context.upload(&placed)?;
+    let params = Params { rows: tokens.len() as u32, width: table.shape().cols as u32 };
+    let memories = [
+        &placed,
+        table.f32("embed_tokens table")?,
+        positions.f32("embed_tokens positions")?,
+        out.f32("embed_tokens output")?,
+    ];
+    let work = Work { bytes: 3 * out.bytes() + 8 * tokens.len() as u64, flops: out.shape().len() as u64 };
+    context.launch("embed_tokens", &params, &memories, Launch::blocks(tokens.len(), 128), work)
+}
