@@ -10,7 +10,7 @@ mod input;
 
 use crossalign::align::Views;
 use crossalign::image::ViewSampling;
-use crossalign::model::{Config, ViewJob};
+use crossalign::model::{Config, PictureViews};
 use crossalign::{Device, Method, Model, ModelOptions, StreamOptions};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ fn tower(model: &Model, sampling: &ViewSampling, most: usize) -> f64 {
     let boxes = sampling.boxes(picture.as_rgb()).expect("default ranges");
     let plan = model.config().plan_views((1024, 768), &boxes).expect("boxes of this picture");
     let together = (model.preferred_views() / plan.views().len()).clamp(1, most);
-    let jobs = vec![ViewJob { picture: picture.as_rgb(), plan: &plan }; together];
+    let jobs = vec![PictureViews { picture: picture.as_rgb(), plan: &plan }; together];
     let seconds = median(|| {
         model.encode_views(&jobs, true).expect("a valid call");
     });

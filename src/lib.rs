@@ -51,7 +51,8 @@ mod process;
 mod text_file;
 
 pub use align::{
-    Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views,
+    Classification, Classifier, CompileOptions, CompiledClassifier, Method, Prompts, Reduction, Score, StreamOptions,
+    Views,
 };
 pub use engine::{Device, Model, ModelOptions};
 pub use error::{Error, PictureErrorKind, Result};

@@ -6,7 +6,7 @@ mod common;
 use crossalign::backend::{Backend, Cuda, Precision, Rgb, Shape};
 use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::ViewSampling;
-use crossalign::model::ViewJob;
+use crossalign::model::PictureViews;
 
 #[test]
 #[machine::has(gxx)]
@@ -18,7 +18,7 @@ fn a_batch_that_does_not_fit_is_halved() {
     let picture = Rgb::new(200, 150, &pixels).unwrap();
     let boxes = ViewSampling { count: 11, ..Default::default() }.boxes(picture).unwrap();
     let plan = model().config().plan_views((200, 150), &boxes).unwrap();
-    let job = ViewJob { picture, plan: &plan };
+    let job = PictureViews { picture, plan: &plan };
     let batches = |model: &Model| {
         let (embeddings, profile) = model.profile(|| model.encode_views(&[job], true));
         let launches = profile.unwrap().dispatches;

@@ -5,7 +5,7 @@ use crossalign::align::{CompileOptions, Method, Views};
 use crossalign::backend::Precision;
 use crossalign::engine::ModelOptions;
 use crossalign::image::ViewSampling;
-use crossalign::model::{MINI_PROMPTS, ViewJob};
+use crossalign::model::{MINI_PROMPTS, PictureViews};
 use crossalign::{Classifier, DecodeOptions, Model, Picture, Prompts};
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,7 @@ fn precisions_keep_the_direction() {
         let embed = |(_, path): (String, PathBuf)| {
             let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
             let plan = model.config().plan_views((picture.width(), picture.height()), &[]).unwrap();
-            model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
+            model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
         };
         pictures.map(embed).collect::<Vec<_>>()
     };

@@ -7,7 +7,7 @@ use crossalign::align::{Class, Kept, Texts};
 use crossalign::backend::Precision;
 use crossalign::engine::{Embeddings, ModelOptions, Towers};
 use crossalign::image::CropBox;
-use crossalign::{CompileOptions, Compiled, Method, Model, Prompts, Reduction, Score, Views};
+use crossalign::{CompileOptions, CompiledClassifier, Method, Model, Prompts, Reduction, Score, Views};
 
 /// One, a few, as many as most classes have, and more than any has.
 const REDUCTIONS: [Reduction; 6] = [
@@ -120,7 +120,7 @@ fn ragged_classes(device: &str) {
             if reduction == Reduction::WeightedMean {
                 options.method = Method::Wca; // cupl's mean is of unit length
             }
-            let compiled = Compiled {
+            let compiled = CompiledClassifier {
                 options: options.clone(),
                 classes: (1..texts.offsets.len()).map(|class| format!("class {class}")).collect(),
                 kept: Kept::Texts(texts.clone()),
@@ -320,18 +320,18 @@ fn what_does_not_go_together_is_named() {
     model.compile_texts(&prompts, &official(Reduction::MAX).with_method(Method::Cupl)).unwrap();
 
     // A classifier whose fields were changed.
-    let classifier = |change: fn(&mut Compiled)| {
+    let classifier = |change: fn(&mut CompiledClassifier)| {
         let mut compiled = model.compile_texts(&prompts, &options(Method::Wca, Reduction::MAX)).unwrap();
         change(&mut compiled);
         let refused = compiled.to_bytes().map(drop);
         (refused, model.clone().into_classifier(compiled).map(drop))
     };
     assert!(matches!(classifier(|_| ()), (Ok(()), Ok(()))));
-    fn texts(compiled: &mut Compiled) -> &mut Texts {
+    fn texts(compiled: &mut CompiledClassifier) -> &mut Texts {
         let Kept::Texts(texts) = &mut compiled.kept else { panic!("no texts") };
         texts
     }
-    type Change = (fn(&mut Compiled), &'static str);
+    type Change = (fn(&mut CompiledClassifier), &'static str);
     let changes: [Change; 10] = [
         (|compiled| compiled.classes.push("another".into()), "text offsets"),
         (|compiled| texts(compiled).offsets[1] = 0, "no texts of class 0"),

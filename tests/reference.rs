@@ -8,7 +8,7 @@ use crossalign::align::{CompileOptions, Method, Score, Views};
 use crossalign::backend::{Backend, Cpu, Precision, Reference as Scalar};
 use crossalign::engine::ModelOptions;
 use crossalign::image::{Resize, plan_views, resampled};
-use crossalign::model::{TextCleaning, ViewJob};
+use crossalign::model::{PictureViews, TextCleaning};
 use serde_json::Value;
 
 macro_rules! suite {
@@ -117,7 +117,7 @@ fn check_embeddings(reference: &Reference, dir: &std::path::Path, device: &str) 
     for (name, boxes) in reference.pictures() {
         let picture = reference.picture(&name);
         let plan = model.config().plan_views((picture.width(), picture.height()), &boxes).unwrap();
-        let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+        let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
         let found = model.encode_views(&[job], false).unwrap();
         assert_close(&found.data, &floats(&expected, &format!("image_embeds.{name}")), 2e-5, &name);
     }

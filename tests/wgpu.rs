@@ -18,7 +18,7 @@ use crossalign::backend::{
 };
 use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
-use crossalign::model::{Config, ViewJob};
+use crossalign::model::{Config, PictureViews};
 use crossalign::{Model, Picture, Views};
 
 /// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count, by
@@ -259,7 +259,7 @@ fn vit_b_32_agrees_with_the_cpu() {
     let encode = |device: &str| {
         let options = ModelOptions::default().with_device(device.parse().unwrap());
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
-        let (found, profile) = model.profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
+        let (found, profile) = model.profile(|| model.encode_views(&[PictureViews { picture, plan: &plan }], true));
         (found.unwrap(), profile)
     };
     let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));

@@ -1,6 +1,6 @@
 //! A compiled classifier at work.
 
-use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
 use super::order::best;
 use super::prompts::Prompts;
 use super::stream::{Hardware, Stream, StreamOptions};
@@ -96,7 +96,7 @@ impl Classification {
 pub struct Classifier {
     model: Model,
     views: Views,
-    compiled: Arc<Compiled>,
+    compiled: Arc<CompiledClassifier>,
     classes: Arc<[String]>,
     /// One for each of the model's devices.
     scorers: Arc<[Box<dyn Scorer>]>,
@@ -115,7 +115,7 @@ impl Model {
     ///
     /// # Errors
     /// When it was compiled with another model, or what it keeps is not what its options and classes ask for.
-    pub fn into_classifier(self, compiled: Compiled) -> Result<Classifier> {
+    pub fn into_classifier(self, compiled: CompiledClassifier) -> Result<Classifier> {
         if compiled.model != self.fingerprint() {
             let found = format!("one compiled with model {}", compiled.model);
             return Err(Error::argument("classifier", found, format!("model {}", self.fingerprint())));
@@ -154,7 +154,7 @@ impl Model {
 
 impl Classifier {
     /// The classifier without its model, to save.
-    pub fn compiled(&self) -> &Compiled {
+    pub fn compiled(&self) -> &CompiledClassifier {
         &self.compiled
     }
 

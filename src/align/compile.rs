@@ -129,7 +129,7 @@ impl CompileOptions {
 
 /// A classifier without its model: what a classifier file holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Compiled {
+pub struct CompiledClassifier {
     /// How it was compiled.
     pub options: CompileOptions,
     /// The classes' names.
@@ -151,7 +151,7 @@ impl Model {
     /// # Errors
     /// As [`CompileOptions::check`]; when there are no classes, one without a name or one twice, the prompts do not have what the method needs, a text cannot be tokenised, or the
     /// text tower was not loaded.
-    pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Compiled> {
+    pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<CompiledClassifier> {
         options.check()?;
         prompts.check()?;
         if options.method == Method::ClipE && !prompts.are_templates() {
@@ -162,7 +162,7 @@ impl Model {
             true => Kept::Texts(texts),
             false => Kept::Vectors(texts.folded(options.unit_vectors())),
         };
-        Ok(Compiled {
+        Ok(CompiledClassifier {
             options: options.clone(),
             classes: prompts.classes().iter().map(|class| class.name.clone()).collect(),
             kept,

@@ -1,7 +1,7 @@
 //! Which views and which descriptions carried a class's score.
 
 use super::classifier::{Classifier, Views, WeightedView};
-use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
 use super::order::best;
 use super::prompts::Class;
 use super::texts::{Kept, Texts};
@@ -9,7 +9,7 @@ use crate::backend::Reduction;
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -95,7 +95,7 @@ impl Model {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
         let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
-        let mut f0 = self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?;
+        let mut f0 = self.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?;
         let width = f0.width;
         let f = Embeddings { width, data: f0.data.split_off(width) };
         let g = Embeddings { width, data: texts.embeddings.data[class.start * width..class.end * width].to_vec() };
@@ -126,7 +126,7 @@ impl Classifier {
     }
 }
 
-impl Compiled {
+impl CompiledClassifier {
     /// The texts that explain a class's score, and which of them are its own.
     pub(crate) fn texts_of(&self, class: &str) -> Result<(&Texts, Range<usize>)> {
         let wrong = |found: &str, expected: &str| Error::argument("classifier", found, expected);
@@ -177,7 +177,7 @@ impl Explanation {
         self.reduction
     }
 
-    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`Compiled::truncated`]
+    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`CompiledClassifier::truncated`]
     /// tells.
     pub fn truncated(&self) -> usize {
         self.truncated

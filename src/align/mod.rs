@@ -41,7 +41,7 @@ mod texts;
 
 pub use crate::backend::Reduction;
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
-pub use compile::{CompileOptions, Compiled, Method, Score};
+pub use compile::{CompileOptions, CompiledClassifier, Method, Score};
 pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};

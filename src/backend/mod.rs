@@ -16,14 +16,14 @@ pub mod reference;
 pub mod wgpu;
 
 mod crop;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
 mod host;
 mod huge_pages;
 mod pending;
 mod profile;
 mod quantize;
 mod reduction;
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-mod tables;
 mod transformer_row;
 
 use crate::error::Result;
@@ -193,7 +193,7 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
     type Picture<'p>: PictureSize + Debug + Send + Sync;
 
-    /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
+    /// What a device remembers of a sequence of kernels, see [`Backend::record_or_replay`].
     type Recording: Default + Send;
 
     /// The device in a few words: kind, instruction set, threads.
@@ -270,7 +270,7 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
     /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
     /// for what it does besides. The recording must not outlive the tensors. As it is here.
-    fn replay(
+    fn record_or_replay(
         &self,
         recording: &mut Self::Recording,
         key: usize,

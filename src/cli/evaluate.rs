@@ -6,11 +6,11 @@ mod journal;
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
 use super::pictures::{self, Listed, Unfinished};
 use super::{about, exit, input, print, warn_truncated};
-use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts};
+use crate::align::{Accuracy, CompileOptions, CompiledClassifier, Evaluator, Input, Method, Percentage, Prompts};
 use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use dataset::Sample;
 use journal::{Journal, Known, Record};
 use serde_json::{Value, json};
@@ -70,7 +70,8 @@ impl Args {
         let files = dataset::list(&self.data, prompts.classes())?;
         let model = self.model.load(Towers::Both)?;
         let evaluator = Evaluator::new(&model, &prompts, templates.as_ref(), &self.prompts.options(), &samplings)?;
-        let compiled: Vec<&Compiled> = evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
+        let compiled: Vec<&CompiledClassifier> =
+            evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
         let truncated = compiled.iter().map(|compiled| compiled.truncated).max();
         warn_truncated(truncated.unwrap_or_default(), model.config().context);
         let parameters = self.parameters(&model, &compiled, &samplings)?;
@@ -139,7 +140,7 @@ impl Args {
 
     /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
     /// has to find its place here.
-    fn parameters(&self, model: &Model, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Result<Value> {
+    fn parameters(&self, model: &Model, compiled: &[&CompiledClassifier], samplings: &[ViewSampling]) -> Result<Value> {
         let options = self.prompts.options();
         let CompileOptions { method: _, score, reduction, keep_texts: _, image_scale, text_scale, template } = options;
         let DecodeOptions { exif_rotation, max_pixels } = self.decode.options();
@@ -179,7 +180,7 @@ fn view_vector(model: &Model) -> Result<Vec<f32>> {
     let pixels = (0..3 * side * side).map(|i| (i * 37 % 251) as u8).collect(); // something everywhere
     let picture = Picture::new(side, side, pixels)?;
     let plan = model.config().plan_views((side, side), &[])?;
-    Ok(model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?.data)
+    Ok(model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?.data)
 }
 
 fn hash<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> String {

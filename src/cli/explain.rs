@@ -4,7 +4,7 @@ use super::destination::{Destination, is_stdout};
 use super::heat::{self, OUTLINES};
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::{input, memory, name_picture, pictures, png, print, warn_truncated};
-use crate::align::{Class, Compiled, Explanation, Pair};
+use crate::align::{Class, CompiledClassifier, Explanation, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
 use crate::image::CropBox;
@@ -56,7 +56,7 @@ enum Source {
     /// To be encoded.
     Prompts(Class),
     /// Encoded, with those of all classes.
-    Classifier(Compiled),
+    Classifier(CompiledClassifier),
 }
 
 /// Only WCA has views and descriptions to weigh, in one form: the shared options that choose are refused.

@@ -3,7 +3,7 @@
 use super::input;
 use super::labels::Labels;
 use super::report;
-use crate::align::{CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views};
+use crate::align::{CompileOptions, CompiledClassifier, Method, Prompts, Reduction, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
 use crate::engine::{Device, Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
@@ -301,8 +301,8 @@ impl ClassifierArgs {
         self.classifier.as_deref().into_iter().collect()
     }
 
-    pub(super) fn read(&self) -> Result<Option<Compiled>> {
-        let read = |path: &PathBuf| self.named(Compiled::from_bytes(&input::read(path)?));
+    pub(super) fn read(&self) -> Result<Option<CompiledClassifier>> {
+        let read = |path: &PathBuf| self.named(CompiledClassifier::from_bytes(&input::read(path)?));
         self.classifier.as_ref().map(read).transpose()
     }
 

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape, Shap
 #[cfg(feature = "cli")]
 use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
-use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
+use crate::model::{Config, Loader, PictureViews, TextTower, VisionTower};
 use crate::process::Owned;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) trait Engine: Send + Sync {
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>>;
 
     /// Submits the encoding of all views of all jobs: their embeddings, in order, of unit length with `normalize`.
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
+    fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
 
     /// The embeddings of texts, given by their tokens up to the end token.
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>>;
@@ -115,7 +115,7 @@ impl<B: Backend> On<B> {
     }
 
     /// The embeddings of all views of all jobs, in order, on the device.
-    fn encode(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
+    fn encode(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<B::Tensor> {
         let vision = self.vision.as_ref().ok_or_else(|| missing("vision"))?;
         match (vision.encode(&self.backend, jobs, normalize), &self.text) {
             // The other tower's activations make room.
@@ -189,7 +189,7 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
         crate::image::resampled(&self.backend, picture, plan)
     }
 
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
+    fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
         let encoded = self.encode(jobs, normalize)?;
         let width = encoded.shape().cols;

@@ -3,7 +3,7 @@
 use super::{Device, Embeddings, Engine, Loading, TextEmbeddings, missing, open};
 use crate::backend::{Activation, Precision, Profile};
 use crate::error::{Error, Result};
-use crate::model::{Config, Layout, RandomWeights, Source, TextCleaning, Tokenizer, Tower, ViewJob, open_files};
+use crate::model::{Config, Layout, PictureViews, RandomWeights, Source, TextCleaning, Tokenizer, Tower, open_files};
 use crate::options::with_fields;
 use std::collections::HashMap;
 use std::fmt;
@@ -255,12 +255,13 @@ impl Model {
     ///
     /// # Errors
     /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
-    pub fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Embeddings> {
+    pub fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Embeddings> {
         let size = self.0.config.image_size;
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        let encode = |device: usize, jobs: &[ViewJob<'_>]| self.0.engines[device].encode_views(jobs, normalize)?.wait();
+        let encode =
+            |device: usize, jobs: &[PictureViews<'_>]| self.0.engines[device].encode_views(jobs, normalize)?.wait();
         let data = spread(self.devices(), jobs, encode)?;
         Ok(Embeddings { width: self.0.config.embed, data })
     }

@@ -4,7 +4,7 @@ use super::{Embeddings, On, computed, offsets};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use crate::process::Owned;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub(crate) struct Scores {
 /// A classifier on a device.
 pub(crate) trait Scorer: Send + Sync {
     /// Submits the encoding and scoring of pictures. The first view of each is its global one.
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>>;
+    fn score(&self, jobs: &[PictureViews<'_>]) -> Result<Pending<'_, Scores>>;
 
     /// Scores pictures by their encoded views, so many of each; the first is its global one.
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores>;
@@ -71,12 +71,12 @@ pub(super) fn on<B: Backend + 'static>(engine: Arc<Owned<On<B>>>, scoring: &Scor
 }
 
 impl<B: Backend> Scorer for Owned<OnDevice<B>> {
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>> {
+    fn score(&self, jobs: &[PictureViews<'_>]) -> Result<Pending<'_, Scores>> {
         self.engine.ours()?;
         let (mut parts, mut rest) = (Vec::new(), jobs);
         while !rest.is_empty() {
             let mut total = 0;
-            let fits = |job: &&ViewJob<'_>| {
+            let fits = |job: &&PictureViews<'_>| {
                 total += job.plan.views().len();
                 total <= VIEWS_AT_ONCE
             };

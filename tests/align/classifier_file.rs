@@ -5,7 +5,7 @@ use super::{golden, prompts};
 use crossalign::align::{Kept, Texts};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::{CompileOptions, Compiled, Method, Reduction, Score};
+use crossalign::{CompileOptions, CompiledClassifier, Method, Reduction, Score};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::json;
@@ -47,14 +47,14 @@ fn every_option_comes_back_and_counts() {
     let model = golden("transformers");
     let prompts = Reference::golden().prompts();
     let (views, boxes) = views();
-    let scores = |compiled: &Compiled| {
+    let scores = |compiled: &CompiledClassifier| {
         let classifier = model.clone().into_classifier(compiled.clone()).unwrap();
         classifier.score_views(&views, &boxes).unwrap().scores().to_vec()
     };
     let default = scores(&model.compile_texts(&prompts, &CompileOptions::default()).unwrap());
     for (field, options) in away_from_default() {
         let compiled = model.compile_texts(&prompts, &options).unwrap();
-        let loaded = Compiled::from_bytes(&compiled.to_bytes().unwrap()).unwrap();
+        let loaded = CompiledClassifier::from_bytes(&compiled.to_bytes().unwrap()).unwrap();
         assert_eq!(loaded, compiled, "{field}");
         assert_eq!(loaded.options, options);
         let found = scores(&loaded);
@@ -82,7 +82,8 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
                         .with_template(template);
                     let saved = model.compile(&prompts, &options).unwrap();
                     let bytes = saved.compiled().to_bytes().unwrap();
-                    let loaded = model.clone().into_classifier(Compiled::from_bytes(&bytes).unwrap()).unwrap();
+                    let loaded =
+                        model.clone().into_classifier(CompiledClassifier::from_bytes(&bytes).unwrap()).unwrap();
                     let [saved, loaded] = [&saved, &loaded].map(|c| c.score_views(&views, &boxes).unwrap());
                     assert!(saved == loaded, "{options:?}");
                     all.push(saved.scores().to_vec());
@@ -97,9 +98,9 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
 }
 
 /// Classifiers that keep vectors and that keep texts, with any names and texts.
-fn of_any_names() -> [Compiled; 2] {
+fn of_any_names() -> [CompiledClassifier; 2] {
     let classes = ["\"quoted\"", "back\\slash", "two\nlines", "𝄞 😀", "{}"].map(String::from);
-    let compiled = Compiled {
+    let compiled = CompiledClassifier {
         options: CompileOptions::default().with_score(Score::Paper),
         classes: classes.to_vec(),
         kept: Kept::Vectors(Embeddings { width: 3, data: (0..15).map(|i| i as f32 - 7.5).collect() }),
@@ -114,7 +115,7 @@ fn of_any_names() -> [Compiled; 2] {
         offsets: vec![0, 1, 3, 5, 6, 7],
     };
     let options = compiled.options.clone().with_reduction(Reduction::BestMean(3));
-    [compiled.clone(), Compiled { kept: Kept::Texts(texts), options, ..compiled }]
+    [compiled.clone(), CompiledClassifier { kept: Kept::Texts(texts), options, ..compiled }]
 }
 
 /// What is not an option: the classes with any names, the vectors or texts, the keys, the number of truncated texts.
@@ -125,7 +126,8 @@ fn every_field_comes_back() {
     let path = folder.path().join("classifier");
     for compiled in of_any_names() {
         compiled.save(&path).unwrap();
-        let Compiled { options, classes, kept, model, prompts, truncated } = Compiled::open(&path).unwrap();
+        let CompiledClassifier { options, classes, kept, model, prompts, truncated } =
+            CompiledClassifier::open(&path).unwrap();
         assert_eq!((options, classes), (compiled.options.clone(), compiled.classes.clone()));
         assert_eq!((&kept, truncated), (&compiled.kept, 7));
         assert_eq!((model, prompts), ("a model".to_string(), "some \"prompts\"".to_string()));
@@ -140,7 +142,7 @@ fn every_field_comes_back() {
     let long = "striped ".repeat(200);
     let prompts = prompts(&format!(r#"{{"{long}": ["{long}", "short", "{long}"]}}"#));
     let compiled = model.compile_texts(&prompts, &CompileOptions::default()).unwrap();
-    assert_eq!(Compiled::from_bytes(&compiled.to_bytes().unwrap()).unwrap().truncated, 3);
+    assert_eq!(CompiledClassifier::from_bytes(&compiled.to_bytes().unwrap()).unwrap().truncated, 3);
 }
 
 /// Equal classifiers are equal files.
@@ -152,7 +154,7 @@ fn a_classifier_is_the_same_bytes_each_time() {
         for _ in 0..8 {
             assert!(compiled.to_bytes().unwrap() == bytes);
         }
-        assert!(Compiled::from_bytes(&bytes).unwrap().to_bytes().unwrap() == bytes, "read and written");
+        assert!(CompiledClassifier::from_bytes(&bytes).unwrap().to_bytes().unwrap() == bytes, "read and written");
         let header = String::from_utf8_lossy(&bytes[8..400]).into_owned();
         assert!(header.starts_with(r#"{"__metadata__":{"classes":"#), "{header}");
     }
@@ -162,7 +164,7 @@ fn a_classifier_is_the_same_bytes_each_time() {
 #[test]
 fn a_file_of_format_1_is_read() {
     let bytes = include_bytes!("format_1.safetensors");
-    let compiled = Compiled::from_bytes(bytes).unwrap();
+    let compiled = CompiledClassifier::from_bytes(bytes).unwrap();
     let options = CompileOptions::default()
         .with_method(Method::Wca)
         .with_score(Score::Paper)
@@ -180,7 +182,7 @@ fn a_file_of_format_1_is_read() {
         prompts(r#"{"cat": ["whiskers", "pointed ears", "whiskers"], "night sky": ["stars over a dark field"]}"#);
     let today = golden("transformers").compile_texts(&prompts, &options).unwrap();
     assert_close(&compiled.kept.rows().data, &today.kept.rows().data, 1e-5, "vectors");
-    assert_eq!(Compiled { kept: today.kept.clone(), ..compiled }, today);
+    assert_eq!(CompiledClassifier { kept: today.kept.clone(), ..compiled }, today);
 
     // There were no reductions.
     let [_, texts] = of_any_names();
@@ -190,7 +192,7 @@ fn a_file_of_format_1_is_read() {
         let options = options.replace(r#""reduction":"best:3","#, "").replace(r#""keep_texts":false,"#, "");
         metadata.insert("options".into(), options);
     });
-    let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+    let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
     assert!(message.contains("class_vectors"), "{message}");
 }
 
@@ -233,7 +235,7 @@ fn what_is_not_known_is_refused_by_name() {
         (changed(&vectors, field("classes", "[]")), &["embeddings", "at least one"]),
     ];
     for (file, words) in cases {
-        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
         for word in words {
             assert!(message.contains(word), "{message} does not say {word}");
         }
@@ -249,7 +251,7 @@ fn what_is_not_known_is_refused_by_name() {
         header[tensor][field] = value;
         let header = header.to_string();
         let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &texts[end..]].concat();
-        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
         assert!(message.contains(word), "{message} does not say {word}");
     }
 }

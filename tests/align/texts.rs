@@ -5,7 +5,7 @@ use super::{golden, method, prompts};
 use crossalign::backend::{Backend, Cpu, CropPlan, Precision, Rgb, TransformerRow};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::model::ViewJob;
+use crossalign::model::PictureViews;
 use crossalign::{Method, Model, ModelOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -165,7 +165,7 @@ fn full_batches_change_nothing() {
     let plan = |boxes: &[CropBox]| model.config().plan_views((40, 30), boxes).unwrap();
     let boxes: Vec<CropBox> = (0..4).map(|i| CropBox::new(3 * i, 2 * i, 10 + i, 12)).collect();
     let rows = |plans: &[CropPlan]| {
-        let jobs: Vec<ViewJob> = plans.iter().map(|plan| ViewJob { picture, plan }).collect();
+        let jobs: Vec<PictureViews> = plans.iter().map(|plan| PictureViews { picture, plan }).collect();
         model.encode_views(&jobs, false).unwrap().data
     };
     let single: Vec<Vec<f32>> = boxes.iter().map(|&b| rows(&[plan(&[b])])[WIDTH..].to_vec()).collect();

@@ -6,7 +6,8 @@ use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LinearArgs};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, TransformerRow, Work, tables};
+use crate::backend::gpu::linear::layer_bytes;
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, TransformerRow, Work};
 use crate::error::{Error, Result};
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -30,7 +31,7 @@ impl CudaLinear {
         bias: Option<&[f32]>,
         storage: Precision,
     ) -> Result<Self> {
-        let (weight, mut bias) = tables::layer(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
+        let (weight, mut bias) = layer_bytes(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
         // The kernel on tensor cores loads eight at once.
         bias.resize(shape.rows.next_multiple_of(8), 0.0);
         let (weight, bias) = (context.upload(&weight)?, context.upload(&bias)?);

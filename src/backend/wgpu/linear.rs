@@ -9,7 +9,8 @@ use super::pipeline::kernels::{linear_64x64, linear_128x128};
 use super::queue::Queue;
 use super::tensor::{Window, chunks, rows_at_once, window};
 use crate::backend::args::{Checked, LinearArgs};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Wgpu, Work, tables};
+use crate::backend::gpu::linear::layer_bytes;
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Wgpu, Work};
 use crate::error::Result;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -33,7 +34,7 @@ impl WgpuLinear {
         storage: Precision,
     ) -> Result<Self> {
         let stride = shape.cols.next_multiple_of(DEPTH as usize);
-        let (weight, bias) = tables::layer(shape, weight, bias, storage, stride)?;
+        let (weight, bias) = layer_bytes(shape, weight, bias, storage, stride)?;
         Ok(Self { shape, stride, storage, weight: queue.upload(&weight)?, bias: queue.upload(&bias)? })
     }
 

@@ -11,7 +11,7 @@ use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
-use crate::backend::tables::Kept;
+use crate::backend::gpu::table_cache::TableCache;
 use crate::backend::{Dispatch, Pending, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -36,7 +36,7 @@ pub(super) struct Queue {
     queue: Guarded<wgpu::Queue>,
     pub(super) pipelines: Pipelines,
     pub(super) recorder: Mutex<Recorder>,
-    pub(super) tables: Kept<wgpu::Buffer>,
+    pub(super) tables: TableCache<wgpu::Buffer>,
     pace: Mutex<Pace>,
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profiling>>,
@@ -113,7 +113,7 @@ impl Queue {
             queue,
             pipelines: Pipelines::new(cache),
             recorder: Mutex::new(recorder),
-            tables: Kept::default(),
+            tables: TableCache::default(),
             pace: Mutex::default(),
             profile: Mutex::default(),
             faults,
