@@ -86,6 +86,18 @@ fn cut_files_of_other_formats_are_refused() {
         let kinds = [PictureErrorKind::Truncated, PictureErrorKind::Damaged];
         assert!(matches!(&error, Error::Picture { kind, .. } if kinds.contains(kind)), "{error:?}");
     }
+    // Of more bytes than one, of the header's four, counts; of what the decoder would take zeros for, none.
+    let (mut webp, pixels) = (Vec::new(), super::noise(40, 30));
+    let encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+    encoder.encode(&pixels, 40, 30, image::ExtendedColorType::Rgb8).unwrap();
+    assert!(decode(&webp).unwrap().as_rgb().pixels() == pixels && webp.len() > 256);
+    for missing in 1..20 {
+        assert_refused(
+            &webp[..webp.len() - missing],
+            PictureErrorKind::Truncated,
+            "a WebP shorter than its header says",
+        );
+    }
     // What the decoder said is kept.
     let error = decode(&file("base.bmp")[..60]).unwrap_err();
     assert!(std::error::Error::source(&error).is_some(), "{error:?}");

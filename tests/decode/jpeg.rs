@@ -100,6 +100,9 @@ fn damaged_segments_are_refused() {
     assert_refused(&changed(tables, 0x20), PictureErrorKind::Damaged, "Huffman table");
     assert_refused(&changed(tables + 1, 3), PictureErrorKind::Damaged, "Huffman table");
     assert_refused(&changed(scan + 1, 9), PictureErrorKind::Damaged, "scan header");
+    let (start, length) = (frame - 4, 2 + usize::from(jpeg[frame - 1]));
+    let twice = [&jpeg[..start + length], &jpeg[start..]].concat();
+    assert_refused(&twice, PictureErrorKind::Damaged, "two frames");
     assert_refused(&changed(scan + 2, 0x33), PictureErrorKind::Damaged, "without the Huffman tables");
     // No pixel, and a height that nothing tells.
     assert_refused(&changed(frame + 4, 0), PictureErrorKind::Size, "0×19 pixels");
@@ -120,6 +123,7 @@ fn scans_that_bring_nothing_begun_may_be_missing() {
     for scan in scans {
         let shorter = [&jpeg[..scan], b"\xff\xd9"].concat();
         let expected = image::load_from_memory(&shorter).unwrap().into_rgb8();
+        assert!(decode(&shorter).unwrap().as_rgb().pixels() == &*expected);
         let picture = decode(&[&shorter[..], b"behind the end"].concat()).unwrap();
         assert!(picture.as_rgb().pixels() == &*expected, "{scan} of {} bytes", jpeg.len());
     }

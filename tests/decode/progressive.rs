@@ -1,6 +1,7 @@
 //! Progressive JPEGs with all that their coding has: runs of blocks, sixteen zeros at once, corrections (ITU-T T.81, G.1).
 
-use super::{decode, noise};
+use super::{assert_refused, decode, noise};
+use crossalign::PictureErrorKind;
 
 /// Blocks of 8 × 8 samples, across and down.
 const BLOCKS: (u8, u8) = (9, 7);
@@ -63,9 +64,9 @@ impl Scan {
     }
 
     /// G.1.2.2, of coefficients without their lowest `low` bits.
-    fn first(&mut self, block: &Block, low: u32) {
+    fn first(&mut self, band: &[i32], low: u32) {
         let mut zeros = 0;
-        for &coefficient in &block[1..] {
+        for &coefficient in band {
             let value = coefficient.unsigned_abs() >> low;
             if value == 0 {
                 zeros += 1;
@@ -84,18 +85,19 @@ impl Scan {
         self.run += u32::from(zeros > 0);
     }
 
-    /// G.1.2.3, of the lowest bit.
-    fn refined(&mut self, block: &Block) {
-        let last = block.iter().rposition(|coefficient| coefficient.abs() == 1).unwrap_or(0);
+    /// G.1.2.3, of the bit above the lowest `low`.
+    fn refined(&mut self, band: &[i32], low: u32) {
+        let band: Vec<i32> = band.iter().map(|coefficient| coefficient.signum() * (coefficient.abs() >> low)).collect();
+        let last = band.iter().rposition(|coefficient| coefficient.abs() == 1);
         // Corrections from `own` on are this block's.
         let (mut zeros, mut own) = (0, self.corrections.len());
-        for (i, &coefficient) in block.iter().enumerate().skip(1) {
+        for (i, &coefficient) in band.iter().enumerate() {
             let value = coefficient.unsigned_abs();
             if value == 0 {
                 zeros += 1;
                 continue;
             }
-            while zeros > 15 && i <= last {
+            while zeros > 15 && Some(i) <= last {
                 let corrections = self.corrections.split_off(own);
                 self.end_run();
                 self.symbol(15, 0);
@@ -146,11 +148,12 @@ fn jpeg(blocks: &[Block], restart: usize, scans: &[(u8, u8, u32, u32)]) -> (Vec<
             }
             let mut scan = Scan::default();
             for block in part {
+                let band = &block[first.into()..=last.into()];
                 match (first, before) {
                     (0, 0) => scan.put(0, 1), // the same as the block before
                     (0, _) => scan.put(block[1].unsigned_abs() & 1, 1),
-                    (_, 0) => scan.first(block, now),
-                    _ => scan.refined(block),
+                    (_, 0) => scan.first(band, now),
+                    _ => scan.refined(band, now),
                 }
             }
             scan.finish();
@@ -175,6 +178,8 @@ fn every_code_is_followed() {
         for scans in [
             &[(0, 0, 0, 0), (1, 63, 0, 0)][..],
             &[(0, 0, 0, 0), (1, 63, 0, 1), (1, 63, 1, 0)],
+            &[(0, 0, 0, 0), (1, 63, 0, 2), (1, 63, 2, 1), (1, 63, 1, 0)],
+            &[(0, 0, 0, 0), (1, 20, 0, 0), (21, 63, 0, 1), (21, 63, 1, 0)],
             &[(0, 0, 0, 1), (1, 63, 0, 0), (0, 0, 1, 0)],
         ] {
             let what = format!("{share} %, restarts {restart}, {scans:?}");
@@ -185,5 +190,31 @@ fn every_code_is_followed() {
                 assert!(decode(&[&jpeg[..cut], b"\xff\xd9"].concat()).is_err(), "{what}: {cut} of {}", jpeg.len());
             }
         }
+    }
+}
+
+#[test]
+fn a_hundred_scans_are_the_most() {
+    let blocks = vec![[0; 64]; usize::from(BLOCKS.0) * usize::from(BLOCKS.1)];
+    // So many coefficients come in two scans.
+    let scans = |twice: u8| {
+        let first = (1..64).map(move |i| (i, i, 0, u32::from(i <= twice)));
+        std::iter::once((0, 0, 0, 0)).chain(first).chain((1..=twice).map(|i| (i, i, 1, 0))).collect::<Vec<_>>()
+    };
+    assert!(decode(&jpeg(&blocks, 0, &scans(36)).0).is_ok());
+    assert_refused(&jpeg(&blocks, 0, &scans(37)).0, PictureErrorKind::Damaged, "more than 100 scans");
+}
+
+/// Bits that are no code are damage where there are 16 of them, and else the end of the data.
+#[test]
+fn bits_that_are_no_code() {
+    let blocks = vec![[0; 64]; usize::from(BLOCKS.0) * usize::from(BLOCKS.1)];
+    let (jpeg, start) = jpeg(&blocks, 0, &[(0, 0, 0, 0), (1, 63, 0, 0)]);
+    for (bytes, kind, words) in [
+        (1, PictureErrorKind::Truncated, "in the middle of its scan data"),
+        (2, PictureErrorKind::Damaged, "damaged scan data"),
+        (3, PictureErrorKind::Damaged, "damaged scan data"),
+    ] {
+        assert_refused(&[&jpeg[..start], &b"\xff\0".repeat(bytes), b"\xff\xd9"].concat(), kind, words);
     }
 }

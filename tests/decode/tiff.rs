@@ -116,6 +116,14 @@ fn cmyk_has_black() {
     }
 }
 
+/// Of 16 bits the upper eight count, but for grey that has none.
+#[test]
+fn low_samples_of_sixteen_bits_are_grey() {
+    let low: Vec<u8> = (0..24).flat_map(|i: u16| (10 * i).to_le_bytes()).collect();
+    assert!(pixels(&tiff(16, 3, 2, &[], &[&low])).into_iter().eq([[0; 3]; 8]));
+    assert!(pixels(&tiff(16, 1, 1, &[], &[&low[..16]])).into_iter().eq((0..8).map(|i| [10 * i; 3])));
+}
+
 #[test]
 fn what_would_be_misread_is_refused() {
     let (wide, bytes) = ([0; 16], [7; 40]);
@@ -123,7 +131,8 @@ fn what_would_be_misread_is_refused() {
     assert_refused(&tiff(16, 1, 3, &[(320, 3, &palette)], &[&wide]), PictureErrorKind::Damaged, "samples of 16 bits");
     // Differences over samples that the decoder leaves out.
     let extra = |predictor| tiff(8, 5, 2, &[(317, 3, &[predictor]), (338, 3, &[0, 0])], &[&bytes]);
-    assert_refused(&extra(2), PictureErrorKind::Damaged, "");
+    assert_refused(&extra(2), PictureErrorKind::Damaged, "a predictor");
+    assert!(decode(&extra(1)).is_ok());
     // The coefficients of YCbCr and the range of its samples, as RATIONAL, LONG or SHORT.
     let ycbcr = |more: (u16, u16, &[u32])| tiff(8, 3, 6, &[(530, 3, &[1, 1]), more], &[&bytes[..24]]);
     let plain = decode(&ycbcr((531, 3, &[1]))).unwrap();
