@@ -42,6 +42,8 @@ fn classes_come_in_the_order_of_the_labels() {
             assert_eq!(of(&labelled(FILE, labels)), expected, "{method:?}");
         }
     }
+    assert_eq!(Prompts::labels_from_text("night sky\n").unwrap(), ["night sky"]);
+    assert!(Prompts::labels_from_text("\ncat, dog\n").unwrap_err().to_string().contains("the one line \"cat, dog\""));
     let names = |prompts: &Prompts| prompts.classes().iter().map(|class| class.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&labelled(r#"["a {}"]"#, &["b", "a", "c"])), ["b", "a", "c"]);
     assert_eq!(names(&Prompts::from_labels(&["b", "a"]).unwrap()), ["b", "a"]);
@@ -73,6 +75,8 @@ fn of_equal_classes_the_first_wins() {
             let samplings = [sampling, ViewSampling { seed: 1, ..sampling }];
             let evaluator = Evaluator::new(&model, &prompts, None, &Default::default(), &samplings).unwrap();
             let [of_first, of_second] = names.map(|name| evaluator.rank(&picture, name).unwrap());
+            let methods: Vec<Method> = of_first.iter().map(|ranks| ranks.method).collect();
+            assert_eq!(methods, METHODS);
             for (of_first, of_second) in of_first.iter().zip(&of_second) {
                 let next: Vec<usize> = of_first.ranks.iter().map(|rank| rank + 1).collect();
                 assert_eq!(of_second.ranks, next, "{:?}", of_first.method);

@@ -22,6 +22,30 @@ fn views() -> (Embeddings, [CropBox; 2]) {
     (Embeddings { width: 24, data }, [CropBox::new(0, 0, 1, 1), CropBox::new(0, 0, 2, 2)])
 }
 
+#[test]
+fn embeddings_of_another_shape_are_refused() {
+    let (views, boxes) = views();
+    for name in [Method::Wca, Method::Clip] {
+        let options = CompileOptions { method: name, ..Default::default() };
+        let classifier = golden("transformers").compile(&prompts(r#"{"cat": ["fur"]}"#), &options).unwrap();
+        let score = |width, numbers: usize, boxes: &[CropBox]| {
+            let embeddings = Embeddings { width, data: views.data[..numbers].to_vec() };
+            classifier.score_views(&embeddings, boxes).map_err(|error| error.to_string())
+        };
+        assert!(score(24, 72, &boxes).is_ok());
+        for (width, numbers, boxes) in [(24, 71, 2), (24, 48, 2), (24, 72, 1), (12, 72, 2), (36, 72, 2), (24, 0, 0)] {
+            let message = score(width, numbers, &vec![CropBox::new(0, 0, 1, 1); boxes]).unwrap_err();
+            let found =
+                format!("embeddings: found {numbers} numbers in rows of {width}, expected {} rows of 24", 1 + boxes);
+            assert!(message.contains(&found), "{message}");
+        }
+        // The global view alone serves but WCA.
+        let alone = score(24, 24, &[]);
+        assert_eq!(alone.is_ok(), name == Method::Clip, "{alone:?}");
+        assert!(alone.is_ok() || alone.unwrap_err().contains("views: found 0 local views"));
+    }
+}
+
 /// Options that differ from the default in one field each.
 fn away_from_default() -> Vec<(&'static str, CompileOptions)> {
     let default = CompileOptions::default();

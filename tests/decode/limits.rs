@@ -49,6 +49,20 @@ fn too_many_bytes_are_refused_before_reading() {
     assert!(matches!(error, Error::Picture { kind: PictureErrorKind::NoPicture, .. }), "read: {error:?}");
 }
 
+/// Resampling tables, of what they take in bytes.
+#[test]
+fn boxes_of_many_sides_are_refused() {
+    use crossalign::image::{CropBox, Resize, plan_views};
+    let boxes: Vec<CropBox> = (900_000..1_000_000).map(|side| CropBox::new(0, 0, side, 1)).collect();
+    let message = plan_views((1 << 20, 1), &boxes, 100, Resize::ShortestEdge).unwrap_err().to_string();
+    let sides = (900_000..1_000_000).sum::<u64>() + 1;
+    assert!(message.contains(&format!("take {} bytes", 16 * sides + 28 * 100 * 100_001)), "{message}");
+    for sides in ["0,5", "5,0"] {
+        let list = CropBox::list_from_json(&format!("[[1,2,{sides}]]"), std::path::Path::new("boxes"));
+        assert!(list.unwrap_err().to_string().contains("sides at least 1"));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn devices_are_refused_and_pipes_are_read() {

@@ -57,3 +57,18 @@ fn rotation_can_be_turned_off() {
         assert_eq!((turned.width(), turned.height()), (stored.height(), stored.width()), "{name}");
     }
 }
+
+/// A box at its own size is cut out as it is.
+#[test]
+fn boxes_are_cut_out() {
+    use crossalign::backend::Reference;
+    use crossalign::image::{CropBox, crop_resize};
+    let picture = decode(&file("base.png")).unwrap();
+    let boxes = [CropBox::new(2, 1, 5, 5), CropBox::new(8, 4, 5, 5)];
+    let views = crop_resize(&Reference, picture.as_rgb(), &boxes, 5).unwrap();
+    let row = |(crop, y): (&CropBox, u32)| {
+        let start = ((crop.y + y) * picture.width() + crop.x) as usize * 3;
+        picture.as_rgb().pixels()[start..start + 15].to_vec()
+    };
+    assert!(views.into_iter().eq(boxes.iter().flat_map(|crop| (0..5).map(move |y| (crop, y))).flat_map(row)));
+}
