@@ -26,7 +26,7 @@ fn views() -> (Embeddings, [CropBox; 2]) {
 fn embeddings_of_another_shape_are_refused() {
     let (views, boxes) = views();
     for name in [Method::Wca, Method::Clip] {
-        let options = CompileOptions { method: name, ..Default::default() };
+        let options = CompileOptions::default().with_method(name);
         let classifier = golden("transformers").compile(&prompts(r#"{"cat": ["fur"]}"#), &options).unwrap();
         let score = |width, numbers: usize, boxes: &[CropBox]| {
             let embeddings = Embeddings { width, data: views.data[..numbers].to_vec() };

@@ -182,7 +182,7 @@ fn exif_is_read_in_both_orders() {
         assert_eq!(decode(&exif(0x112, kind)).unwrap(), turned, "{little}, {before} before, {kind}");
         assert_eq!(decode(&exif(0x113, kind)).unwrap(), plain, "another tag");
         assert_eq!(decode(&exif(0x112, 5)).unwrap(), plain, "another type");
-        let off = DecodeOptions { exif_rotation: false, ..Default::default() };
+        let off = DecodeOptions::default().with_exif_rotation(false);
         assert_eq!(Picture::decode(&exif(0x112, kind), &off).unwrap(), plain);
     }
 }
