@@ -1,12 +1,13 @@
 //! A compiled classifier at work.
 
 use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::order::best;
 use super::prompts::Prompts;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::texts::Kept;
 use crate::backend::{Pending, Reduction};
-use crate::engine::{ClassTexts, Embeddings, Model, Scorer, Scores, Scoring};
+use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
 use std::borrow::Cow;
@@ -84,9 +85,7 @@ impl Classification {
 
     /// Classes and scores, best first; of equal scores the lower index wins.
     pub fn predictions(&self) -> Vec<Prediction<'_>> {
-        let mut order: Vec<usize> = (0..self.scores.len()).collect();
-        // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
-        order.sort_by(|&a, &b| (self.scores[b] + 0.0).total_cmp(&(self.scores[a] + 0.0)));
+        let order = best(self.scores.iter().copied(), usize::MAX);
         order.into_iter().map(|i| Prediction { class: &self.classes[i], score: self.scores[i] }).collect()
     }
 }
@@ -126,32 +125,25 @@ impl Model {
         if width != embed {
             return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
         }
+        let wca = options.method == Method::Wca;
+        let view_scale = wca.then(|| options.image_softmax());
+        let (reduction, unit) = (options.reduction, wca && options.score == Score::Official);
         // A mean is bilinear: one vector a class, with the weight 1, gives it.
         let (ones, each) = (vec![1.0; count], (0..=count as u32).collect::<Vec<_>>());
-        let mean =
-            |embeddings| ClassTexts { embeddings, weights: &ones, offsets: &each, reduction: Reduction::WeightedMean };
         let folded;
-        let texts = match (&compiled.kept, options.reduction) {
-            (Kept::Vectors(vectors), Reduction::WeightedMean) => mean(vectors),
+        let (embeddings, weights, offsets) = match (&compiled.kept, reduction) {
+            (Kept::Vectors(vectors), Reduction::WeightedMean) => (vectors, &ones, &each),
             (Kept::Texts(texts), Reduction::WeightedMean) => {
                 folded = texts.folded(options.unit_vectors());
-                mean(&folded)
+                (&folded, &ones, &each)
             }
-            (Kept::Texts(texts), reduction) => {
-                let (embeddings, weights, offsets) = (&texts.embeddings, &texts.weights, &texts.offsets);
-                ClassTexts { embeddings, weights, offsets, reduction }
-            }
-            (Kept::Vectors(_), reduction) => {
+            (Kept::Texts(texts), _) => (&texts.embeddings, &texts.weights, &texts.offsets),
+            (Kept::Vectors(_), _) => {
                 let expected = format!("texts, for the reduction {reduction}");
                 return Err(Error::argument("classifier", "one vector a class", expected));
             }
         };
-        let wca = options.method == Method::Wca;
-        let scoring = Scoring {
-            texts,
-            view_scale: wca.then(|| options.image_softmax()),
-            unit: wca && options.score == Score::Official,
-        };
+        let scoring = Scoring { embeddings, weights, offsets, reduction, view_scale, unit };
         let scorers = self.engines().iter().map(|engine| engine.clone().scorer(&scoring)).collect::<Result<_>>()?;
         Ok(Classifier { model: self, classes: compiled.classes.as_slice().into(), compiled: compiled.into(), scorers })
     }
@@ -236,7 +228,7 @@ impl Classifier {
         }
         let mut scored = Vec::new();
         if self.is_wca() {
-            check_local(boxes)?;
+            check_local(local)?;
             scored = boxes.to_vec();
         }
         let rows = Embeddings { width, data: embeddings.data[..(1 + scored.len()) * width].to_vec() };
@@ -266,7 +258,7 @@ impl Task<Classification> for Classify {
         let mut boxes = Vec::new();
         if self.classifier.is_wca() {
             boxes = self.views.boxes(&picture)?;
-            check_local(&boxes)?;
+            check_local(boxes.len())?;
         }
         Planned::new(&self.classifier.model, picture, boxes)
     }
@@ -278,28 +270,10 @@ impl Task<Classification> for Classify {
     }
 }
 
-fn check_local(boxes: &[CropBox]) -> Result<()> {
-    if boxes.is_empty() {
+/// Refuses no local views.
+pub(super) fn check_local(views: usize) -> Result<()> {
+    if views == 0 {
         return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_equal_scores_the_lower_index_is_first() {
-        let classes: Arc<[String]> = ["a", "b", "c", "d", "e"].map(String::from).into();
-        let order = |scores: [f32; 5]| {
-            let result = Classification { classes: classes.clone(), scores: scores.to_vec(), views: Vec::new() };
-            result.predictions().iter().map(|prediction| prediction.class).collect::<String>()
-        };
-        assert_eq!(order([0.5, 0.5, 0.5, 0.5, 0.5]), "abcde");
-        assert_eq!(order([0.1, 0.5, 0.2, 0.5, 0.1]), "bdcae");
-        // −0 and 0 are equal.
-        assert_eq!(order([-0.0, 0.0, -0.5, -0.0, 0.5]), "eabdc");
-        assert_eq!(order([0.0, -0.0, 0.0, -0.0, 0.0]), "abcde");
-    }
 }

@@ -1,5 +1,6 @@
 //! Methods compared on labelled pictures.
 
+use super::classifier::check_local;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
@@ -48,9 +49,7 @@ impl Evaluator {
         if samplings.is_empty() {
             return Err(Error::argument("seeds", "0", "at least 1"));
         }
-        if samplings.iter().any(|sampling| sampling.count == 0) {
-            return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
-        }
+        samplings.iter().try_for_each(|sampling| check_local(sampling.count))?;
         samplings.iter().try_for_each(ViewSampling::check)?;
         let views: usize = samplings.iter().map(|sampling| sampling.count).sum();
         if views > MAX_BOXES {

@@ -33,6 +33,7 @@ mod encode;
 mod evaluate;
 mod explain;
 mod file;
+mod order;
 mod prompts;
 mod stream;
 mod task;

@@ -61,7 +61,7 @@ impl Args {
         let results = classifier.stream(options).open(files.clone(), read);
         let (failed, strays) = pictures::each(results, files.len(), about, |file, result| {
             self.model.warn_of_photograph(&file.path, file.photograph);
-            print(&self.show(&file.path, &classifier.compiled().options, &result))
+            print(self.show(&file.path, &classifier.compiled().options, &result))
         })?;
         Ok(exit(failed > 0 || !errors.is_empty() || strays.fill_a_folder(&files)))
     }

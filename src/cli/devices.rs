@@ -16,7 +16,7 @@ impl Args {
         let describe = |name: &str| {
             let described = |(device, notes): engine::Taken| {
                 let notes: String = notes.iter().map(|note| format!(" ({note})")).collect();
-                with_precision(device.describe(), device.precision()) + &notes
+                with_precision(&device.facts().description, device.facts().precision) + &notes
             };
             engine::open(name, 0, None).map(described)
         };
@@ -33,16 +33,16 @@ impl Args {
         #[cfg(feature = "wgpu")]
         for adapter in crate::backend::Wgpu::adapters() {
             let precision = engine::auto_precision(adapter.cooperative_matrix.is_some());
-            let line = with_precision(adapter.to_string(), precision);
+            let line = with_precision(&adapter.to_string(), precision);
             lines += &format!("{:10} {line}\n", format!("wgpu:{}", adapter.index));
         }
         let levels: Vec<String> =
             SimdLevel::ALL.into_iter().filter(|level| level.is_available()).map(|level| format!("{level:?}")).collect();
-        print(&format!("{lines}SIMD levels of this processor: {}\n", levels.join(", ")))?;
+        print(format!("{lines}SIMD levels of this processor: {}\n", levels.join(", ")))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn with_precision(device: String, precision: Precision) -> String {
+fn with_precision(device: &str, precision: Precision) -> String {
     format!("{device}, precision {precision}")
 }

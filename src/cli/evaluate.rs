@@ -6,7 +6,7 @@ mod journal;
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
 use super::pictures::{self, Listed};
 use super::{about, exit, input, print, warn_truncated};
-use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Views};
+use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts};
 use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
@@ -61,7 +61,9 @@ impl Args {
         let own = [&self.data].into_iter().chain(&self.templates).map(PathBuf::as_path).collect();
         input::check(&[own, self.prompts.inputs()].concat())?;
         self.resume.as_deref().map_or(Ok(()), journal::check)?;
-        let samplings = self.samplings()?;
+        let first = self.views.sampling()?;
+        let seeds = (0..self.seeds).map(|i| first.seed.wrapping_add(i));
+        let samplings: Vec<_> = seeds.map(|seed| ViewSampling { seed, ..first }).collect();
         // Bad prompts and lists are told before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
         let templates = self.templates(&prompts)?;
@@ -74,7 +76,8 @@ impl Args {
         let parameters = self.parameters(&model, &compiled, &samplings)?;
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
-        let (pictures, known, options) = (files.len(), journal.as_ref().map(Journal::known), self.decode.options());
+        let (pictures, known, options) =
+            (files.len(), journal.as_ref().map(|journal| journal.known.clone()), self.decode.options());
         let read = move |file: &mut Listed<Sample>| read(file, known.as_deref(), &options);
         let results = evaluator.stream(self.model.stream(&self.decode)).open(files, read).map(|(file, evaluation)| {
             let known = file.tag.known.clone().map(Ok);
@@ -98,7 +101,7 @@ impl Args {
         }
         let accuracies = Accuracy::of(&ranks)?;
         let classes = prompts.classes().len();
-        print(&match self.format {
+        print(match self.format {
             Format::Json => {
                 let line = json!({
                     "data": self.data.to_string_lossy(), "classes": classes, "pictures": ranks.len(),
@@ -116,17 +119,6 @@ impl Args {
             }
         })?;
         Ok(exit(skipped > 0))
-    }
-
-    /// One sampling a seed.
-    fn samplings(&self) -> Result<Vec<ViewSampling>> {
-        match self.views.views()? {
-            Views::Sampled(first) => {
-                let nth = |i| ViewSampling { seed: first.seed.wrapping_add(i), ..first };
-                Ok((0..self.seeds).map(nth).collect())
-            }
-            Views::Boxes(_) => Err(Error::argument("views", "boxes", "random crops")),
-        }
     }
 
     /// The templates, filled with the classes of the prompts.

@@ -87,9 +87,8 @@ impl Args {
         let rows = views.count();
         let bytes = (rows * columns) as u128 * (size_of::<Pair>() + 2 * size_of::<f32>()) as u128;
         memory::check(&format!("{rows} views by {columns} descriptions"), bytes)?;
-        let opened = pictures::open(&self.image, &self.decode.options())?;
-        self.model.warn_of_photograph(&self.image, opened.photograph);
-        let picture = opened.picture;
+        let (picture, photograph) = pictures::open(&self.image, &self.decode.options())?;
+        self.model.warn_of_photograph(&self.image, photograph);
         let explanation = match source {
             Source::Prompts(class) => {
                 let model = self.model.load(Towers::Both)?;
@@ -101,11 +100,10 @@ impl Args {
                 self.classifier.named(classifier)?.explain(&picture, &self.class, &views)
             }
         };
-        let explanation = explanation.map_err(|error| name_picture(error, &self.image))?;
-        let explanation = explanation.merged();
+        let explanation = explanation.map_err(|error| name_picture(error, &self.image))?.merged();
         let png = png(&heat::draw(&picture, &explanation));
         output.write(&png.map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?)?;
-        print(&match self.format {
+        print(match self.format {
             Format::Text => self.text(&explanation),
             Format::Json => format!("{}\n", self.json(&explanation)),
         })?;
@@ -128,7 +126,10 @@ impl Args {
             let text = &explanation.texts()[text];
             if text.count > 1 { format!("{} (×{})", text.text, text.count) } else { text.text.clone() }
         };
-        let view = |view: usize| format!("{view:2}: {}", place(explanation.views()[view].crop));
+        let view = |view: usize| {
+            let CropBox { x, y, width, height } = explanation.views()[view].crop;
+            format!("{view:2}: {width}×{height} at {x},{y}")
+        };
         let mut out = format!("{}: {}: {:.4}\n", self.image.display(), self.class, explanation.score());
 
         out += "\ncontribution  weight  similarity  view\n";
@@ -190,8 +191,4 @@ impl Args {
             "pairs": pairs.collect::<Vec<_>>(),
         })
     }
-}
-
-fn place(CropBox { x, y, width, height }: CropBox) -> String {
-    format!("{width}×{height} at {x},{y}")
 }

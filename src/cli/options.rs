@@ -116,13 +116,11 @@ impl ModelArgs {
     pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
         prompts.options().check()?;
         let labels = prompts.labels.as_ref().map(Labels::read).transpose()?;
-        match (&prompts.prompts, &labels) {
-            (Some(path), labels) => read_prompts(path, labels.as_deref()),
-            (None, labels) if self.is_mini() && prompts.options().method != Method::Clip => {
-                mini_prompts(labels.as_deref())
-            }
+        let (labels, needs_texts) = (labels.as_deref(), prompts.method != Method::Clip);
+        match (&prompts.prompts, labels) {
+            (Some(path), _) => read_prompts(path, labels),
+            (None, _) if self.is_mini() && (needs_texts || labels.is_none()) => mini_prompts(labels),
             (None, Some(labels)) => Prompts::from_labels(labels),
-            (None, None) if self.is_mini() => mini_prompts(None),
             (None, None) => Err(Error::argument("prompts", "none", "--prompts or --labels")),
         }
     }
@@ -192,9 +190,14 @@ impl ViewArgs {
         self.boxes.as_deref().into_iter().collect()
     }
 
-    pub(super) fn views(&self) -> Result<Views> {
+    pub(super) fn sampling(&self) -> Result<ViewSampling> {
         let sampling = ViewSampling { count: self.views, alpha: self.alpha, beta: self.beta, seed: self.seed };
         sampling.check()?;
+        Ok(sampling)
+    }
+
+    pub(super) fn views(&self) -> Result<Views> {
+        let sampling = self.sampling()?;
         Ok(match &self.boxes {
             Some(path) => Views::Boxes(read_boxes(path)?),
             None => Views::Sampled(sampling),

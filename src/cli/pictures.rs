@@ -9,19 +9,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// A picture, and what its file says of it.
-pub(super) struct Opened {
-    pub(super) picture: Picture,
-    /// Whether it is a photograph, as far as the file tells: a JPEG.
-    pub(super) photograph: bool,
-}
-
-pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<Opened> {
+/// A picture, and whether it is a photograph.
+pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<(Picture, bool)> {
     let bytes = input::picture(path, options)?;
     let picture = Picture::decode(&bytes, options).map_err(|error| error.in_file(path))?;
-    Ok(Opened { picture, photograph: is_photograph(&bytes) })
+    Ok((picture, is_photograph(&bytes)))
 }
 
+/// As far as a file tells: it is a JPEG.
 fn is_photograph(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
 }
@@ -32,7 +27,7 @@ pub(super) struct Listed<T = ()> {
     pub(super) path: PathBuf,
     /// The folder that it was found in or below; none for a file that was named.
     folder: Option<PathBuf>,
-    /// As [`Opened::photograph`], once it is read.
+    /// Whether it is one, once it is read.
     pub(super) photograph: bool,
     pub(super) tag: T,
 }

@@ -60,10 +60,10 @@ impl Args {
             (None, size) => (size.unwrap_or_default(), Resize::ShortestEdge),
         };
         let views = self.views.views()?;
-        let sheet = output.format() == "png";
+        let sheet = output.format == "png";
         let (count, side) = (1 + views.count(), size as usize);
         memory::check(&format!("{count} views of {side}×{side} pixels"), bytes(count, side, sheet))?;
-        let picture = pictures::open(&self.image, &self.decode.options())?.picture;
+        let (picture, _) = pictures::open(&self.image, &self.decode.options())?;
         let boxes = match views {
             Views::Boxes(boxes) => boxes,
             Views::Sampled(sampling) => sampling.boxes(picture.as_rgb())?,

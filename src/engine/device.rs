@@ -54,8 +54,7 @@ pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) ->
 }
 
 fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
-    let description = engine.describe();
-    let device = short_name(&description);
+    let device = short_name(&engine.facts().description);
     let note = |reason: &String| format!("{reason}; running on {device}");
     let notes = left.iter().map(note).collect();
     (engine, notes)
@@ -83,10 +82,7 @@ fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Re
     if !backend.is_host() {
         try_out(&backend)?;
     }
-    Ok(match loading {
-        Some(loading) => Arc::new(On::load(backend, loading)?),
-        None => Arc::new(On::bare(backend)),
-    })
+    Ok(Arc::new(On::load(backend, loading)?))
 }
 
 /// Runs one small kernel: a driver may open a device that cannot compile or compute.

@@ -19,25 +19,12 @@ pub(crate) use device::{Taken, open};
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
-pub(crate) use scorer::{ClassTexts, Scorer, Scores, Scoring};
+pub(crate) use scorer::{Scorer, Scores, Scoring};
 
 /// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
 /// embeddings, and between views and scores, they stay in the device's memory.
 pub(crate) trait Engine: Send + Sync {
-    /// As [`Backend::describe`].
-    fn describe(&self) -> String;
-
-    /// As [`Backend::threads`].
-    fn threads(&self) -> usize;
-
-    /// As [`Backend::is_host`].
-    fn is_host(&self) -> bool;
-
-    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
-    fn precision(&self) -> Precision;
-
-    /// As [`VisionTower::preferred_views`]; 1 without it.
-    fn preferred_views(&self) -> usize;
+    fn facts(&self) -> &Facts;
 
     /// As [`Backend::profile`].
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile>;
@@ -68,30 +55,55 @@ pub(crate) trait Engine: Send + Sync {
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
 }
 
+/// What is known of a device and of the towers on it.
+pub(crate) struct Facts {
+    /// As [`Backend::describe`].
+    pub(crate) description: String,
+    /// As [`Backend::threads`].
+    pub(crate) threads: usize,
+    /// As [`Backend::is_host`].
+    pub(crate) is_host: bool,
+    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
+    pub(crate) precision: Precision,
+    /// How many views are encoded at once, at least as many as threads compute; 1 without the vision tower.
+    pub(crate) views_at_once: usize,
+}
+
 /// A backend, and the towers that were loaded on it.
 struct On<B: Backend> {
     backend: B,
-    precision: Precision,
+    facts: Facts,
     vision: Option<VisionTower<B>>,
     text: Option<TextTower<B>>,
 }
 
 impl<B: Backend> On<B> {
-    /// A backend without a model.
-    fn bare(backend: B) -> Self {
-        Self { precision: auto_precision(backend.has_matrix_units()), backend, vision: None, text: None }
-    }
-
-    /// Loads towers.
-    fn load(backend: B, loading: &Loading<'_>) -> Result<Self> {
-        let &Loading { weights, layout, config, options, towers } = loading;
-        let precision = options.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
+    /// A backend, with towers where there is something to load.
+    fn load(backend: B, loading: Option<&Loading<'_>>) -> Result<Self> {
+        let auto = auto_precision(backend.has_matrix_units());
+        let Some(&Loading { weights, layout, config, options, towers }) = loading else {
+            return Ok(Self::new(backend, auto, None, None));
+        };
+        let precision = options.precision.unwrap_or(auto);
         let loader = Loader { device: &backend, weights, layout, precision };
         let vision = || VisionTower::load(&loader, config, options.views_at_once);
         let vision = (towers != Towers::Text).then(vision).transpose()?;
         let text = (towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         backend.flush()?;
-        Ok(Self { backend, precision, vision, text })
+        Ok(Self::new(backend, precision, vision, text))
+    }
+
+    fn new(backend: B, precision: Precision, vision: Option<VisionTower<B>>, text: Option<TextTower<B>>) -> Self {
+        let (threads, views) =
+            (backend.threads(), vision.as_ref().map_or(1, |vision| vision.preferred_views(&backend)));
+        let facts = Facts {
+            description: backend.describe(),
+            threads,
+            is_host: backend.is_host(),
+            precision,
+            views_at_once: views.max(threads),
+        };
+        Self { backend, facts, vision, text }
     }
 
     /// The embeddings of all views of all jobs, in order, on the device.
@@ -101,7 +113,7 @@ impl<B: Backend> On<B> {
 
     /// What came down from a device is what it computed; the host's processors have no other way.
     fn computed(&self, check: impl FnOnce(&str) -> Result<()>) -> Result<()> {
-        if self.backend.is_host() { Ok(()) } else { check(&self.backend.describe()) }
+        if self.facts.is_host { Ok(()) } else { check(&self.facts.description) }
     }
 
     fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
@@ -140,24 +152,8 @@ pub(crate) struct Loading<'a> {
 }
 
 impl<B: Backend + 'static> Engine for On<B> {
-    fn describe(&self) -> String {
-        self.backend.describe()
-    }
-
-    fn threads(&self) -> usize {
-        self.backend.threads()
-    }
-
-    fn is_host(&self) -> bool {
-        self.backend.is_host()
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn preferred_views(&self) -> usize {
-        self.vision.as_ref().map_or(1, |vision| vision.preferred_views(&self.backend))
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {

@@ -160,7 +160,7 @@ impl Model {
 
     /// The device that the model runs on, in a few words: kind, instruction set, threads; the first of several.
     pub fn device(&self) -> String {
-        self.engine().describe()
+        self.engine().facts().description.clone()
     }
 
     /// Why `auto` left each device that it would rather have taken, in a line each; none where there is no driver for it.
@@ -170,12 +170,12 @@ impl Model {
 
     /// Threads that compute on the host: those of the CPU backend, else 1.
     pub fn threads(&self) -> usize {
-        self.engine().threads()
+        self.engine().facts().threads
     }
 
     /// What the weights are stored in, on the first of several devices.
     pub fn precision(&self) -> Precision {
-        self.engine().precision()
+        self.engine().facts().precision
     }
 
     /// How many views the devices encode at once, together.
@@ -185,7 +185,7 @@ impl Model {
 
     /// How many views each device encodes at once, and at least as many as threads compute. 1 without the vision tower.
     pub(crate) fn views_at_once(&self) -> Vec<usize> {
-        self.0.engines.iter().map(|engine| engine.preferred_views().max(engine.threads())).collect()
+        self.0.engines.iter().map(|engine| engine.facts().views_at_once).collect()
     }
 
     /// How many devices share the pictures of a call.
@@ -274,23 +274,20 @@ pub(crate) fn spread<T: Sync, R: Clone + Send>(
     items: &[T],
     work: impl Fn(usize, &[T]) -> Result<Vec<R>> + Sync,
 ) -> Result<Vec<R>> {
-    let share = items.len().div_ceil(devices).max(1);
-    let work = &work;
-    let parts: Vec<Result<Vec<R>>> = std::thread::scope(|scope| {
-        let mut parts = items.chunks(share).enumerate();
-        let first = parts.next();
-        let threads = parts.map(|(device, items)| {
+    let (work, share) = (&work, items.len().div_ceil(devices).max(1));
+    let parts: Result<Vec<Vec<R>>> = std::thread::scope(|scope| {
+        let mut shares = items.chunks(share).enumerate();
+        let first = shares.next();
+        let start = |(device, items)| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
-            thread.map_err(|_| (device, items))
-        });
-        let threads: Vec<_> = threads.collect();
-        let first: Vec<_> = first.into_iter().map(|(device, items)| work(device, items)).collect();
-        let others = threads.into_iter().map(|thread| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // The system has no thread more: in turn.
-            Err((device, items)) => work(device, items),
-        });
-        first.into_iter().chain(others).collect()
+            move || match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => work(device, items), // the system has no thread more: in turn
+            }
+        };
+        let others: Vec<_> = shares.map(start).collect();
+        let first = first.map(|(device, items)| work(device, items));
+        first.into_iter().chain(others.into_iter().map(|finish| finish())).collect()
     });
-    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    Ok(parts?.concat())
 }

@@ -100,7 +100,7 @@ pub struct Hardware {
 
 impl Hardware {
     pub(super) fn of(model: &Model) -> Self {
-        let is_host = model.engine().is_host();
+        let is_host = model.engine().facts().is_host;
         Self { views: model.views_at_once(), is_host, alternate: is_host && model.threads() < processors() }
     }
 }

@@ -63,7 +63,7 @@ impl Args {
         let (rate, speed) = (self.views as f64 / median, gflop / median);
         let (profiled, profile) = model.profile(|| model.encode_views(&[job], true));
         profiled?;
-        print(&match self.format {
+        print(match self.format {
             Format::Json => {
                 let mut line = json!({
                     "arch": self.arch, "device": model.device(), "precision": model.precision().to_string(),
