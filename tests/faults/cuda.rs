@@ -252,6 +252,22 @@ fn downloads_that_do_not_come_are_no_results() {
             assert_told(&classify("cuda", &[], &[("FAULTS", &fault)]), &["device cuda:0: returned no result"], &fault);
         }
     }
+    // Of the last batch, where the scores of one before lie.
+    let (_folder, pictures) = data();
+    let all: Vec<&str> = pictures.iter().chain(&pictures).map(String::as_str).collect();
+    let options = ["--labels", "pig,sheep", "--method", "clip", "--device", "cuda"];
+    let run = |more: &[(&str, &str)]| {
+        let environment = [&[("SIMT_MEMORY", "9000000")], more].concat();
+        crossalign(driver(), &[&["classify"], &all[..], &options].concat(), &environment)
+    };
+    let downloads = text(&run(&[("FAULTS_TRACE", "1")]).stderr).matches("call cuMemcpyDtoHAsync_v2\n").count();
+    let fault = format!("cuMemcpyDtoHAsync_v2:{downloads}:skip");
+    assert!(downloads > 4);
+    assert_told(
+        &run(&[("FAULTS", &fault)]),
+        &["device cuda:0: returned no result: scores that are not finite"],
+        &fault,
+    );
 }
 
 #[test]

@@ -76,8 +76,9 @@ fn assert_right(output: &Output, healthy: &Output, fault: &str) {
         Some(1) => {
             let lines = text(&healthy.stdout);
             assert!(found.lines().all(|line| lines.lines().any(|right| right == line)), "{fault}: {found}");
-            let names_device =
-                |line: &String| ["wgpu", "cuda", "cpu"].iter().any(|device| line.contains(&format!("device {device}")));
+            let names_device = |line: &String| {
+                ["wgpu", "cuda", "cpu", "host"].iter().any(|device| line.contains(&format!("device {device}")))
+            };
             assert!(told(output).iter().any(names_device), "{fault}: {stderr}");
         }
         status => panic!("{fault}: status {status:?}: {stderr}"),
