@@ -137,7 +137,7 @@ fn ragged_classes(device: &str) {
     }
 }
 
-/// Pictures of several sizes and numbers of views score in company as they do alone, bit for bit.
+/// Pictures of several sizes and numbers of views score together as they do alone, bit for bit.
 fn several_pictures(device: &str) {
     let reference = Reference::golden();
     let model = golden(device, Towers::Both);

@@ -6,7 +6,7 @@
 // Block: one tile of out, a warp a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.
-// Each element is summed over the inputs first to last, whatever the tile: the same bits in any company.
+// Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
 #include "element.cuh"
 #include "epilogue.cuh"
 #include "transpose.cuh"

@@ -199,7 +199,7 @@ impl Classifier {
         Ok(self.classify_batch(&[picture])?.swap_remove(0))
     }
 
-    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any company.
+    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any batch.
     ///
     /// # Errors
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower

@@ -5,7 +5,7 @@
 //! against it. A backend knows matrices and pictures; it does not know what CLIP is.
 //!
 //! All matrices are row-major f32. Every output element is reduced in one fixed order, whatever else is in the
-//! batch and however many threads run: the same row gives the same bits alone and in company.
+//! batch and however many threads run: results are batch-invariant, the same row gives the same bits alone and in any batch.
 
 pub mod args;
 pub mod cpu;
@@ -269,7 +269,8 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
 
     /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
     /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
-    /// for what it does besides. The recording must not outlive the tensors. As it is here.
+    /// for what it does besides. The recording must not outlive the tensors. By
+    /// default nothing is recorded.
     fn record_or_replay(
         &self,
         recording: &mut Self::Recording,

@@ -67,7 +67,7 @@ pub(super) struct PanelRows<'a, E> {
 }
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
-/// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.
+/// columns `p·width .. (p+1)·width`; what pads the last panel is never used. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panels<E: Pod> {
     width: usize,

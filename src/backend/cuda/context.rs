@@ -1,6 +1,6 @@
 //! A device's streams and its memory.
 //!
-//! All work goes to one stream, in order, but for uploads, which it waits for. Whoever uses the stream holds the stream lock: while
+//! All work goes to one stream, in order, but for uploads, which it waits for. Work is submitted under the stream lock: while
 //! a graph is captured, no other thread's launch may come between.
 
 use super::device::Device;
@@ -105,7 +105,7 @@ impl Context {
         self.uploads.finish(memory, &self.stream)
     }
 
-    /// Memory for a stream's work. Where there is none, all work is waited for and what nobody needs is given back first.
+    /// Memory for a stream's work. Where there is none, all work is waited for and what is not in use is given back first.
     fn allocate(&self, stream: &Arc<Stream>, bytes: usize) -> Result<Memory> {
         let bytes = bytes.max(16);
         let mut memory = stream.allocate(bytes);

@@ -45,7 +45,7 @@ impl<T: Copy> Drop for Handle<T> {
     }
 }
 
-/// Work in order. Whoever uses it holds the stream lock: while a graph is captured, nothing of another thread may come between.
+/// Work in order. Work is submitted under the stream lock: while a graph is captured, nothing of another thread may come between.
 pub(super) struct Stream {
     pub(super) device: Arc<Device>,
     handle: Handle<CUstream>,
