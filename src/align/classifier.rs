@@ -1,7 +1,7 @@
 //! A compiled classifier at work.
 
 use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
-use super::order::best;
+use super::ranking::best;
 use super::prompts::Prompts;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};

@@ -2,7 +2,7 @@
 
 use super::classifier::{Classifier, Views, WeightedView};
 use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
-use super::order::best;
+use super::ranking::best;
 use super::prompts::Class;
 use super::texts::{Kept, Texts};
 use crate::backend::Reduction;

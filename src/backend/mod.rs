@@ -4,7 +4,7 @@
 //! precision and source. [`Reference`] is the contract as plain scalar code; every other backend is tested
 //! against it. A backend knows matrices and pictures; it does not know what CLIP is.
 //!
-//! All matrices are row-major f32. Every output element is reduced in one fixed order, whatever else is in the
+//! All matrices are row-major f32; activations between kernels may be f16 on CUDA. Every output element is reduced in one fixed order, whatever else is in the
 //! batch and however many threads run: results are batch-invariant, the same row gives the same bits alone and in any batch.
 
 pub mod args;
@@ -48,7 +48,7 @@ pub use wgpu::{Wgpu, WgpuPicture, WgpuTensor};
 pub struct Shape {
     /// Number of rows.
     pub rows: usize,
-    /// Number of columns: the distance between rows, in elements.
+    /// Number of columns.
     pub cols: usize,
 }
 

@@ -90,7 +90,7 @@ struct Slot<T, R> {
 
 enum Stage<R> {
     Working,
-    /// For room.
+    /// For bytes of the budget.
     Waiting,
     Ready(Planned<'static>),
     /// In a batch; or lost with the device that failed.

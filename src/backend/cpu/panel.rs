@@ -130,8 +130,8 @@ impl Panels<f32> {
         }
     }
 
-    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and fetches as
-    /// many that follow; `width` is a multiple of 8.
+    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and prefetches the next
+    /// `depth` elements; `width` is a multiple of 8.
     #[inline(always)]
     pub(super) fn pack_columns<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, depth: usize) {
         let columns = rows.count;

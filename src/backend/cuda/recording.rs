@@ -8,8 +8,8 @@ use crate::error::Result;
 #[derive(Default)]
 pub struct CudaRecording(Vec<(usize, Recorded)>);
 
-/// How many shapes are remembered. Batches are of one size, but for the last of a call: that of a shape that comes once
-/// is not captured, and a large one's launches are made while the device is still busy with the first of them.
+/// Graphs that are kept, the last used ones. A shape is captured when it comes for the second time; what comes once, as the last
+/// batch of a call, runs as launches.
 const SHAPES: usize = 16;
 
 /// What is known of one shape.

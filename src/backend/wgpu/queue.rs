@@ -41,7 +41,7 @@ pub(super) struct Queue {
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profiling>>,
     pub(super) faults: Arc<Faults>,
-    /// Once the device is closed.
+    /// Waits for the closed device, the first time only.
     settled: Once,
     /// Bytes of the largest buffer.
     pub(super) max_buffer: u64,
@@ -53,7 +53,7 @@ pub(super) struct Queue {
     pub(super) max_groups: u32,
     /// Floating-point operations of a dispatch.
     pub(super) max_flops: u64,
-    /// Products are cut so that each of them has something to do.
+    /// As many compute units are assumed: a product takes the large tile where there is one for each.
     pub(super) multiprocessors: usize,
     /// What layers stored in f16 run on, where the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,

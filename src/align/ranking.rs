@@ -1,4 +1,4 @@
-//! The order of results: the best first.
+//! The best of scores.
 
 /// The indices of the `n` largest values, largest first; of equal ones the lower index.
 pub(super) fn best(values: impl Iterator<Item = f32>, n: usize) -> Vec<usize> {
