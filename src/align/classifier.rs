@@ -1,8 +1,8 @@
 //! A compiled classifier at work.
 
 use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
-use super::ranking::best;
 use super::prompts::Prompts;
+use super::ranking::best;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::texts::Kept;

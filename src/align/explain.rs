@@ -2,8 +2,8 @@
 
 use super::classifier::{Classifier, Views, WeightedView};
 use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
-use super::ranking::best;
 use super::prompts::Class;
+use super::ranking::best;
 use super::texts::{Kept, Texts};
 use crate::backend::Reduction;
 use crate::engine::{Embeddings, Model};

@@ -28,13 +28,13 @@
 //! Source: WCA, ICML 2024 (arXiv 2406.02915) and the authors' code; CuPL (arXiv 2209.03320); CLIP (arXiv 2103.00020).
 
 mod classifier;
+mod classifier_file;
 mod compile;
 mod encode;
 mod evaluate;
 mod explain;
-mod classifier_file;
-mod ranking;
 mod prompts;
+mod ranking;
 mod stream;
 mod task;
 mod texts;
