@@ -179,8 +179,7 @@ impl Tile {
 }
 
 /// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506 views of
-/// ViT-B/32 on 132 multiprocessors, eight pictures of 61, with which an H100
-/// was a fifth faster than with one.
+/// ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
 const WAVES: usize = 9;
 
 /// Rows of a transformer that fill whole waves of the largest tile, as far as an eighth of the device's memory holds them.
