@@ -67,9 +67,18 @@ fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<d
         ("cpu", None) => engine(Cpu::new(threads)?, loading),
         ("reference", None) => engine(Reference, loading),
         ("cuda", which) => engine(cuda(name, which)?, loading),
-        ("wgpu", which) => engine(wgpu(name, which)?, loading),
+        ("wgpu", which) => {
+            let open = || engine(wgpu(name, which)?, loading);
+            // Where memory was short for a moment the device is lost with all that it held: once more from the start.
+            open().or_else(|error| if is_lost_by_memory(&error) { open() } else { Err(error) })
+        }
         _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference")),
     }
+}
+
+/// Whether wgpu has given a device up because memory was short.
+fn is_lost_by_memory(error: &Error) -> bool {
+    matches!(error, Error::Device { reason, .. } if reason.contains("device lost") && reason.contains("memory"))
 }
 
 fn unknown(name: &str, expected: &str) -> Error {
