@@ -248,6 +248,29 @@ fn a_large_picture_goes_in_parts() {
     assert!(error.unwrap_err().to_string().contains("15000 bytes a row"));
 }
 
+/// A picture's views are as many dispatches as their work takes.
+#[test]
+#[machine::has(vulkan)]
+fn views_are_dispatched_by_their_work() {
+    let pixels = common::noise(301, 199, 5);
+    let picture = Rgb::new(301, 199, &pixels).unwrap();
+    let boxes: Vec<CropBox> = (0..40).map(|i| CropBox::new(i, i, 150, 150)).collect();
+    let plan = plan_views((301, 199), &boxes, 30, Resize::ShortestEdge).unwrap();
+    let crop = |device: &Wgpu| {
+        let mut found = Vec::new();
+        let profile = device.profile(&mut || found = resampled(device, picture, &plan).unwrap()).unwrap();
+        let crops = profile.dispatches.iter().filter(|dispatch| dispatch.kernel == "crop_resize");
+        (found, crops.map(|dispatch| dispatch.work.flops).collect::<Vec<_>>())
+    };
+    let (expected, whole) = crop(&first());
+    assert_eq!(whole.len(), 1);
+    for bound in [1, whole[0] / 7] {
+        let (found, parts) = crop(&first().with_max_flops(bound));
+        assert!(found == expected && parts.iter().sum::<u64>() == whole[0]);
+        assert!(if bound == 1 { parts.len() == 41 } else { parts.iter().all(|&part| part <= bound) }, "{parts:?}");
+    }
+}
+
 /// A real architecture, on random weights, is the same on the GPU and on the CPU.
 #[test]
 #[machine::has(vulkan)]

@@ -73,9 +73,9 @@ fn on(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<
         #[cfg(not(feature = "cuda"))]
         Device::Cuda(_) | Device::CudaAll | Device::CudaUuid(_) => Err(not_built_in(device, "cuda")),
         #[cfg(feature = "wgpu")]
-        Device::Wgpu(index) => engine(Wgpu::new(*index)?, loading),
+        Device::Wgpu(index) => on_wgpu(|| Wgpu::new(*index), loading),
         #[cfg(feature = "wgpu")]
-        Device::WgpuNamed(name) => engine(Wgpu::named(name)?, loading),
+        Device::WgpuNamed(name) => on_wgpu(|| Wgpu::named(name), loading),
         #[cfg(not(feature = "wgpu"))]
         Device::Wgpu(_) | Device::WgpuNamed(_) => Err(not_built_in(device, "wgpu")),
     }
@@ -84,6 +84,17 @@ fn on(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<
 #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
 fn not_built_in(device: &Device, feature: &str) -> Error {
     Error::no_device(device.to_string(), format!("not built in: this program was built without the feature {feature}"))
+}
+
+/// Where memory was short for a moment wgpu gives a device up, with all that it held: then once more from the start.
+#[cfg(feature = "wgpu")]
+fn on_wgpu(open: impl Fn() -> Result<Wgpu>, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+    match engine(open()?, loading) {
+        Err(Error::Device { reason, .. }) if reason.contains("device lost") && reason.contains("memory") => {
+            engine(open()?, loading)
+        }
+        opened => opened,
+    }
 }
 
 fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
