@@ -233,6 +233,77 @@ fn the_command_agrees_with_classify() {
     }
 }
 
+/// The text has the lines that the JSON has entries, best first, and one line of equal descriptions.
+#[test]
+fn the_text_tells_what_json_tells() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("prompts.json"), r#"{"cat": ["fur", "whiskers", "fur"]}"#).unwrap();
+    let args = ["--class", "cat", "--views", "4", "--top", "99", "-o", "heat.png"];
+    let text = stdout(folder.run("explain", &args));
+    let json: Value =
+        serde_json::from_str(&stdout(folder.run("explain", &[&args[..], &["--format", "json"]].concat()))).unwrap();
+    let number = |entry: &Value, field: &str| entry[field].as_f64().unwrap();
+    let list = |field: &str| json[field].as_array().unwrap().clone();
+    let (views, texts, pairs) = (list("views"), list("descriptions"), list("pairs"));
+    let view = |i: usize| {
+        let [x, y, width, height] = [0, 1, 2, 3].map(|side| views[i]["box"][side].as_u64().unwrap());
+        format!("{i:2}: {width}×{height} at {x},{y}")
+    };
+    let description = |j: usize| ["fur (×2)", "whiskers"][j].to_string();
+    let best = |entries: &[Value]| {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_by(|&a, &b| number(&entries[b], "contribution").total_cmp(&number(&entries[a], "contribution")));
+        order
+    };
+    let parts = |entry: &Value| ["contribution", "weight", "similarity"].map(|field| number(entry, field));
+    let mut expected = vec![format!("{}: cat: {:.4}", golden("pictures/landscape.png"), number(&json, "score"))];
+    expected.extend(["", "contribution  weight  similarity  view"].map(String::from));
+    for (i, outline) in best(&views).into_iter().zip([", cyan outline", ", white outline", ", green outline", ""]) {
+        let [contribution, weight, similarity] = parts(&views[i]);
+        expected.push(format!("{contribution:12.4}  {weight:6.4}  {similarity:10.4}  {}{outline}", view(i)));
+    }
+    expected.extend(["", "contribution  weight  similarity  description"].map(String::from));
+    for j in best(&texts) {
+        let [contribution, weight, similarity] = parts(&texts[j]);
+        expected.push(format!("{contribution:12.4}  {weight:6.4}  {similarity:10.4}  {}", description(j)));
+        // How well it fits the picture: its similarity with each view, by the views' weights.
+        let fits = |pair: &&Value| pair["description"] == j;
+        let weighted = |pair: &Value| {
+            number(pair, "similarity") * number(&views[pair["view"].as_u64().unwrap() as usize], "weight")
+        };
+        assert!((pairs.iter().filter(fits).map(weighted).sum::<f64>() - similarity).abs() < 1e-6);
+    }
+    expected.extend(["", "contribution  similarity  view and description"].map(String::from));
+    for pair in &pairs {
+        let [i, j] = ["view", "description"].map(|field| pair[field].as_u64().unwrap() as usize);
+        let (contribution, similarity) = (number(pair, "contribution"), number(pair, "similarity"));
+        expected.push(format!("{contribution:12.4}  {similarity:10.4}  {}: {}", view(i), description(j)));
+    }
+    assert_eq!(pairs.len(), 8);
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+/// Whatever method and score the options name, it is the paper's form of WCA; and texts that lost their end are counted.
+#[test]
+fn only_one_form_is_explained() {
+    let reference = Reference::golden();
+    let model = load(&reference.root.join("models/transformers"), ModelOptions::default());
+    let picture = reference.picture("landscape");
+    let texts = ["fur", "whiskers", &"sky ".repeat(80)].map(String::from).to_vec();
+    let class = Class { name: "cat".into(), descriptions: texts };
+    let explain = |method, score| {
+        let options = CompileOptions { method, score, reduction: Reduction::MAX, ..Default::default() };
+        model.explain(&picture, &class, &Views::default(), &options).unwrap()
+    };
+    let expected = explain(Method::Wca, Score::Paper);
+    assert_eq!((expected.truncated(), expected.merged().truncated(), expected.reduction()), (1, 1, Reduction::MAX));
+    for (method, score) in
+        [(Method::Wca, Score::Official), (Method::Clip, Score::Official), (Method::Cupl, Score::Paper)]
+    {
+        assert_eq!(explain(method, score), expected, "{method:?}, {score:?}");
+    }
+}
+
 #[test]
 fn the_heat_map_is_drawn() {
     let folder = Folder::new();

@@ -224,6 +224,7 @@ mod tests {
         ("&#150; &#x80; &#1;x &#xD800; &#59; &#99999999999;", "– € x � ; �"),
         ("<p>&eacute;\n&amp;eacute;", "<p>é é"),
         ("&#38;amp;amp;eacute;", "é"),
+        ("<p>\n&#38;amp;amp;eacute;", "<p> &amp;eacute;"),
         ("a&#xFFFE;b&#x1FFFF;c&#xFDD0;d&#xE000;", "abcd\u{e000}"),
         ("ﬂuﬃeﬆ ŉ Ǆ", "fluffiest 'n dž"),
         ("ＬＯＵＤ\u{3000}ＮＯＩＳＥＳ ｶﾞ ￥", "loud noises ガ ¥"),

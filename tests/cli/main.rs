@@ -334,6 +334,20 @@ fn bad_models_are_named() {
     fails(&["classify", &picture, "--model", "nowhere", "--prompts", &prompts], &["nowhere"]);
 }
 
+/// No local views are enough for all methods but WCA; the built-in model tells its views' size.
+#[test]
+fn views_may_be_none_and_the_models_own() {
+    let (folder, picture) = (Folder::new(), golden("pictures/tiny.png"));
+    let (model, prompts) = (golden("models/transformers"), folder.write("prompts.json", r#"{"cat": ["a"]}"#));
+    let classify = ["classify", &picture, "--model", &model, "--prompts", &prompts, "--views", "0"];
+    succeeds(&[&classify[..], &["--method", "clip"]].concat());
+    fails(&classify, &["crossalign: views: found 0 local views"]);
+    let out = folder.path("views");
+    succeeds(&["views", &picture, "--model", "mini", "--views", "1", "-o", &out]);
+    let side = crossalign::model::Config::open("models/mini", None).unwrap().image_size as usize;
+    assert_eq!(tensor(Path::new(&out), "views").0, [2, side, side, 3]);
+}
+
 /// `embed` reads the tower that it needs: what is wrong with the other one is not seen.
 #[test]
 fn embed_reads_the_tower_that_it_needs() {
@@ -411,7 +425,9 @@ fn bench_and_devices_answer() {
 
 #[test]
 fn wrong_usage_is_status_2() {
-    for args in [&["classify"][..], &["views", "x.png", "-o", "y"], &["nonsense"]] {
+    let no_number = ["0", "-1", "most"].map(|top| ["classify", "x.png", "--top", top]);
+    let others = [&["classify"][..], &["views", "x.png", "-o", "y"], &["nonsense"]];
+    for args in no_number.iter().map(|args| &args[..]).chain(others) {
         assert_eq!(crossalign(args).status.code(), Some(2), "{args:?}");
     }
 }

@@ -490,6 +490,21 @@ fn fields_together() {
     assert_refused(folder.load(), &["act_kwargs"]);
 }
 
+/// Models of other kinds are called by their names.
+#[test]
+fn other_kinds_are_named() {
+    for (golden, file, field, value, name) in [
+        ("transformers", HF, "model_type", json!("siglip"), "SigLIP (model_type"),
+        ("transformers", HF, "model_type", json!("xclip"), "X-CLIP"),
+        ("open_clip", OPEN_CLIP, "model_cfg.vision_cfg.layers", json!([3, 4, 6, 3]), "a ResNet tower"),
+        ("open_clip", OPEN_CLIP, "model_cfg.multimodal_cfg", json!({}), "CoCa"),
+    ] {
+        let folder = Folder::golden(golden);
+        folder.set(file, field, value);
+        assert_refused(folder.load(), &[file, name]);
+    }
+}
+
 /// Two files that describe the same views must agree.
 #[test]
 fn processors_of_both_libraries() {

@@ -238,6 +238,17 @@ fn pointers_of_git_lfs_are_named() {
     }
 }
 
+/// An index names safetensors files of its own folder.
+#[test]
+fn parts_lie_beside_their_index() {
+    for part in ["../model.safetensors", "/model.safetensors", "parts/model.safetensors", "model.bin"] {
+        let folder = Folder::golden("transformers");
+        folder.remove("model.safetensors");
+        folder.write("model.safetensors.index.json", json!({"weight_map": {"logit_scale": part}}).to_string());
+        assert_refused(folder.load(), &["model.safetensors.index.json", "weight_map", part]);
+    }
+}
+
 #[test]
 fn what_is_no_folder() {
     let load = |path: &str| load(Path::new(path), Towers::Both, None);
