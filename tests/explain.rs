@@ -292,7 +292,7 @@ fn only_one_form_is_explained() {
     let texts = ["fur", "whiskers", &"sky ".repeat(80)].map(String::from).to_vec();
     let class = Class { name: "cat".into(), descriptions: texts };
     let explain = |method, score| {
-        let options = CompileOptions { method, score, reduction: Reduction::MAX, ..Default::default() };
+        let options = CompileOptions::default().with_method(method).with_score(score).with_reduction(Reduction::MAX);
         model.explain(&picture, &class, &Views::default(), &options).unwrap()
     };
     let expected = explain(Method::Wca, Score::Paper);
