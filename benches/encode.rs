@@ -10,7 +10,7 @@ use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossalign::backend::{CropPlan, Precision};
 use crossalign::image::{Resize, ViewSampling, plan_views};
-use crossalign::model::{Config, ViewJob};
+use crossalign::model::{Config, PictureViews};
 use crossalign::{Model, ModelOptions};
 use std::hint::black_box;
 
@@ -25,10 +25,11 @@ fn bench(criterion: &mut Criterion) {
     let threads = input::thread_counts().last().expect("at least one");
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let config = Config::named("ViT-B-32").expect("a published architecture");
-        let options = ModelOptions { device: "cpu".into(), threads, precision: Some(precision), ..Default::default() };
+        let options =
+            ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(threads).with_precision(precision);
         let model = Model::random(config, &options).expect("a CPU");
         let encode = |plan: &CropPlan| {
-            model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan }], true).expect("a valid call")
+            model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan }], true).expect("a valid call")
         };
 
         // A view has the same bits alone and in company, and unit length.

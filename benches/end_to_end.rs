@@ -9,7 +9,7 @@ mod input;
 use ceiling::{Group, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use crossalign::image::{Resize, plan_views};
-use crossalign::model::{Config, ViewJob};
+use crossalign::model::{Config, PictureViews};
 use crossalign::{Classification, Classifier, DecodeOptions, Method, Model, ModelOptions, Picture};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use std::hint::black_box;
@@ -20,7 +20,7 @@ const CLASSES: usize = 1000;
 fn bench(criterion: &mut Criterion) {
     let mut group = Group::new(criterion, "end_to_end", 3.0);
     let threads = input::thread_counts().last().expect("at least one");
-    let options = ModelOptions { device: "cpu".into(), threads, ..Default::default() };
+    let options = ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(threads);
     let model = Model::random(Config::named("ViT-B-32").expect("a published architecture"), &options);
     let classifier = input::classifier(model.expect("a CPU"), Method::Wca, CLASSES);
     let work = Work::Flops(classifier.model().config().vision_flops() * VIEWS as f64);
@@ -50,7 +50,7 @@ fn check(classifier: &Classifier, picture: &Picture, result: &Classification) {
     let boxes: Vec<_> = result.views().iter().map(|view| view.crop).collect();
     let plan = plan_views((picture.width(), picture.height()), &boxes, 224, Resize::ShortestEdge)
         .expect("boxes of this picture");
-    let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+    let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
     let views = classifier.model().encode_views(&[job], true).expect("a valid call");
     assert_eq!(views.len(), VIEWS);
 

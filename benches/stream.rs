@@ -10,8 +10,8 @@ mod input;
 
 use crossalign::align::Views;
 use crossalign::image::ViewSampling;
-use crossalign::model::{Config, ViewJob};
-use crossalign::{Method, Model, ModelOptions, StreamOptions};
+use crossalign::model::{Config, PictureViews};
+use crossalign::{Device, Method, Model, ModelOptions, StreamOptions};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,8 +28,8 @@ fn main() {
     let number = |at: usize, default| arguments.get(at).map_or(default, |text| text.parse().expect("a number"));
     let (pictures, views) = (number(0, 512), number(2, 61));
     let name = arguments.get(1).map_or("ViT-B-32", String::as_str);
-    let device = std::env::var("CROSSALIGN_DEVICE").unwrap_or("auto".into());
-    let options = ModelOptions { device, ..Default::default() };
+    let device = std::env::var("CROSSALIGN_DEVICE").map_or(Device::Auto, |device| device.parse().expect("a device"));
+    let options = ModelOptions::default().with_device(device);
     let model = match name {
         "mini" => Model::mini(&options),
         _ => Model::random(Config::named(name).expect("a published architecture"), &options),
@@ -74,7 +74,7 @@ fn tower(model: &Model, sampling: &ViewSampling, most: usize) -> f64 {
     let boxes = sampling.boxes(picture.as_rgb()).expect("default ranges");
     let plan = model.config().plan_views((1024, 768), &boxes).expect("boxes of this picture");
     let together = (model.preferred_views() / plan.views().len()).clamp(1, most);
-    let jobs = vec![ViewJob { picture: picture.as_rgb(), plan: &plan }; together];
+    let jobs = vec![PictureViews { picture: picture.as_rgb(), plan: &plan }; together];
     let seconds = median(|| {
         model.encode_views(&jobs, true).expect("a valid call");
     });
@@ -83,8 +83,8 @@ fn tower(model: &Model, sampling: &ViewSampling, most: usize) -> f64 {
 
 /// Pictures a second, from files to scores.
 fn rate(model: &Model, method: Method, sampling: &ViewSampling, paths: &[PathBuf]) -> f64 {
-    let classifier = input::classifier(model.clone(), method, CLASSES);
-    let options = StreamOptions::default().with_views(Views::Sampled(*sampling));
+    let classifier = input::classifier(model.clone(), method, CLASSES).with_views(Views::Sampled(*sampling));
+    let options = StreamOptions::default();
     let seconds = median(|| {
         for (path, result) in classifier.stream(options.clone()).files(paths.to_vec()) {
             result.unwrap_or_else(|error| panic!("{}: {error}", path.display()));

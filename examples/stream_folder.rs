@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example stream_folder [FOLDER]`
 
-use crossalign::{Method, Model, Prompts, StreamOptions};
+use crossalign::{CompileOptions, Method, Model, Prompts, StreamOptions};
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let prompts = Prompts::from_json(crossalign::model::MINI_PROMPTS)?;
     // One view a picture: as fast as pictures are decoded.
-    let options = Default::default();
-    let options = crossalign::CompileOptions { method: Method::Cupl, ..options };
+    let options = CompileOptions::default().with_method(Method::Cupl);
     let classifier = Model::mini(&Default::default())?.compile(&prompts, &options)?;
 
     let (mut done, mut failed) = (0, 0);

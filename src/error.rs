@@ -168,8 +168,7 @@ impl Error {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        let (field, found, expected) = (field.into(), found.into(), expected.into());
-        Self::File { path: path.to_owned(), field, found, expected, source: None }
+        Self::argument(field, found, expected).in_file(path)
     }
 
     /// [`Error::file`] for what a parser found: its message, and itself as the source.

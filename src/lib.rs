@@ -8,10 +8,10 @@
 //! # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pictures/landscape.png");
 //!
 //! let model = Model::load(folder, &ModelOptions::default())?;
-//! let prompts = Prompts::from_json(
-//!     r#"{"cat": ["whiskers", "pointed ears"], "rocket": ["a white cylinder on a launch pad", "flames"]}"#,
-//!     None,
-//! )?;
+//! let prompts = Prompts::from_iter([
+//!     ("cat", ["whiskers", "pointed ears"]),
+//!     ("rocket", ["a white cylinder on a launch pad", "flames"]),
+//! ]);
 //! let classifier = model.compile(&prompts, &Default::default())?;
 //! let result = classifier.classify(&Picture::open(picture, &Default::default())?)?;
 //! for prediction in result.predictions() {
@@ -45,13 +45,15 @@ pub mod cli;
 
 mod error;
 mod lock;
+mod options;
 mod output;
 mod process;
 mod text_file;
 
 pub use align::{
-    Classification, Classifier, CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views,
+    Classification, Classifier, CompileOptions, CompiledClassifier, Method, Prompts, Reduction, Score, StreamOptions,
+    Views,
 };
-pub use engine::{Model, ModelOptions};
+pub use engine::{Device, Model, ModelOptions};
 pub use error::{Error, PictureErrorKind, Result};
 pub use image::{DecodeOptions, Picture};

@@ -89,7 +89,7 @@ fn a_recorded_sequence_gives_the_same_bits() {
         };
         let mut expected = empty();
         run(&mut expected).unwrap();
-        device.replay(&mut recording, rows, || run(&mut out)).unwrap();
+        device.record_or_replay(&mut recording, rows, || run(&mut out)).unwrap();
         assert_eq!(out.shape(), expected.shape());
         assert_eq!(device.download(&out).unwrap(), device.download(&expected).unwrap(), "round {round}");
     }
@@ -113,7 +113,7 @@ fn a_panic_in_a_recorded_sequence_is_no_harm() {
             };
             copy(&from, &mut input).unwrap();
             let result = catch_unwind(AssertUnwindSafe(|| {
-                device.replay(&mut recording, 0, || {
+                device.record_or_replay(&mut recording, 0, || {
                     copy(&input, &mut out)?;
                     assert!(round != panics, "as the test wants it");
                     Ok(())
@@ -137,7 +137,9 @@ fn a_panic_in_a_profile_ends_it() {
     let mut recording = CudaRecording::default();
     let mut tensor = device.upload(Shape::new(1, 2), &[3.0, 4.0]).unwrap();
     for _ in 0..2 {
-        device.replay(&mut recording, 0, || device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor })).unwrap();
+        device
+            .record_or_replay(&mut recording, 0, || device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor }))
+            .unwrap();
     }
     // With a profile there would be none.
     assert_eq!(recording.graphs(), 1);
@@ -185,7 +187,7 @@ fn memory_is_freed_while_another_thread_captures() {
                 }
                 device.l2_normalize(L2NormalizeArgs { tensor: &mut tensor })
             };
-            device.replay(&mut recording, 0, work).unwrap();
+            device.record_or_replay(&mut recording, 0, work).unwrap();
         }
         drop(give);
     });
@@ -214,7 +216,7 @@ fn threads_share_a_device() {
                             let rows = &[3, 2, 1, 0];
                             device.gather_rows(GatherRowsArgs { input: &input, rows, first_row: 0, out: &mut out })
                         };
-                        device.replay(&mut recording, 0, work).unwrap();
+                        device.record_or_replay(&mut recording, 0, work).unwrap();
                     }
                     assert_eq!(device.download(&out).unwrap(), data);
                 }
@@ -339,12 +341,12 @@ fn a_driver_that_is_of_no_use_says_so() {
 fn a_batch_is_scored_in_one_go() {
     common::cuda::load_driver();
     let reference = common::Reference::golden();
-    let model = common::load(&reference.models()[2], ModelOptions { device: "cuda".into(), ..Default::default() });
-    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
-    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
+    let model = common::load(&reference.models()[2], ModelOptions::default().with_device("cuda".parse().unwrap()));
     let views = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap().with_views(views);
+    let pictures: Vec<Picture> = (0..8).map(|i| Picture::new(40, 30, common::noise(40, 30, i)).unwrap()).collect();
     let launches = |pictures: &[&Picture]| {
-        let (results, profile) = classifier.model().profile(|| classifier.classify_batch(pictures, &views).unwrap());
+        let (results, profile) = classifier.model().profile(|| classifier.classify_batch(pictures).unwrap());
         (results, profile.unwrap().dispatches.iter().map(|launch| launch.kernel).collect::<Vec<_>>())
     };
     let (together, batch) = launches(&pictures.iter().collect::<Vec<_>>());
@@ -418,7 +420,7 @@ mod counted {
             let calls = calls(|| {
                 let work =
                     || device.gather_rows(GatherRowsArgs { input: &input, rows: &[1, 0], first_row: 0, out: &mut out });
-                device.replay(&mut recording, shape, work).unwrap();
+                device.record_or_replay(&mut recording, shape, work).unwrap();
             });
             calls.graph_launches
         };
@@ -445,12 +447,13 @@ mod counted {
             (Method::Wca, &pictures[..8], 100, 5),
             (Method::Cupl, &pictures, 0, 1),
         ] {
-            let options = ModelOptions { device: "cuda".into(), views_at_once, ..Default::default() };
+            let options =
+                ModelOptions::default().with_device("cuda".parse().unwrap()).with_views_at_once(views_at_once);
             let model = common::load(&reference.models()[0], options);
-            let options = CompileOptions { method, ..Default::default() };
+            let options = CompileOptions::default().with_method(method);
             let classifier = model.compile(&reference.prompts(), &options).unwrap();
             let pictures: Vec<&Picture> = pictures.iter().collect();
-            let classify = || classifier.classify_batch(&pictures, &Views::default()).unwrap();
+            let classify = || classifier.classify_batch(&pictures).unwrap();
             // A sequence of launches runs as it is, then is captured, then is a graph.
             let expected = classify();
             classify();

@@ -6,19 +6,19 @@ mod common;
 use crossalign::backend::{Backend, Cuda, Precision, Rgb, Shape};
 use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::ViewSampling;
-use crossalign::model::ViewJob;
+use crossalign::model::PictureViews;
 
 #[test]
 #[machine::has(gxx)]
 fn a_batch_that_does_not_fit_is_halved() {
     common::cuda::load_driver();
-    let options = ModelOptions { device: "cuda".into(), precision: Some(Precision::F16), ..Default::default() };
+    let options = ModelOptions::default().with_device("cuda".parse().unwrap()).with_precision(Precision::F16);
     let model = || Model::mini(&options).unwrap();
     let pixels = common::noise(200, 150, 3);
     let picture = Rgb::new(200, 150, &pixels).unwrap();
     let boxes = ViewSampling { count: 11, ..Default::default() }.boxes(picture).unwrap();
     let plan = model().config().plan_views((200, 150), &boxes).unwrap();
-    let job = ViewJob { picture, plan: &plan };
+    let job = PictureViews { picture, plan: &plan };
     let batches = |model: &Model| {
         let (embeddings, profile) = model.profile(|| model.encode_views(&[job], true));
         let launches = profile.unwrap().dispatches;

@@ -53,7 +53,7 @@ fn explain(class: &Class) -> Explanation {
 #[test]
 fn contributions_sum_to_the_paper_score() {
     for reduction in [Reduction::WeightedMean, Reduction::MAX, Reduction::BestMean(2), Reduction::BestMean(99)] {
-        sums(&CompileOptions { score: Score::Paper, reduction, ..Default::default() });
+        sums(&CompileOptions::default().with_score(Score::Paper).with_reduction(reduction));
     }
 }
 
@@ -65,7 +65,7 @@ fn sums(options: &CompileOptions) {
         let classifier = model.compile(&prompts, options).unwrap();
         for (name, boxes) in reference.pictures() {
             let (picture, views) = (reference.picture(&name), Views::Boxes(boxes));
-            let result = &classifier.classify_batch(&[&picture], &views).unwrap()[0];
+            let result = &classifier.clone().with_views(views.clone()).classify_batch(&[&picture]).unwrap()[0];
             for (class, &score) in prompts.classes().iter().zip(result.scores()) {
                 let explanation = model.explain(&picture, class, &views, options).unwrap();
                 assert_eq!(explanation.views(), result.views());
@@ -112,36 +112,41 @@ fn a_classifier_explains_by_its_texts() {
     let reference = Reference::golden();
     let (dir, prompts) = (reference.root.join("models/transformers"), reference.prompts());
     let model = load(&dir, ModelOptions::default());
-    let vision = load(&dir, ModelOptions { towers: Towers::Vision, ..Default::default() });
+    let vision = load(&dir, ModelOptions::default().with_towers(Towers::Vision));
     let (picture, views) = (reference.picture("landscape"), Views::default());
-    let paper =
-        CompileOptions { score: Score::Paper, text_scale: 3.0, template: "the {}".into(), ..Default::default() };
+    let paper = CompileOptions::default().with_score(Score::Paper).with_text_scale(3.0).with_template("the {}");
     for options in [
-        CompileOptions { keep_texts: true, ..paper.clone() },
-        CompileOptions { keep_texts: true, score: Score::Official, ..paper.clone() },
-        CompileOptions { reduction: Reduction::MAX, ..paper.clone() },
-        CompileOptions { reduction: Reduction::BestMean(2), keep_texts: true, ..paper.clone() },
+        paper.clone().with_keep_texts(true),
+        paper.clone().with_keep_texts(true).with_score(Score::Official),
+        paper.clone().with_reduction(Reduction::MAX),
+        paper.clone().with_reduction(Reduction::BestMean(2)).with_keep_texts(true),
     ] {
         let compiled = model.compile_texts(&prompts, &options).unwrap();
         let classifier = vision.clone().into_classifier(compiled).unwrap();
         for class in prompts.classes() {
             let expected = model.explain(&picture, class, &views, &options).unwrap();
             assert_eq!(
-                classifier.explain(&picture, &class.name, &views).unwrap(),
+                classifier.clone().with_views(views.clone()).explain(&picture, &class.name).unwrap(),
                 expected,
                 "{}: {options:?}",
                 class.name
             );
         }
-        let message = classifier.explain(&picture, "no such class", &views).unwrap_err().to_string();
+        let message =
+            classifier.clone().with_views(views.clone()).explain(&picture, "no such class").unwrap_err().to_string();
         assert!(message.contains("class: found \"no such class\""), "{message}");
     }
     let refused = |options: CompileOptions| {
         let classifier = model.compile(&prompts, &options).unwrap();
-        classifier.explain(&picture, &prompts.classes()[0].name, &views).unwrap_err().to_string()
+        classifier
+            .clone()
+            .with_views(views.clone())
+            .explain(&picture, &prompts.classes()[0].name)
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(paper.clone()).contains("--keep-texts"));
-    assert!(refused(CompileOptions { method: Method::Cupl, keep_texts: true, ..paper }).contains("Wca"));
+    assert!(refused(paper.with_method(Method::Cupl).with_keep_texts(true)).contains("Wca"));
 }
 
 #[test]
@@ -249,6 +254,134 @@ fn the_heat_map_is_drawn() {
     }
 }
 
+/// Every pixel of the drawn map, from what the command prints of the views and from the bar's colours.
+#[test]
+fn the_heat_map_is_its_formula() {
+    let folder = Folder::new();
+    let class = Reference::golden().prompts().classes()[0].name.clone();
+    let noise = image::RgbImage::from_raw(300, 600, common::noise(300, 600, 3)).unwrap();
+    noise.save(folder.path("noise.png")).unwrap();
+    // Among them boxes at the edges, and boxes without a centre of a cell or room for an outline.
+    std::fs::write(folder.path("many.json"), "[[5,9,40,30], [60,10,41,54], [0,0,101,64], [20,30,7,9], [99,60,2,4]]")
+        .unwrap();
+    std::fs::write(folder.path("small.json"), "[[0,0,1,1], [299,599,1,1], [100,200,1,300], [50,60,200,2]]").unwrap();
+    let landscape = golden("pictures/landscape.png");
+    for (picture, views) in
+        [(&*landscape, "--views=9"), (&*landscape, "--boxes=many.json"), ("noise.png", "--boxes=small.json")]
+    {
+        let args = [
+            "explain",
+            picture,
+            "--prompts",
+            "prompts.json",
+            "--class",
+            &class,
+            "--format",
+            "json",
+            views,
+            "-o",
+            "heat.png",
+        ];
+        let mut crossalign = Command::new(env!("CARGO_BIN_EXE_crossalign"));
+        crossalign.current_dir(folder.path("")).args(args).args(["--model", &golden("models/transformers")]);
+        let explained: Value = serde_json::from_str(&stdout(crossalign.output().unwrap())).unwrap();
+        let found = image::open(folder.path("heat.png")).unwrap().into_rgb8();
+        let source = image::open(folder.path("").join(picture)).unwrap().into_rgb8();
+        let (width, height) = (found.width(), found.height() - 16);
+        for (at, colour) in
+            [(0, [0, 0, 4]), (16, [5, 3, 20]), (48, [22, 9, 55]), (256, [188, 55, 84]), (511, [251, 253, 160])]
+        {
+            let bar = found.get_pixel(at * width / 512, height + 4).0;
+            assert!(
+                bar.iter().zip(colour).all(|(&a, b): (_, i32)| (i32::from(a) - b).abs() <= 4),
+                "bar at {at}: {bar:?}"
+            );
+        }
+        let expected = heat_map(&source, &explained, (width, height), &found);
+        for (x, y, pixel) in expected.enumerate_pixels() {
+            let [found, expected] = [found.get_pixel(x, y), pixel].map(|pixel| pixel.0.map(i32::from));
+            let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 3);
+            assert!(close, "{picture} {views}: at {x}, {y}: {found:?}, expected {expected:?}");
+        }
+        assert!((height..height + 4).all(|y| found.get_pixel(width / 2, y).0 == [0; 3]), "a gap");
+    }
+}
+
+/// The map without its bar, whose colours are those of `drawn`.
+fn heat_map(source: &image::RgbImage, explained: &Value, size: (u32, u32), drawn: &image::RgbImage) -> image::RgbImage {
+    use std::f64::consts::PI;
+    let views = explained["views"].as_array().unwrap();
+    let number = |view: &Value, field: &str| view[field].as_f64().unwrap();
+    let sides = |view: &Value, axis: usize| [axis, axis + 2].map(|i| view["box"][i].as_f64().unwrap());
+    let picture = [source.width(), source.height()].map(f64::from);
+    let longer = picture[0].max(picture[1]);
+    let cells = picture.map(|side| (side * 128.0 / longer).round());
+    let mean = views.iter().map(|view| number(view, "similarity")).sum::<f64>() / views.len() as f64;
+    // How much of a view a cell gets along an axis.
+    let share = |view: &Value, axis: usize, cell: usize| {
+        let ([start, side], size) = (sides(view, axis), picture[axis] / cells[axis]);
+        let place = |cell: usize| ((cell as f64 + 0.5) * size - start) / side;
+        let inside = |cell: usize| place(cell) > 0.0 && place(cell) < 1.0;
+        match (0..cells[axis] as usize).any(inside) {
+            true if inside(cell) => (PI * place(cell)).sin().powi(2),
+            true => 0.0,
+            false => f64::from(cell == (start / size) as usize),
+        }
+    };
+    let cell = |column: usize, row: usize| -> f64 {
+        let evidence = |view: &Value| (number(view, "similarity") - mean).max(0.0);
+        views.iter().map(|view| evidence(view) * share(view, 0, column) * share(view, 1, row)).sum()
+    };
+    let map: Vec<Vec<f64>> =
+        (0..cells[1] as usize).map(|row| (0..cells[0] as usize).map(|column| cell(column, row)).collect()).collect();
+    let least = map.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    let most = map.iter().flatten().copied().fold(0.0, f64::max);
+    let place = |at: u32, axis: usize| {
+        let of = [size.0, size.1][axis];
+        ((f64::from(at) + 0.5) / f64::from(of) * cells[axis] - 0.5).clamp(0.0, cells[axis] - 1.0)
+    };
+    let mut canvas = image::imageops::resize(source, size.0, size.1, image::imageops::FilterType::CatmullRom);
+    for (x, y, pixel) in canvas.enumerate_pixels_mut() {
+        let (u, v) = (place(x, 0), place(y, 1));
+        let at = |row: usize| {
+            let row = &map[row.min(map.len() - 1)];
+            let (left, right) = (row[u as usize], row[(u as usize + 1).min(row.len() - 1)]);
+            left + (right - left) * u.fract()
+        };
+        let (upper, lower) = (at(v as usize), at(v as usize + 1));
+        let heat = (upper + (lower - upper) * v.fract() - least) / (most - least);
+        let colour = drawn.get_pixel(((heat * f64::from(size.0)) as u32).min(size.0 - 1), size.1 + 4).0;
+        let [r, g, b] = pixel.0.map(f64::from);
+        let grey = 0.299 * r + 0.587 * g + 0.114 * b;
+        let mix = |i: usize| {
+            let paler = grey + (f64::from(pixel.0[i]) - grey) * (0.4 + 0.6 * heat);
+            (paler * 0.55 + f64::from(colour[i]) * 0.45) as u8
+        };
+        pixel.0 = [mix(0), mix(1), mix(2)];
+    }
+    let mut best: Vec<&Value> = views.iter().collect();
+    best.sort_by(|a, b| number(b, "contribution").total_cmp(&number(a, "contribution")));
+    let outlines = [([0, 229, 255], 4), ([255; 3], 3), ([90, 240, 110], 3)];
+    for (view, (colour, pen)) in best.into_iter().zip(outlines).rev() {
+        let scale = f64::from(size.0.max(size.1)) / longer;
+        let span = |axis: usize| {
+            let [start, side] = sides(view, axis);
+            let (start, end) = ((start * scale).round() as i64, ((start + side) * scale).round() as i64);
+            let more = ((4 * (pen + 2) - (end - start)).max(0) + 1) / 2;
+            ((start - more).max(0), (end + more).min(i64::from([size.0, size.1][axis])))
+        };
+        let ((left, right), (upper, lower)) = (span(0), span(1));
+        for (x, y) in (upper..lower).flat_map(|y| (left..right).map(move |x| (x, y))) {
+            let depth = (x - left).min(right - 1 - x).min(y - upper).min(lower - 1 - y);
+            if depth <= pen + 1 {
+                let edge = depth == 0 || depth == pen + 1;
+                canvas.put_pixel(x as u32, y as u32, image::Rgb(if edge { [0; 3] } else { colour }));
+            }
+        }
+    }
+    canvas
+}
+
 #[test]
 fn pictures_of_any_shape_are_drawn() {
     let folder = Folder::new();
@@ -279,7 +412,7 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
     let cases: [(&[&str], &[&str]); 5] = [
         (&["--class", "no such class", "-o", "heat.png"], &["class", "\"no such class\""]),
         (&["--class", &class, "-o", "missing/heat.png"], &["missing"]),
-        (&["--class", &class, "-o", "heat.png", "--views", "0"], &["views"]),
+        (&["--class", &class, "-o", "heat.png", "--views", "0"], &["crossalign: views: found 0"]),
         (&["--class", &class, "-o", "heat.png", "--boxes", "outside.json"], &["landscape.png", "box 0"]),
         (&["--class", &class, "-o", "heat.png", "--labels", "no such class"], &["prompts.json", "no such class"]),
     ];
@@ -302,7 +435,7 @@ fn what_is_wrong_is_named_and_nothing_is_left() {
     let model = load(&reference.root.join("models/transformers"), ModelOptions::default());
     let found = model.explain(&reference.picture("tiny"), &empty, &Views::default(), &CompileOptions::default());
     assert!(found.unwrap_err().to_string().contains("\"cat\""));
-    let bad = CompileOptions { text_scale: f32::NAN, ..Default::default() };
+    let bad = CompileOptions::default().with_text_scale(f32::NAN);
     let class = Class { name: "cat".into(), descriptions: vec!["fur".into()] };
     assert!(model.explain(&reference.picture("tiny"), &class, &Views::default(), &bad).is_err());
 }

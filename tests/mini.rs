@@ -5,7 +5,7 @@ use crossalign::align::{CompileOptions, Method, Views};
 use crossalign::backend::Precision;
 use crossalign::engine::ModelOptions;
 use crossalign::image::ViewSampling;
-use crossalign::model::{MINI_PROMPTS, ViewJob};
+use crossalign::model::{MINI_PROMPTS, PictureViews};
 use crossalign::{Classifier, DecodeOptions, Model, Picture, Prompts};
 use std::path::{Path, PathBuf};
 
@@ -33,9 +33,9 @@ fn pictures(part: &str) -> Vec<(String, PathBuf)> {
 }
 
 fn classifier(method: Method) -> Classifier {
-    let prompts = Prompts::from_json(MINI_PROMPTS, None).unwrap();
+    let prompts = Prompts::from_json(MINI_PROMPTS).unwrap();
     let model = Model::mini(&Default::default()).unwrap();
-    model.compile(&prompts, &CompileOptions { method, ..Default::default() }).unwrap()
+    model.compile(&prompts, &CompileOptions::default().with_method(method)).unwrap()
 }
 
 /// Share of pictures, in percent, whose class comes first.
@@ -45,7 +45,8 @@ fn top_1(part: &str, method: Method) -> f64 {
     let pictures = pictures(part);
     let right = pictures.iter().filter(|(class, path)| {
         let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
-        classifier.classify_batch(&[&picture], &views).unwrap()[0].predictions()[0].class == class
+        classifier.clone().with_views(views.clone()).classify_batch(&[&picture]).unwrap()[0].predictions()[0].class
+            == class
     });
     100.0 * right.count() as f64 / pictures.len() as f64
 }
@@ -81,12 +82,13 @@ fn the_example_is_recognised() {
 fn precisions_keep_the_direction() {
     let encode = |precision| {
         let precision = Some(precision);
-        let model = Model::mini(&ModelOptions { device: "cpu".into(), precision, ..Default::default() }).unwrap();
+        let model = Model::mini(&ModelOptions::default().with_device("cpu".parse().unwrap()).with_precision(precision))
+            .unwrap();
         let pictures = pictures("single").into_iter().step_by(5);
         let embed = |(_, path): (String, PathBuf)| {
             let picture = Picture::open(path, &DecodeOptions::default()).unwrap();
             let plan = model.config().plan_views((picture.width(), picture.height()), &[]).unwrap();
-            model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
+            model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true).unwrap().data
         };
         pictures.map(embed).collect::<Vec<_>>()
     };

@@ -4,9 +4,10 @@ mod common;
 
 use common::{Reference, assert_close, load};
 use crossalign::align::{Class, Kept, Texts};
+use crossalign::backend::Precision;
 use crossalign::engine::{Embeddings, ModelOptions, Towers};
 use crossalign::image::CropBox;
-use crossalign::{CompileOptions, Compiled, Method, Model, Prompts, Reduction, Score, Views};
+use crossalign::{CompileOptions, CompiledClassifier, Method, Model, Prompts, Reduction, Score, Views};
 
 /// One, a few, as many as most classes have, and more than any has.
 const REDUCTIONS: [Reduction; 6] = [
@@ -19,18 +20,16 @@ const REDUCTIONS: [Reduction; 6] = [
 ];
 
 fn golden(device: &str, towers: Towers) -> Model {
-    let options = ModelOptions {
-        device: device.into(),
-        threads: 2,
-        precision: Some("f32".parse().unwrap()),
-        towers,
-        ..Default::default()
-    };
+    let options = ModelOptions::default()
+        .with_device(device.parse().unwrap())
+        .with_threads(2)
+        .with_precision(Precision::F32)
+        .with_towers(towers);
     load(&Reference::golden().root.join("models/transformers"), options)
 }
 
 fn options(method: Method, reduction: Reduction) -> CompileOptions {
-    CompileOptions { method, score: Score::Paper, reduction, ..Default::default() }
+    CompileOptions::default().with_method(method).with_score(Score::Paper).with_reduction(reduction)
 }
 
 /// Numbers from -1 to 1.
@@ -117,11 +116,11 @@ fn ragged_classes(device: &str) {
             let texts = random_texts(&mut random, width);
             let rows = (0..1 + 9).flat_map(|_| random.unit_row(width)).collect();
             let (views, boxes) = (Embeddings { width, data: rows }, [CropBox::new(0, 0, 1, 1); 9]);
-            let mut options = CompileOptions { keep_texts: true, ..options(method, reduction) };
+            let mut options = options(method, reduction).with_keep_texts(true);
             if reduction == Reduction::WeightedMean {
                 options.method = Method::Wca; // cupl's mean is of unit length
             }
-            let compiled = Compiled {
+            let compiled = CompiledClassifier {
                 options: options.clone(),
                 classes: (1..texts.offsets.len()).map(|class| format!("class {class}")).collect(),
                 kept: Kept::Texts(texts.clone()),
@@ -138,7 +137,7 @@ fn ragged_classes(device: &str) {
     }
 }
 
-/// Pictures of several sizes and numbers of views score in company as they do alone, bit for bit.
+/// Pictures of several sizes and numbers of views score together as they do alone, bit for bit.
 fn several_pictures(device: &str) {
     let reference = Reference::golden();
     let model = golden(device, Towers::Both);
@@ -147,14 +146,11 @@ fn several_pictures(device: &str) {
     let views = Views::Sampled(crossalign::image::ViewSampling { count: 5, ..Default::default() });
     for method in [Method::Wca, Method::Cupl] {
         for reduction in [Reduction::MAX, Reduction::BestMean(3)] {
-            let classifier = model.compile(&reference.prompts(), &options(method, reduction)).unwrap();
-            let together = classifier.classify_batch(&pictures, &views).unwrap();
+            let classifier =
+                model.compile(&reference.prompts(), &options(method, reduction)).unwrap().with_views(views.clone());
+            let together = classifier.classify_batch(&pictures).unwrap();
             for (picture, result) in pictures.iter().zip(together) {
-                assert_eq!(
-                    classifier.classify_batch(&[picture], &views).unwrap()[0],
-                    result,
-                    "{reduction} on {device}"
-                );
+                assert_eq!(classifier.classify_batch(&[picture]).unwrap()[0], result, "{reduction} on {device}");
             }
         }
     }
@@ -202,9 +198,9 @@ const DESCRIBED: &str =
 #[test]
 fn every_method_reduces_its_texts() {
     let model = golden("cpu", Towers::Both);
-    let described = Prompts::from_json(DESCRIBED, None).unwrap();
+    let described = Prompts::from_json(DESCRIBED).unwrap();
     let labels: Vec<String> = described.classes().iter().map(|class| class.name.clone()).collect();
-    let templates = Prompts::from_json(r#"["a {}", "the {}", "a {}"]"#, Some(&labels)).unwrap();
+    let templates = Prompts::from_json_with_labels(r#"["a {}", "the {}", "a {}"]"#, &labels).unwrap();
     let (width, mut random) = (model.config().embed, Random(3));
     let rows = (0..1 + 6).flat_map(|_| random.unit_row(width)).collect();
     let (views, boxes) = (Embeddings { width, data: rows }, [CropBox::new(0, 0, 1, 1); 6]);
@@ -212,7 +208,7 @@ fn every_method_reduces_its_texts() {
         [(Method::Clip, &described), (Method::ClipE, &templates), (Method::Cupl, &described), (Method::Wca, &described)]
     {
         for reduction in [Reduction::MAX, Reduction::BestMean(2), Reduction::BestMean(3), Reduction::BestMean(9)] {
-            let options = CompileOptions { text_scale: 3.1, image_scale: 1.7, ..options(method, reduction) };
+            let options = options(method, reduction).with_text_scale(3.1).with_image_scale(1.7);
             let compiled = model.compile_texts(prompts, &options).unwrap();
             let texts_of = |class: &Class| match method {
                 Method::Clip => vec![format!("a photo of a {}.", class.name)],
@@ -259,12 +255,13 @@ fn every_method_reduces_its_texts() {
 #[test]
 fn kept_texts_leave_a_mean_as_it_is() {
     let model = golden("cpu", Towers::Both);
-    let prompts = Prompts::from_json(DESCRIBED, None).unwrap();
+    let prompts = Prompts::from_json(DESCRIBED).unwrap();
     let picture = Reference::golden().picture("landscape");
     for method in [Method::Clip, Method::Cupl, Method::Wca] {
         for score in [Score::Official, Score::Paper] {
             let [folded, kept] = [false, true].map(|keep_texts| {
-                let options = CompileOptions { method, score, keep_texts, ..Default::default() };
+                let options =
+                    CompileOptions::default().with_method(method).with_score(score).with_keep_texts(keep_texts);
                 model.compile(&prompts, &options).unwrap()
             });
             assert!(
@@ -279,10 +276,10 @@ fn kept_texts_leave_a_mean_as_it_is() {
 #[test]
 fn a_weight_is_never_nothing() {
     let model = golden("cpu", Towers::Both);
-    let prompts = Prompts::from_json(DESCRIBED, None).unwrap();
+    let prompts = Prompts::from_json(DESCRIBED).unwrap();
     let picture = Reference::golden().picture("landscape");
     let scores = |text_scale| {
-        let options = CompileOptions { text_scale, ..options(Method::Wca, Reduction::MAX) };
+        let options = options(Method::Wca, Reduction::MAX).with_text_scale(text_scale);
         model.compile(&prompts, &options).unwrap().classify(&picture).unwrap().scores().to_vec()
     };
     assert_close(&scores(20.0), &scores(2.0), 1e-6, "max");
@@ -310,31 +307,31 @@ fn reductions_have_names() {
 #[test]
 fn what_does_not_go_together_is_named() {
     let model = golden("cpu", Towers::Both);
-    let prompts = Prompts::from_json(DESCRIBED, None).unwrap();
+    let prompts = Prompts::from_json(DESCRIBED).unwrap();
     let fails = |options: &CompileOptions, words: &[&str]| {
         let message = model.compile_texts(&prompts, options).unwrap_err().to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    let official = |reduction| CompileOptions { reduction, ..Default::default() };
+    let official = |reduction| CompileOptions::default().with_reduction(reduction);
     fails(&official(Reduction::MAX), &["score: found official", "paper with the reduction max"]);
     fails(&official(Reduction::BestMean(4)), &["score: found official", "paper with the reduction best:4"]);
     fails(&options(Method::Cupl, Reduction::BestMean(0)), &["reduction: found the best 0"]);
     // Other methods have no such score.
-    model.compile_texts(&prompts, &CompileOptions { method: Method::Cupl, ..official(Reduction::MAX) }).unwrap();
+    model.compile_texts(&prompts, &official(Reduction::MAX).with_method(Method::Cupl)).unwrap();
 
     // A classifier whose fields were changed.
-    let classifier = |change: fn(&mut Compiled)| {
+    let classifier = |change: fn(&mut CompiledClassifier)| {
         let mut compiled = model.compile_texts(&prompts, &options(Method::Wca, Reduction::MAX)).unwrap();
         change(&mut compiled);
         let refused = compiled.to_bytes().map(drop);
         (refused, model.clone().into_classifier(compiled).map(drop))
     };
     assert!(matches!(classifier(|_| ()), (Ok(()), Ok(()))));
-    fn texts(compiled: &mut Compiled) -> &mut Texts {
+    fn texts(compiled: &mut CompiledClassifier) -> &mut Texts {
         let Kept::Texts(texts) = &mut compiled.kept else { panic!("no texts") };
         texts
     }
-    type Change = (fn(&mut Compiled), &'static str);
+    type Change = (fn(&mut CompiledClassifier), &'static str);
     let changes: [Change; 10] = [
         (|compiled| compiled.classes.push("another".into()), "text offsets"),
         (|compiled| texts(compiled).offsets[1] = 0, "no texts of class 0"),

@@ -8,7 +8,7 @@ use crossalign::align::{CompileOptions, Method, Score, Views};
 use crossalign::backend::{Backend, Cpu, Precision, Reference as Scalar};
 use crossalign::engine::ModelOptions;
 use crossalign::image::{Resize, plan_views, resampled};
-use crossalign::model::{TextCleaning, ViewJob};
+use crossalign::model::{PictureViews, TextCleaning};
 use serde_json::Value;
 
 macro_rules! suite {
@@ -87,7 +87,7 @@ fn token_ids(reference: &Reference) {
     for (key, cleaning) in [("hf", TextCleaning::None), ("openai", TextCleaning::OpenAi)] {
         // The first model's tokenizer is the one of tokens.json, with a context of 77.
         let dir = reference.models().into_iter().find(|dir| context(dir) == 77).unwrap();
-        let model = load(&dir, ModelOptions { text_cleaning: cleaning, ..options("cpu") });
+        let model = load(&dir, options("cpu").with_text_cleaning(cleaning));
         for row in rows.as_array().unwrap() {
             let Some(expected) = row[key].as_array() else { continue };
             let expected: Vec<u32> = expected.iter().map(|id| id.as_u64().unwrap() as u32).collect();
@@ -102,7 +102,7 @@ fn context(dir: &std::path::Path) -> usize {
 }
 
 fn options(device: &str) -> ModelOptions {
-    ModelOptions { device: device.into(), threads: 2, precision: Some(Precision::F32), ..Default::default() }
+    ModelOptions::default().with_device(device.parse().unwrap()).with_threads(2).with_precision(Precision::F32)
 }
 
 fn embeddings(reference: &Reference) {
@@ -117,7 +117,7 @@ fn check_embeddings(reference: &Reference, dir: &std::path::Path, device: &str) 
     for (name, boxes) in reference.pictures() {
         let picture = reference.picture(&name);
         let plan = model.config().plan_views((picture.width(), picture.height()), &boxes).unwrap();
-        let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+        let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
         let found = model.encode_views(&[job], false).unwrap();
         assert_close(&found.data, &floats(&expected, &format!("image_embeds.{name}")), 2e-5, &name);
     }
@@ -140,7 +140,7 @@ fn weights_and_scores(reference: &Reference) {
 /// In f32 and, as far as halves go, in f16: the softmax of the views' weights makes e⁴ of a cosine's error.
 fn check_scores(reference: &Reference, dir: &std::path::Path, device: &str) {
     compare_scores(reference, dir, options(device), [2e-6, 2e-5]);
-    compare_scores(reference, dir, ModelOptions { precision: Some(Precision::F16), ..options(device) }, [2e-3, 5e-3]);
+    compare_scores(reference, dir, options(device).with_precision(Precision::F16), [2e-3, 5e-3]);
 }
 
 /// `bounds` of the scores and of the views' weights.
@@ -155,11 +155,11 @@ fn compare_scores(reference: &Reference, dir: &std::path::Path, options: ModelOp
         ("cupl", Method::Cupl, Score::Official),
     ];
     for (key, method, score) in ways {
-        let options = CompileOptions { method, score, ..Default::default() };
+        let options = CompileOptions::default().with_method(method).with_score(score);
         let classifier = model.compile(&prompts, &options).unwrap();
         for (name, boxes) in reference.pictures() {
             let picture = reference.picture(&name);
-            let results = classifier.classify_batch(&[&picture], &Views::Boxes(boxes)).unwrap();
+            let results = classifier.clone().with_views(Views::Boxes(boxes)).classify_batch(&[&picture]).unwrap();
             let entry = &expected["pictures"][&name];
             let class = |class: &crossalign::align::Class| number(&entry[key][&class.name]);
             let scores: Vec<f32> = prompts.classes().iter().map(class).collect();

@@ -18,7 +18,7 @@ use crossalign::backend::{
 };
 use crossalign::engine::ModelOptions;
 use crossalign::image::{CropBox, Resize, ViewSampling, plan_views, resampled};
-use crossalign::model::{Config, ViewJob};
+use crossalign::model::{Config, PictureViews};
 use crossalign::{Model, Picture, Views};
 
 /// Each kernel with the bindings that the adapter gives and two workgroups a dimension, so that all dimensions count, by
@@ -280,9 +280,9 @@ fn vit_b_32_agrees_with_the_cpu() {
     let boxes = [CropBox::new(0, 0, 120, 120), CropBox::new(60, 50, 180, 180), CropBox::new(10, 20, 200, 200)];
     let plan = plan_views((320, 240), &boxes, 224, Resize::ShortestEdge).unwrap();
     let encode = |device: &str| {
-        let options = ModelOptions { device: device.into(), ..Default::default() };
+        let options = ModelOptions::default().with_device(device.parse().unwrap());
         let model = Model::random(Config::named("ViT-B-32").unwrap(), &options).unwrap();
-        let (found, profile) = model.profile(|| model.encode_views(&[ViewJob { picture, plan: &plan }], true));
+        let (found, profile) = model.profile(|| model.encode_views(&[PictureViews { picture, plan: &plan }], true));
         (found.unwrap(), profile)
     };
     let ((found, profile), (expected, none)) = (encode("wgpu:0"), encode("cpu"));
@@ -302,11 +302,11 @@ fn a_batch_is_one_submission() {
     let pictures: Vec<Picture> = (0..3).map(|i| Picture::new(40, 31, common::noise(40, 31, i)).unwrap()).collect();
     let views = Views::Sampled(ViewSampling { count: 4, ..Default::default() });
     let classify = |views_at_once| {
-        let options = ModelOptions { device: "wgpu:0".into(), views_at_once, ..Default::default() };
+        let options = ModelOptions::default().with_device("wgpu:0".parse().unwrap()).with_views_at_once(views_at_once);
         let model = common::load(&reference.models()[2], options);
-        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap();
+        let classifier = model.compile(&reference.prompts(), &Default::default()).unwrap().with_views(views.clone());
         let pictures: Vec<&Picture> = pictures.iter().collect();
-        let (results, profile) = model.profile(|| classifier.classify_batch(&pictures, &views).unwrap());
+        let (results, profile) = model.profile(|| classifier.classify_batch(&pictures).unwrap());
         let profile = profile.unwrap();
         assert_eq!(profile.submissions, 1);
         let crops = profile.dispatches.iter().filter(|dispatch| dispatch.kernel == "crop_resize").count();

@@ -5,7 +5,7 @@
 use crossalign::align::Kept;
 use crossalign::backend::{Backend, Cpu, HostTensor, Shape, SimdLevel};
 use crossalign::engine::Embeddings;
-use crossalign::{Classifier, CompileOptions, Compiled, Method, Model, Picture};
+use crossalign::{Classifier, CompileOptions, CompiledClassifier, Method, Model, Picture};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -64,8 +64,8 @@ pub fn jpeg(picture: &Picture) -> Vec<u8> {
 /// A model with random vectors for so many classes.
 pub fn classifier(model: Model, method: Method, classes: usize) -> Classifier {
     let width = model.config().embed;
-    let compiled = Compiled {
-        options: CompileOptions { method, ..Default::default() },
+    let compiled = CompiledClassifier {
+        options: CompileOptions::default().with_method(method),
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         kept: Kept::Vectors(Embeddings { width, data: random(classes * width, 1.0 / width as f32, 1) }),
         model: model.fingerprint().into(),

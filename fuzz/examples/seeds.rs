@@ -151,8 +151,8 @@ fn boxes() {
 
 fn classifier() {
     let dir = root().join("../tests/golden/models/transformers");
-    let model = Model::load(dir, &ModelOptions { towers: Towers::Text, ..Default::default() }).unwrap();
-    let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "ears"], "dog": ["a wet nose"]}"#, None).unwrap();
+    let model = Model::load(dir, &ModelOptions::default().with_towers(Towers::Text)).unwrap();
+    let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "ears"], "dog": ["a wet nose"]}"#).unwrap();
     // Rounded, so that the seeds are the same on every processor.
     let round = |data: &mut Vec<f32>| data.iter_mut().for_each(|x| *x = (*x * 256.0).round() / 256.0);
     let compile = |options: CompileOptions| {
@@ -171,7 +171,7 @@ fn classifier() {
     write("classifier", "two_classes", &[&bytes]);
     write("classifier", "not_a_number", &[&bytes[..bytes.len() - 4], &f32::NAN.to_le_bytes()]);
     write("classifier", "format_1", &[include_bytes!("../../tests/align/format_1.safetensors")]);
-    let best = CompileOptions { score: Score::Paper, reduction: Reduction::BestMean(2), ..Default::default() };
+    let best = CompileOptions::default().with_score(Score::Paper).with_reduction(Reduction::BestMean(2));
     write("classifier", "texts", &[&compile(best).to_bytes().unwrap()]);
     two_classes.kept = Kept::Vectors(Embeddings { width: 1, data: vec![1.0, -0.0] });
     write("classifier", "another_width", &[&two_classes.to_bytes().unwrap()]);

@@ -3,7 +3,7 @@
 use super::accepted;
 
 use crossalign::engine::{Model, ModelOptions};
-use crossalign::model::{Activation, ViewJob};
+use crossalign::model::{Activation, PictureViews};
 use crossalign::{Picture, Result};
 use std::path::Path;
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ impl Folder {
     fn try_load(&self, options: ModelOptions) -> Result<Model> {
         // One thread: starting more for every input is slow.
         let quick_gelu = self.is_bare().then_some(Activation::QuickGelu);
-        Model::load(self.path(), &ModelOptions { threads: 1, activation: quick_gelu, ..options })
+        Model::load(self.path(), &options.with_threads(1).with_activation(quick_gelu))
     }
 
     /// Whether no config tells the activation, as beside OpenAI's files.
@@ -64,7 +64,7 @@ pub(super) fn small_picture() -> Picture {
 pub(super) fn assert_encodes(model: &Model) {
     let (picture, config) = (small_picture(), model.config());
     let plan = config.plan_views((3, 2), &[]).expect("a plan for the model's image size");
-    let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+    let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
     let views = model.encode_views(&[job], true).expect("a view's embedding");
     let texts = model.encode_texts(&["a photo of a cat"], true).expect("a text's embedding").embeddings;
     for embeddings in [views, texts] {

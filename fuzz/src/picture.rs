@@ -17,7 +17,10 @@ static LEVELS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
 /// A picture file. Its bytes also choose the views.
 pub fn picture(data: &[u8]) {
     let decode = |exif_rotation| {
-        let decoded = Picture::decode(data, &DecodeOptions { exif_rotation, max_pixels: MAX_PIXELS });
+        let decoded = Picture::decode(
+            data,
+            &DecodeOptions::default().with_exif_rotation(exif_rotation).with_max_pixels(MAX_PIXELS),
+        );
         // A decoder's panic is caught and told as a damaged picture; here it is a finding.
         let panicked = decoded.as_ref().is_err_and(|error| error.to_string().contains("makes its decoder panic"));
         assert!(!panicked, "a decoder panics");

@@ -10,7 +10,11 @@ pub fn prompts(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (json, labels) = text.split_once('\0').map_or((&*text, None), |(json, labels)| (json, Some(labels)));
     let labels = labels.and_then(|labels| accepted(Prompts::labels_from_text(labels), "labels: found"));
-    let Some(prompts) = accepted(Prompts::from_json(json, labels.as_deref()), ": found") else { return };
+    let prompts = match &labels {
+        Some(labels) => Prompts::from_json_with_labels(json, labels),
+        None => Prompts::from_json(json),
+    };
+    let Some(prompts) = accepted(prompts, ": found") else { return };
 
     let names: Vec<&String> = prompts.classes().iter().map(|class| &class.name).collect();
     assert!(!names.is_empty() && names.iter().all(|name| !name.trim().is_empty()));
@@ -19,7 +23,7 @@ pub fn prompts(data: &[u8]) {
     if let Some(labels) = &labels {
         assert_eq!(names, labels.iter().collect::<Vec<_>>());
     }
-    let again = Prompts::from_json(&to_json(prompts.classes()), None).expect("prompts written as JSON");
+    let again = Prompts::from_json(&to_json(prompts.classes())).expect("prompts written as JSON");
     assert_eq!(again.classes(), prompts.classes());
 }
 

@@ -18,7 +18,7 @@ static PLAIN: LazyLock<Model> = LazyLock::new(|| golden(text_tower(TextCleaning:
 static CLEANING: LazyLock<Model> = LazyLock::new(|| golden(text_tower(TextCleaning::OpenAi)));
 
 fn text_tower(text_cleaning: TextCleaning) -> ModelOptions {
-    ModelOptions { towers: Towers::Text, text_cleaning, ..Default::default() }
+    ModelOptions::default().with_towers(Towers::Text).with_text_cleaning(text_cleaning)
 }
 
 /// The first byte says what the others are: a text, a text to clean, a `tokenizer.json` or one of the older files.

@@ -1,4 +1,4 @@
-// What is done with a product before it is stored.
+// The epilogues of linear, and their activations; linear.cu stores.
 #pragma once
 #include "ptx.cuh"
 

@@ -6,7 +6,7 @@
 // Block: one tile of out, a warp a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.
-// Each element is summed over the inputs first to last, whatever the tile: the same bits in any company.
+// Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
 #include "element.cuh"
 #include "epilogue.cuh"
 #include "transpose.cuh"
@@ -14,7 +14,7 @@
 namespace {
 
 constexpr int DEPTH = 64;
-// Halves of 16 bytes.
+// f16 elements of the 16 bytes that one cp.async copies.
 constexpr int CHUNK = 8;
 constexpr int CHUNKS = DEPTH / CHUNK;
 
@@ -41,7 +41,7 @@ __device__ __noinline__ void store_some(Out* to, int count, bool accumulate, flo
     }
 }
 
-// QUICK_GELU in place; GELU stands for all that are worth a call.
+// QUICK_GELU is inlined; the template's GELU is both forms of GELU, which are called, since their code is long.
 template <unsigned EPILOGUE>
 __device__ __forceinline__ void activate_eight(unsigned epilogue, float (&x)[8]) {
     if (EPILOGUE == QUICK_GELU) {

@@ -4,7 +4,7 @@
 // f32 products and sums.
 // Block: one 64×64 tile of out; 16×16 threads of 4×4 elements.
 // Shared memory: a slab of 16 inputs of both operands, 8 KiB.
-// Each element is summed over the inputs first to last: the same bits in any company.
+// Each element is summed over the inputs first to last: batch-invariant.
 #include "element.cuh"
 #include "epilogue.cuh"
 

@@ -3,7 +3,7 @@
 // input [rows, inputs], weight [outputs, stride] packed, bias [outputs], out [rows, width of out]; f32 sums.
 // Workgroup: one 64×64 tile of out; 8×8 invocations of 8×8 elements.
 // Workgroup memory: two slabs of 8 inputs of both operands, 8 KiB.
-// Each element is summed over the inputs first to last: the same bits in any company and in any tile.
+// Each element is summed over the inputs first to last: batch-invariant, and the same bits in any tile.
 //! import shared/tile.wgsl
 //! import shared/operands.wgsl
 //! import shared/weights.wgsl

@@ -1,6 +1,6 @@
 // linear on cooperative matrices of 8×8: out = epilogue(input · Wᵀ + b), the input rounded to f16.
 //
-// The operands of linear.wgsl, the weights stored in f16; f16 products, f32 sums.
+// The operands of linear_128x128.wgsl, the weights stored in f16; f16 products, f32 sums.
 // Workgroup: one 32×32 tile of out; 2×2 subgroups of 2×2 fragments.
 //! import shared/cooperative.wgsl
 //! import shared/operands.wgsl

@@ -1,15 +1,17 @@
 //! A compiled classifier at work.
 
-use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
 use super::prompts::Prompts;
+use super::ranking::best;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::texts::Kept;
 use crate::backend::{Pending, Reduction};
-use crate::engine::{ClassTexts, Embeddings, Model, Scorer, Scores, Scoring};
+use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// The local views of a picture.
@@ -84,18 +86,17 @@ impl Classification {
 
     /// Classes and scores, best first; of equal scores the lower index wins.
     pub fn predictions(&self) -> Vec<Prediction<'_>> {
-        let mut order: Vec<usize> = (0..self.scores.len()).collect();
-        // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
-        order.sort_by(|&a, &b| (self.scores[b] + 0.0).total_cmp(&(self.scores[a] + 0.0)));
+        let order = best(self.scores.iter().copied(), usize::MAX);
         order.into_iter().map(|i| Prediction { class: &self.classes[i], score: self.scores[i] }).collect()
     }
 }
 
-/// A model and the classes it tells apart. Clones share it.
+/// A model and the classes it tells apart. Clones share both.
 #[derive(Clone)]
 pub struct Classifier {
     model: Model,
-    compiled: Arc<Compiled>,
+    views: Views,
+    compiled: Arc<CompiledClassifier>,
     classes: Arc<[String]>,
     /// One for each of the model's devices.
     scorers: Arc<[Box<dyn Scorer>]>,
@@ -114,7 +115,7 @@ impl Model {
     ///
     /// # Errors
     /// When it was compiled with another model, or what it keeps is not what its options and classes ask for.
-    pub fn into_classifier(self, compiled: Compiled) -> Result<Classifier> {
+    pub fn into_classifier(self, compiled: CompiledClassifier) -> Result<Classifier> {
         if compiled.model != self.fingerprint() {
             let found = format!("one compiled with model {}", compiled.model);
             return Err(Error::argument("classifier", found, format!("model {}", self.fingerprint())));
@@ -126,40 +127,34 @@ impl Model {
         if width != embed {
             return Err(Error::argument("classifier", format!("vectors of {width}"), format!("vectors of {embed}")));
         }
+        let wca = options.method == Method::Wca;
+        let view_scale = wca.then(|| options.image_softmax());
+        let (reduction, unit) = (options.reduction, wca && options.score == Score::Official);
         // A mean is bilinear: one vector a class, with the weight 1, gives it.
         let (ones, each) = (vec![1.0; count], (0..=count as u32).collect::<Vec<_>>());
-        let mean =
-            |embeddings| ClassTexts { embeddings, weights: &ones, offsets: &each, reduction: Reduction::WeightedMean };
         let folded;
-        let texts = match (&compiled.kept, options.reduction) {
-            (Kept::Vectors(vectors), Reduction::WeightedMean) => mean(vectors),
+        let (embeddings, weights, offsets) = match (&compiled.kept, reduction) {
+            (Kept::Vectors(vectors), Reduction::WeightedMean) => (vectors, &ones, &each),
             (Kept::Texts(texts), Reduction::WeightedMean) => {
                 folded = texts.folded(options.unit_vectors());
-                mean(&folded)
+                (&folded, &ones, &each)
             }
-            (Kept::Texts(texts), reduction) => {
-                let (embeddings, weights, offsets) = (&texts.embeddings, &texts.weights, &texts.offsets);
-                ClassTexts { embeddings, weights, offsets, reduction }
-            }
-            (Kept::Vectors(_), reduction) => {
+            (Kept::Texts(texts), _) => (&texts.embeddings, &texts.weights, &texts.offsets),
+            (Kept::Vectors(_), _) => {
                 let expected = format!("texts, for the reduction {reduction}");
                 return Err(Error::argument("classifier", "one vector a class", expected));
             }
         };
-        let wca = options.method == Method::Wca;
-        let scoring = Scoring {
-            texts,
-            view_scale: wca.then(|| options.image_softmax()),
-            unit: wca && options.score == Score::Official,
-        };
+        let scoring = Scoring { embeddings, weights, offsets, reduction, view_scale, unit };
         let scorers = self.engines().iter().map(|engine| engine.clone().scorer(&scoring)).collect::<Result<_>>()?;
-        Ok(Classifier { model: self, classes: compiled.classes.as_slice().into(), compiled: compiled.into(), scorers })
+        let (views, classes) = (Views::default(), compiled.classes.as_slice().into());
+        Ok(Classifier { model: self, views, classes, compiled: compiled.into(), scorers })
     }
 }
 
 impl Classifier {
     /// The classifier without its model, to save.
-    pub fn compiled(&self) -> &Compiled {
+    pub fn compiled(&self) -> &CompiledClassifier {
         &self.compiled
     }
 
@@ -172,22 +167,45 @@ impl Classifier {
         self.compiled.options.method == Method::Wca
     }
 
-    /// Scores a picture with WCA's default views.
+    /// With other local views than WCA's 60 random crops.
     ///
-    /// # Errors
-    /// When the vision tower was not loaded, or memory is short.
-    pub fn classify(&self, picture: &Picture) -> Result<Classification> {
-        Ok(self.classify_batch(&[picture], &Views::default())?.swap_remove(0))
+    /// ```
+    /// use crossalign::image::ViewSampling;
+    /// use crossalign::{Model, Picture, Prompts, Views};
+    /// # let (folder, picture) = ("tests/golden/models/transformers", "tests/golden/pictures/landscape.png");
+    /// let prompts = Prompts::from_iter([("cat", ["whiskers"]), ("rocket", ["flames"])]);
+    /// let classifier = Model::load(folder, &Default::default())?.compile(&prompts, &Default::default())?;
+    /// let few = Views::Sampled(ViewSampling { count: 5, ..Default::default() });
+    /// let result = classifier.with_views(few).classify(&Picture::open(picture, &Default::default())?)?;
+    /// assert_eq!(result.views().len(), 5);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_views(mut self, views: Views) -> Self {
+        self.views = views;
+        self
     }
 
-    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any company.
+    /// The local views of each picture.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Scores a picture.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_batch`].
+    pub fn classify(&self, picture: &Picture) -> Result<Classification> {
+        Ok(self.classify_batch(&[picture])?.swap_remove(0))
+    }
+
+    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any batch.
     ///
     /// # Errors
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
     /// was not loaded, or memory is short.
-    pub fn classify_batch(&self, pictures: &[&Picture], views: &Views) -> Result<Vec<Classification>> {
-        let task = Classify { classifier: self.clone(), views: views.clone() };
-        task::run(&task, self.model.devices(), pictures)
+    pub fn classify_batch(&self, pictures: &[&Picture]) -> Result<Vec<Classification>> {
+        task::run(self, self.model.devices(), pictures)
     }
 
     /// Classifies pictures as [`Classifier::classify_batch`] does, each with the bits that it has alone.
@@ -195,7 +213,7 @@ impl Classifier {
     /// ```
     /// use crossalign::{Model, Prompts};
     /// # let (folder, picture) = ("tests/golden/models/transformers", "tests/golden/pictures/landscape.png");
-    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers"], "rocket": ["flames"]}"#, None)?;
+    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers"], "rocket": ["flames"]}"#)?;
     /// let classifier = Model::load(folder, &Default::default())?.compile(&prompts, &Default::default())?;
     /// for (path, result) in classifier.stream(Default::default()).files([picture, "nowhere.png"]) {
     ///     match result {
@@ -206,9 +224,8 @@ impl Classifier {
     /// # Ok::<(), crossalign::Error>(())
     /// ```
     pub fn stream(&self, options: StreamOptions) -> Stream<Classification> {
-        let task = Classify { classifier: self.clone(), views: options.views.clone() };
-        let local = if self.is_wca() { options.views.count() } else { 0 };
-        Stream::new(Hardware::of(&self.model), options, 1 + local, task)
+        let local = if self.is_wca() { self.views.count() } else { 0 };
+        Stream::new(Hardware::of(&self.model), options, 1 + local, self.clone())
     }
 
     /// What each picture scored, with its own views.
@@ -236,7 +253,7 @@ impl Classifier {
         }
         let mut scored = Vec::new();
         if self.is_wca() {
-            check_local(boxes)?;
+            check_local(local)?;
             scored = boxes.to_vec();
         }
         let rows = Embeddings { width, data: embeddings.data[..(1 + scored.len()) * width].to_vec() };
@@ -255,51 +272,35 @@ impl Classifier {
     }
 }
 
-/// The classification of pictures by such views.
-struct Classify {
-    classifier: Classifier,
-    views: Views,
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, views, compiled, .. } = self;
+        let mut classifier = f.debug_struct("Classifier");
+        classifier.field("model", model).field("views", views).field("compiled", compiled).finish_non_exhaustive()
+    }
 }
 
-impl Task<Classification> for Classify {
+impl Task<Classification> for Classifier {
     fn plan<'p>(&self, picture: Cow<'p, Picture>) -> Result<Planned<'p>> {
         let mut boxes = Vec::new();
-        if self.classifier.is_wca() {
+        if self.is_wca() {
             boxes = self.views.boxes(&picture)?;
-            check_local(&boxes)?;
+            check_local(boxes.len())?;
         }
-        Planned::new(&self.classifier.model, picture, boxes)
+        Planned::new(&self.model, picture, boxes)
     }
 
     fn submit(&self, device: usize, pictures: &[Planned<'_>]) -> Result<Pending<'_, Vec<Classification>>> {
         let boxes: Vec<Vec<CropBox>> = pictures.iter().map(|planned| planned.boxes.clone()).collect();
-        let scores = self.classifier.scorers[device].score(&task::jobs(pictures))?;
-        Ok(scores.map(move |scores| self.classifier.classifications(scores, &boxes)))
+        let scores = self.scorers[device].score(&task::jobs(pictures))?;
+        Ok(scores.map(move |scores| self.classifications(scores, &boxes)))
     }
 }
 
-fn check_local(boxes: &[CropBox]) -> Result<()> {
-    if boxes.is_empty() {
+/// Refuses no local views.
+pub(super) fn check_local(views: usize) -> Result<()> {
+    if views == 0 {
         return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_equal_scores_the_lower_index_is_first() {
-        let classes: Arc<[String]> = ["a", "b", "c", "d", "e"].map(String::from).into();
-        let order = |scores: [f32; 5]| {
-            let result = Classification { classes: classes.clone(), scores: scores.to_vec(), views: Vec::new() };
-            result.predictions().iter().map(|prediction| prediction.class).collect::<String>()
-        };
-        assert_eq!(order([0.5, 0.5, 0.5, 0.5, 0.5]), "abcde");
-        assert_eq!(order([0.1, 0.5, 0.2, 0.5, 0.1]), "bdcae");
-        // −0 and 0 are equal.
-        assert_eq!(order([-0.0, 0.0, -0.5, -0.0, 0.5]), "eabdc");
-        assert_eq!(order([0.0, -0.0, 0.0, -0.0, 0.0]), "abcde");
-    }
 }

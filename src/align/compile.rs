@@ -5,6 +5,7 @@ use super::texts::{Kept, LEAST_WEIGHT, Texts};
 use crate::backend::Reduction;
 use crate::engine::{Model, offsets};
 use crate::error::{Error, Result};
+use crate::options::with_fields;
 use serde::{Deserialize, Serialize};
 
 /// How views and texts make a score; the formulas are in [`align`](crate::align).
@@ -36,6 +37,7 @@ pub enum Score {
 /// How a classifier is compiled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CompileOptions {
     /// The method.
     pub method: Method,
@@ -67,6 +69,16 @@ impl Default for CompileOptions {
         }
     }
 }
+
+with_fields!(CompileOptions:
+    with_method(method: Method),
+    with_score(score: Score),
+    with_reduction(reduction: Reduction),
+    with_keep_texts(keep_texts: bool),
+    with_image_scale(image_scale: f32),
+    with_text_scale(text_scale: f32),
+    with_template(template: impl Into<String>),
+);
 
 impl CompileOptions {
     /// The softmax scale of the views, `e^image_scale`.
@@ -117,7 +129,7 @@ impl CompileOptions {
 
 /// A classifier without its model: what a classifier file holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Compiled {
+pub struct CompiledClassifier {
     /// How it was compiled.
     pub options: CompileOptions,
     /// The classes' names.
@@ -137,11 +149,12 @@ impl Model {
     /// Encodes all prompts, and folds each class into one vector unless the options keep texts; the text tower is enough.
     ///
     /// # Errors
-    /// As [`CompileOptions::check`]; when the prompts do not have what the method needs, a text cannot be tokenised, or the
+    /// As [`CompileOptions::check`]; when there are no classes, one without a name or one twice, the prompts do not have what the method needs, a text cannot be tokenised, or the
     /// text tower was not loaded.
-    pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Compiled> {
+    pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<CompiledClassifier> {
         options.check()?;
-        if options.method == Method::ClipE && !prompts.from_templates() {
+        prompts.check()?;
+        if options.method == Method::ClipE && !prompts.are_templates() {
             return Err(Error::argument("prompts", "descriptions", "a list of templates, which clip-e needs"));
         }
         let (texts, truncated) = self.class_texts(prompts.classes(), options)?;
@@ -149,7 +162,7 @@ impl Model {
             true => Kept::Texts(texts),
             false => Kept::Vectors(texts.folded(options.unit_vectors())),
         };
-        Ok(Compiled {
+        Ok(CompiledClassifier {
             options: options.clone(),
             classes: prompts.classes().iter().map(|class| class.name.clone()).collect(),
             kept,

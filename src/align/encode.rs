@@ -12,8 +12,8 @@ use std::borrow::Cow;
 impl Model {
     /// Encodes pictures as [`Model::encode_views`] does: the result of each is `[1 + views, D]`, the global view first, as
     /// projected or of unit length with `normalize`. For the global view alone, take [`Views::Boxes`] without boxes.
-    pub fn stream(&self, options: StreamOptions, normalize: bool) -> Stream<Embeddings> {
-        let task = Encode { model: self.clone(), views: options.views.clone(), normalize };
+    pub fn stream(&self, views: Views, normalize: bool, options: StreamOptions) -> Stream<Embeddings> {
+        let task = Encode { model: self.clone(), views, normalize };
         Stream::new(Hardware::of(self), options, 1 + task.views.count(), task)
     }
 }

@@ -1,5 +1,6 @@
 //! Methods compared on labelled pictures.
 
+use super::classifier::check_local;
 use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::{Classification, Classifier, CompileOptions, Method, Prompts};
@@ -24,7 +25,7 @@ pub struct Ranks {
 
 /// Classifiers of all methods over the same classes. A picture's views are encoded once and shared by them. Clones share the
 /// classifiers.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Evaluator {
     model: Model,
     classifiers: Vec<Classifier>,
@@ -48,9 +49,7 @@ impl Evaluator {
         if samplings.is_empty() {
             return Err(Error::argument("seeds", "0", "at least 1"));
         }
-        if samplings.iter().any(|sampling| sampling.count == 0) {
-            return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
-        }
+        samplings.iter().try_for_each(|sampling| check_local(sampling.count))?;
         samplings.iter().try_for_each(ViewSampling::check)?;
         let views: usize = samplings.iter().map(|sampling| sampling.count).sum();
         if views > MAX_BOXES {
@@ -95,8 +94,7 @@ impl Evaluator {
         task::run(self, self.model.devices(), pictures)
     }
 
-    /// Evaluates pictures as [`Evaluator::evaluate_batch`] does. The options' views are not looked at: they are the
-    /// evaluator's own.
+    /// Evaluates pictures as [`Evaluator::evaluate_batch`] does.
     pub fn stream(&self, options: StreamOptions) -> Stream<Evaluation> {
         Stream::new(Hardware::of(&self.model), options, self.views(), self.clone())
     }

@@ -1,14 +1,15 @@
 //! Which views and which descriptions carried a class's score.
 
 use super::classifier::{Classifier, Views, WeightedView};
-use super::compile::{CompileOptions, Compiled, Method, Score};
+use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
 use super::prompts::Class;
+use super::ranking::best;
 use super::texts::{Kept, Texts};
 use crate::backend::Reduction;
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -61,7 +62,7 @@ impl Model {
     /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/transformers");
     /// # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/pictures/landscape.png");
     /// # let (model, picture) = (Model::load(folder, &Default::default())?, Picture::open(picture, &Default::default())?);
-    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "pointed ears"]}"#, None)?;
+    /// let prompts = Prompts::from_json(r#"{"cat": ["whiskers", "pointed ears"]}"#)?;
     /// let explanation = model.explain(&picture, &prompts.classes()[0], &Default::default(), &Default::default())?;
     /// let best = explanation.best(1)[0];
     /// println!("{:?}: {:?}", explanation.views()[best.view].crop, explanation.texts()[best.text].text);
@@ -94,7 +95,7 @@ impl Model {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
         let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
-        let mut f0 = self.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?;
+        let mut f0 = self.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?;
         let width = f0.width;
         let f = Embeddings { width, data: f0.data.split_off(width) };
         let g = Embeddings { width, data: texts.embeddings.data[class.start * width..class.end * width].to_vec() };
@@ -119,13 +120,13 @@ impl Classifier {
     /// # Errors
     /// When there is no such class, the classifier keeps no texts or is of another method than WCA, a box is not inside the
     /// picture, there are no local views, the vision tower was not loaded, or memory is short.
-    pub fn explain(&self, picture: &Picture, class: &str, views: &Views) -> Result<Explanation> {
+    pub fn explain(&self, picture: &Picture, class: &str) -> Result<Explanation> {
         let (texts, class) = self.compiled().texts_of(class)?;
-        self.model().explain_texts(picture, views, &self.compiled().options, texts, class)
+        self.model().explain_texts(picture, self.views(), &self.compiled().options, texts, class)
     }
 }
 
-impl Compiled {
+impl CompiledClassifier {
     /// The texts that explain a class's score, and which of them are its own.
     pub(crate) fn texts_of(&self, class: &str) -> Result<(&Texts, Range<usize>)> {
         let wrong = |found: &str, expected: &str| Error::argument("classifier", found, expected);
@@ -146,7 +147,7 @@ fn shares(reduction: Reduction, weights: &[f32], similarities: &[f32]) -> Vec<f3
     match reduction {
         Reduction::WeightedMean => weights.to_vec(),
         Reduction::BestMean(k) => {
-            let best = best(similarities.iter().copied().enumerate(), k);
+            let best = best(similarities.iter().copied(), k);
             let total: f64 = best.iter().map(|&text| f64::from(weights[text])).sum();
             let mut shares = vec![0.0; weights.len()];
             best.into_iter().for_each(|text| shares[text] = (f64::from(weights[text]) / total) as f32);
@@ -176,7 +177,7 @@ impl Explanation {
         self.reduction
     }
 
-    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`Compiled::truncated`]
+    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`CompiledClassifier::truncated`]
     /// tells.
     pub fn truncated(&self) -> usize {
         self.truncated
@@ -251,19 +252,19 @@ impl Explanation {
 
     /// The `n` views that added the most, best first; of equal ones the lower index.
     pub fn best_views(&self, n: usize) -> Vec<usize> {
-        best((0..self.views.len()).map(|view| (view, self.view_contribution(view))), n)
+        best((0..self.views.len()).map(|view| self.view_contribution(view)), n)
     }
 
     /// The `n` descriptions that added the most, best first; of equal ones the lower index.
     pub fn best_texts(&self, n: usize) -> Vec<usize> {
-        best((0..self.texts.len()).map(|text| (text, self.text_contribution(text))), n)
+        best((0..self.texts.len()).map(|text| self.text_contribution(text)), n)
     }
 
     /// The `n` pairs that added the most, best first; of equal ones the lower view, then the lower description.
     pub fn best(&self, n: usize) -> Vec<Pair> {
         let texts = self.texts.len();
         let pair = |i| Pair { view: i / texts, text: i % texts, contribution: self.contribution(i / texts, i % texts) };
-        best((0..self.similarities.len()).map(|i| (i, pair(i).contribution)), n).into_iter().map(pair).collect()
+        best((0..self.similarities.len()).map(|i| pair(i).contribution), n).into_iter().map(pair).collect()
     }
 
     /// The same with equal descriptions as one, in the place of the first, their weights and shares added: to show. The
@@ -300,52 +301,4 @@ impl Explanation {
 /// `Σ weight · x`, summed in f64.
 fn sum(terms: impl Iterator<Item = (f32, f32)>) -> f32 {
     terms.map(|(weight, x)| f64::from(weight) * f64::from(x)).sum::<f64>() as f32
-}
-
-/// The indices of the `n` largest values, largest first; of equal ones the lower index.
-fn best(values: impl Iterator<Item = (usize, f32)>, n: usize) -> Vec<usize> {
-    let mut values: Vec<(usize, f32)> = values.collect();
-    // Stable: ties keep the lower index first. Adding 0 makes −0 and 0 a tie.
-    values.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)));
-    values.into_iter().take(n).map(|(index, _)| index).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::CropBox;
-
-    /// Views and texts of equal weight, with these cosines.
-    fn explanation(similarities: [[f32; 3]; 3]) -> Explanation {
-        let view = |i| WeightedView { crop: CropBox::new(i, 0, 1, 1), weight: 0.25 };
-        let text = |text: &str| WeightedText { text: text.into(), weight: 0.25, count: 1 };
-        Explanation {
-            views: [0, 1, 2].map(view).to_vec(),
-            texts: ["a", "b", "c"].map(text).to_vec(),
-            similarities: similarities.concat(),
-            shares: vec![0.25; 9],
-            reduction: Reduction::WeightedMean,
-            truncated: 0,
-        }
-    }
-
-    #[test]
-    fn of_equals_the_lower_index_is_the_best() {
-        let pairs = |explanation: &Explanation| {
-            explanation.best(9).iter().map(|pair| (pair.view, pair.text)).collect::<Vec<_>>()
-        };
-        let all: Vec<(usize, usize)> = (0..3).flat_map(|view| (0..3).map(move |text| (view, text))).collect();
-        // −0 and 0 are equal.
-        for zeros in [[[0.0; 3]; 3], [[-0.0; 3]; 3], [[-0.0, 0.0, -0.0], [0.0, -0.0, 0.0], [0.0, -0.0, -0.0]]] {
-            let explanation = explanation(zeros);
-            assert_eq!(explanation.best_views(3), [0, 1, 2]);
-            assert_eq!(explanation.best_texts(3), [0, 1, 2]);
-            assert_eq!(pairs(&explanation), all);
-        }
-        let explanation = explanation([[-0.5, -0.0, 0.0], [0.5, 0.0, -0.0], [-0.5, 0.0, -0.0]]);
-        assert_eq!(explanation.best_views(2), [1, 0]);
-        assert_eq!(explanation.best_texts(3), [1, 2, 0]);
-        assert_eq!(pairs(&explanation)[..3], [(1, 0), (0, 1), (0, 2)]);
-        assert_eq!(pairs(&explanation)[7..], [(0, 0), (2, 0)]);
-    }
 }

@@ -28,19 +28,20 @@
 //! Source: WCA, ICML 2024 (arXiv 2406.02915) and the authors' code; CuPL (arXiv 2209.03320); CLIP (arXiv 2103.00020).
 
 mod classifier;
+mod classifier_file;
 mod compile;
 mod encode;
 mod evaluate;
 mod explain;
-mod file;
 mod prompts;
+mod ranking;
 mod stream;
 mod task;
 mod texts;
 
 pub use crate::backend::Reduction;
 pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView};
-pub use compile::{CompileOptions, Compiled, Method, Score};
+pub use compile::{CompileOptions, CompiledClassifier, Method, Score};
 pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
 pub use prompts::{Class, Prompts};

@@ -24,56 +24,73 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Reads a JSON object of classes, or a list of templates with `{}`, which `labels` fills. With an object, `labels`
-    /// chooses its classes and their order.
+    /// Reads a JSON object of classes.
     ///
     /// A class has descriptions in one of three forms: `["description", …]`; a `"description"` alone; or
     /// `{"prompt": ["description", …], …}` by what a language model was asked, as CuPL's do: all count, in order.
     ///
     /// # Errors
-    /// When the JSON is neither, has an entry that is not text, a class twice or without descriptions; when a label
-    /// is not in the object, is there twice, or labels are missing for templates.
+    /// When the JSON is not that, has an entry that is not text, a class twice or without descriptions.
     ///
     /// ```
     /// use crossalign::Prompts;
-    /// let described = Prompts::from_json(r#"{"cat": ["whiskers"], "dog": ["a wet nose", "a wagging tail"]}"#, None)?;
+    /// let described = Prompts::from_json(r#"{"cat": ["whiskers"], "dog": ["a wet nose", "a wagging tail"]}"#)?;
     /// assert_eq!(described.classes()[1].descriptions.len(), 2);
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    pub fn from_json(json: &str) -> Result<Self> {
+        Self::parse(json, None)
+    }
+
+    /// As [`Prompts::from_json`], with the classes that `labels` choose of it, in their order; or a JSON list of templates
+    /// with `{}`, which they fill.
     ///
-    /// let labels = ["cat".to_string(), "dog".to_string()];
-    /// let filled = Prompts::from_json(r#"["a drawing of a {}."]"#, Some(&labels))?;
+    /// # Errors
+    /// As [`Prompts::from_json`]; when a label is not in the object, or is there twice.
+    ///
+    /// ```
+    /// use crossalign::Prompts;
+    /// let filled = Prompts::from_json_with_labels(r#"["a drawing of a {}."]"#, &["cat", "dog"])?;
     /// assert_eq!(filled.classes()[0].descriptions, ["a drawing of a cat."]);
     /// # Ok::<(), crossalign::Error>(())
     /// ```
-    pub fn from_json(json: &str, labels: Option<&[String]>) -> Result<Self> {
-        let file: PromptFile = serde_json::from_str(json).map_err(|error| {
-            let expected = "a JSON object {\"class\": [\"description\", …]} or a JSON list of templates";
-            Error::argument("prompts", error.to_string(), expected)
-        })?;
-        match (file, labels) {
-            (PromptFile::Described(classes), labels) => Self::described(classes, labels),
-            (PromptFile::Templates(templates), Some(labels)) => Self::filled(&templates, labels),
-            (PromptFile::Templates(_), None) => {
-                Err(Error::argument("prompts", "a list of templates alone", "labels to fill them with"))
-            }
-        }
+    pub fn from_json_with_labels(json: &str, labels: &[impl AsRef<str>]) -> Result<Self> {
+        Self::parse(json, Some(&texts(labels)))
     }
 
     /// Reads a prompts file, UTF-8 with or without a byte order mark; see [`Prompts::from_json`].
     ///
     /// # Errors
     /// As [`Prompts::from_json`], or when the file cannot be read.
-    pub fn open(path: impl AsRef<Path>, labels: Option<&[String]>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_json(&text_file::read(path)?, labels).map_err(|error| error.in_file(path))
+        Self::from_json(&text_file::read(path)?).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a prompts file with labels; see [`Prompts::from_json_with_labels`].
+    ///
+    /// # Errors
+    /// As [`Prompts::from_json_with_labels`], or when the file cannot be read.
+    pub fn open_with_labels(path: impl AsRef<Path>, labels: &[impl AsRef<str>]) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_json_with_labels(&text_file::read(path)?, labels).map_err(|error| error.in_file(path))
+    }
+
+    /// Classes of these labels, each described by all templates, with the label in the place of their `{}`.
+    ///
+    /// # Errors
+    /// When there are no templates, one without `{}`, no labels, an empty one, or one twice.
+    pub fn from_templates(templates: &[impl AsRef<str>], labels: &[impl AsRef<str>]) -> Result<Self> {
+        Self::filled(&texts(templates), &texts(labels))
     }
 
     /// Classes without descriptions: enough for [`Method::Clip`](super::Method::Clip).
     ///
     /// # Errors
     /// When there are no labels, an empty one, or one twice.
-    pub fn from_labels(labels: &[String]) -> Result<Self> {
-        let class = |name: &String| Class { name: name.clone(), descriptions: Vec::new() };
-        Self::checked(labels.iter().map(class).collect(), false)
+    pub fn from_labels(labels: &[impl AsRef<str>]) -> Result<Self> {
+        let class = |name: &str| Class { name: name.into(), descriptions: Vec::new() };
+        Self::checked(texts(labels).into_iter().map(class).collect(), false)
     }
 
     /// The classes, in order.
@@ -82,7 +99,7 @@ impl Prompts {
     }
 
     /// Whether the descriptions are filled templates.
-    pub fn from_templates(&self) -> bool {
+    pub fn are_templates(&self) -> bool {
         self.from_templates
     }
 
@@ -112,39 +129,60 @@ impl Prompts {
         }
     }
 
-    fn described(classes: Vec<Class>, labels: Option<&[String]>) -> Result<Self> {
+    fn parse(json: &str, labels: Option<&[&str]>) -> Result<Self> {
+        let file: PromptFile = serde_json::from_str(json).map_err(|error| {
+            let expected = "a JSON object {\"class\": [\"description\", …]} or a JSON list of templates";
+            Error::argument("prompts", error.to_string(), expected)
+        })?;
+        match (file, labels) {
+            (PromptFile::Described(classes), labels) => Self::described(classes, labels),
+            (PromptFile::Templates(templates), Some(labels)) => Self::filled(&texts(&templates), labels),
+            (PromptFile::Templates(_), None) => {
+                Err(Error::argument("prompts", "a list of templates alone", "labels to fill them with"))
+            }
+        }
+    }
+
+    fn described(classes: Vec<Class>, labels: Option<&[&str]>) -> Result<Self> {
         if let Some(class) = classes.iter().find(|class| class.descriptions.is_empty()) {
             return Err(Error::argument(format!("class {:?}", class.name), "no descriptions", "at least one"));
         }
         let all = Self::checked(classes, false)?;
         let Some(labels) = labels else { return Ok(all) };
-        let find = |label: &String| {
-            let class = all.classes.iter().find(|class| &class.name == label);
+        let find = |label: &&str| {
+            let class = all.classes.iter().find(|class| class.name == *label);
             class.cloned().ok_or_else(|| Error::argument("labels", format!("{label:?}"), "classes of the prompts file"))
         };
         Self::checked(labels.iter().map(find).collect::<Result<_>>()?, false)
     }
 
-    fn filled(templates: &[String], labels: &[String]) -> Result<Self> {
+    fn filled(templates: &[&str], labels: &[&str]) -> Result<Self> {
         if templates.is_empty() {
             return Err(Error::argument("prompts", "an empty list", "at least one template"));
         }
         if let Some(template) = templates.iter().find(|template| !template.contains("{}")) {
             return Err(Error::argument("template", format!("{template:?}"), "{} where the label goes"));
         }
-        let class = |name: &String| Class {
-            name: name.clone(),
+        let class = |name: &&str| Class {
+            name: name.to_string(),
             descriptions: templates.iter().map(|template| template.replace("{}", name)).collect(),
         };
         Self::checked(labels.iter().map(class).collect(), true)
     }
 
     fn checked(classes: Vec<Class>, from_templates: bool) -> Result<Self> {
-        if classes.is_empty() {
+        let prompts = Self { classes, from_templates };
+        prompts.check()?;
+        Ok(prompts)
+    }
+
+    /// That there are classes, each with a name of its own.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.classes.is_empty() {
             return Err(Error::argument("prompts", "no classes", "at least one"));
         }
         let mut seen = HashSet::new();
-        for class in &classes {
+        for class in &self.classes {
             if class.name.trim().is_empty() {
                 return Err(Error::argument("class name", format!("{:?}", class.name), "a name"));
             }
@@ -152,8 +190,30 @@ impl Prompts {
                 return Err(Error::argument("class name", format!("{:?} twice", class.name), "each class once"));
             }
         }
-        Ok(Self { classes, from_templates })
+        Ok(())
     }
+}
+
+/// Classes with their descriptions, from memory. They are checked when they are compiled: there must be some, each with a name
+/// of its own.
+///
+/// ```
+/// use crossalign::Prompts;
+/// let prompts = Prompts::from_iter([("cat", ["whiskers", "pointed ears"]), ("dog", ["a wet nose", "a wagging tail"])]);
+/// assert_eq!(prompts.classes()[1].name, "dog");
+/// ```
+impl<N: Into<String>, D: IntoIterator<Item: Into<String>>> FromIterator<(N, D)> for Prompts {
+    fn from_iter<I: IntoIterator<Item = (N, D)>>(classes: I) -> Self {
+        let class = |(name, descriptions): (N, D)| {
+            let descriptions = descriptions.into_iter().map(Into::into).collect();
+            Class { name: name.into(), descriptions }
+        };
+        Self { classes: classes.into_iter().map(class).collect(), from_templates: false }
+    }
+}
+
+fn texts(texts: &[impl AsRef<str>]) -> Vec<&str> {
+    texts.iter().map(AsRef::as_ref).collect()
 }
 
 /// The two forms of a prompts file. Reading an object keeps its order and its duplicates.

@@ -4,7 +4,7 @@ use crate::backend::{CropPlan, Pending};
 use crate::engine::{Model, spread};
 use crate::error::Result;
 use crate::image::{CropBox, Picture};
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use std::borrow::Cow;
 
 /// What is done to pictures, of which each gets an `R`.
@@ -46,6 +46,6 @@ impl<'p> Planned<'p> {
 }
 
 /// Pictures as the engine takes them.
-pub(super) fn jobs<'a>(pictures: &'a [Planned<'_>]) -> Vec<ViewJob<'a>> {
-    pictures.iter().map(|planned| ViewJob { picture: planned.picture.as_rgb(), plan: &planned.plan }).collect()
+pub(super) fn jobs<'a>(pictures: &'a [Planned<'_>]) -> Vec<PictureViews<'a>> {
+    pictures.iter().map(|planned| PictureViews { picture: planned.picture.as_rgb(), plan: &planned.plan }).collect()
 }

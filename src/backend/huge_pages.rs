@@ -53,7 +53,7 @@ impl<T: Pod> Pages<T> {
         Self::zeroed(len).map(|grown| *self = grown).is_some()
     }
 
-    /// The same; without memory the process ends, as with a [`Vec`].
+    /// As [`Pages::try_resize`]; where there is no memory, the process ends, as with a [`Vec`].
     pub(crate) fn resize(&mut self, len: usize) {
         if !self.try_resize(len) {
             *self = Self { memory: Memory::Heap(vec![T::zeroed(); len]), len };

@@ -4,8 +4,8 @@
 //! precision and source. [`Reference`] is the contract as plain scalar code; every other backend is tested
 //! against it. A backend knows matrices and pictures; it does not know what CLIP is.
 //!
-//! All matrices are row-major f32. Every output element is reduced in one fixed order, whatever else is in the
-//! batch and however many threads run: the same row gives the same bits alone and in company.
+//! All matrices are row-major f32; activations between kernels may be f16 on CUDA. Every output element is reduced in one fixed order, whatever else is in the
+//! batch and however many threads run: results are batch-invariant, the same row gives the same bits alone and in any batch.
 
 pub mod args;
 pub mod cpu;
@@ -16,14 +16,14 @@ pub mod reference;
 pub mod wgpu;
 
 mod crop;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
 mod host;
 mod huge_pages;
 mod pending;
 mod profile;
 mod quantize;
 mod reduction;
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-mod tables;
 mod transformer_row;
 
 use crate::error::Result;
@@ -48,7 +48,7 @@ pub use wgpu::{Wgpu, WgpuPicture, WgpuTensor};
 pub struct Shape {
     /// Number of rows.
     pub rows: usize,
-    /// Number of columns: the distance between rows, in elements.
+    /// Number of columns.
     pub cols: usize,
 }
 
@@ -193,7 +193,7 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
     type Picture<'p>: PictureSize + Debug + Send + Sync;
 
-    /// What a device remembers of a sequence of kernels, see [`Backend::replay`].
+    /// What a device remembers of a sequence of kernels, see [`Backend::record_or_replay`].
     type Recording: Default + Send;
 
     /// The device in a few words: kind, instruction set, threads.
@@ -269,8 +269,9 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
 
     /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
     /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
-    /// for what it does besides. The recording must not outlive the tensors. As it is here.
-    fn replay(
+    /// for what it does besides. The recording must not outlive the tensors. By
+    /// default nothing is recorded.
+    fn record_or_replay(
         &self,
         recording: &mut Self::Recording,
         key: usize,

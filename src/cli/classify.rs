@@ -1,7 +1,7 @@
 //! `crossalign classify`
 
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
-use super::pictures;
+use super::pictures::{self, Unfinished};
 use super::{about, exit, input, print, report, warn_truncated};
 use crate::align::{Classification, Classifier, CompileOptions, Method};
 use crate::engine::Towers;
@@ -49,20 +49,20 @@ impl Args {
         let own = [images, self.classifier.inputs(), self.prompts.inputs(), self.views.inputs()];
         input::check(&own.concat())?;
         let views = self.views.views()?;
-        let classifier = self.classifier()?;
+        let classifier = self.classifier()?.with_views(views);
         let wca = classifier.compiled().options.method == Method::Wca;
-        if wca && views.count() == 0 {
+        if wca && classifier.views().count() == 0 {
             return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));
         }
         let (files, errors) = pictures::list(&self.images, self.recursive);
         errors.iter().for_each(|error| report(&error.to_string()));
-        let options = self.model.stream(&self.decode).with_views(views);
+        let options = self.model.stream(&self.decode);
         let read = pictures::reader(options.decode);
         let results = classifier.stream(options).open(files.clone(), read);
-        let (paths, ending) = (pictures::paths(&files), (self.format, "run again with these"));
-        let (failed, strays) = pictures::each(results, &paths, about, ending, |file, result| {
+        let unfinished = Unfinished::new(&files, self.format, "run again with these");
+        let (failed, strays) = pictures::each(results, &unfinished, about, |file, result| {
             self.model.warn_of_photograph(&file.path, file.photograph);
-            print(&self.show(&file.path, &classifier.compiled().options, &result))
+            print(self.show(&file.path, &classifier.compiled().options, &result))
         })?;
         Ok(exit(failed > 0 || !errors.is_empty() || strays.fill_a_folder(&files)))
     }

@@ -1,7 +1,7 @@
 //! What `-o` names: a file, or `-` for standard output.
 
 use super::input::is_stdin;
-use super::write_out;
+use super::print;
 use crate::error::{Error, Result};
 use crate::model::weight_files;
 use crate::output;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Destination {
     path: PathBuf,
     /// As an extension.
-    format: &'static str,
+    pub(super) format: &'static str,
 }
 
 impl Destination {
@@ -36,13 +36,9 @@ impl Destination {
         Ok(Self { path, format })
     }
 
-    pub(super) fn format(&self) -> &'static str {
-        self.format
-    }
-
     /// Writes the result; a file appears whole or not at all.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
-        if is_stdout(&self.path) { write_out(bytes) } else { output::write_whole(&self.path, bytes) }
+        if is_stdout(&self.path) { print(bytes) } else { output::write_whole(&self.path, bytes) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::destination::Destination;
 use super::options::{DecodeArgs, Format, ModelArgs, read_boxes};
-use super::pictures::{self, Listed};
+use super::pictures::{self, Listed, Unfinished};
 use super::{exit, input, name_picture, report, warn_truncated};
 use crate::align::Views;
 use crate::engine::{Embeddings, Model, Towers};
@@ -69,7 +69,9 @@ impl Args {
                 return Ok(ExitCode::FAILURE); // each was told
             }
             tensors.push(("image_embeds", rows));
-            names = (!self.is_single()).then_some(of);
+            // One file that is named need not be named again.
+            let is_single = matches!(&self.image[..], [image] if input::is_stdin(image) || !image.is_dir());
+            names = (!is_single).then_some(of);
         }
         if let Some(texts) = &texts {
             let encoded = model.encode_texts(texts, !self.raw)?;
@@ -80,20 +82,15 @@ impl Args {
         Ok(exit(failed))
     }
 
-    /// Whether one file is named, whose name the result need not tell.
-    fn is_single(&self) -> bool {
-        matches!(&self.image[..], [image] if input::is_stdin(image) || !image.is_dir())
-    }
-
     /// The embeddings of all pictures that have any, their names, and whether there are others.
     fn embed(&self, model: &Model, files: &[Listed], views: Views) -> Result<(Embeddings, Vec<String>, bool)> {
         let (mut rows, mut names) = (Embeddings { width: model.config().embed, data: Vec::new() }, Vec::new());
-        let options = self.model.stream(&self.decode).with_views(views);
+        let options = self.model.stream(&self.decode);
         let read = pictures::reader(options.decode);
-        let results = model.stream(options, !self.raw).open(files.to_vec(), read);
+        let results = model.stream(views, !self.raw, options).open(files.to_vec(), read);
         let words = |path: &Path, error| name_picture(error, path).to_string();
-        let (paths, ending) = (pictures::paths(files), (Format::Text, "nothing is written, run again"));
-        let (failed, strays) = pictures::each(results, &paths, words, ending, |file, embeddings| {
+        let unfinished = Unfinished::new(files, Format::Text, "nothing is written, run again");
+        let (failed, strays) = pictures::each(results, &unfinished, words, |file, embeddings| {
             self.model.warn_of_photograph(&file.path, file.photograph);
             rows.data.extend(embeddings.data);
             names.push(file.path.to_string_lossy().into());
@@ -114,15 +111,13 @@ fn read_texts(path: &Path) -> Result<Vec<String>> {
 
 /// A safetensors file of f32 tensors `[rows, width]`, with the pictures' names where there are any.
 fn to_bytes(tensors: &[(&str, Embeddings)], names: Option<Vec<String>>) -> Result<Vec<u8>> {
-    let failed = |error: safetensors::SafeTensorError| {
-        Error::argument("embeddings", error.to_string(), "tensors that make a safetensors file")
-    };
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, rows)| rows.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let mut views = Vec::new();
-    for ((name, rows), bytes) in tensors.iter().zip(&bytes) {
-        views.push((*name, TensorView::new(Dtype::F32, vec![rows.len(), rows.width], bytes).map_err(failed)?));
-    }
+    let bytes = |rows: &Embeddings| rows.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, rows)| bytes(rows)).collect();
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, rows), bytes)| Ok((*name, TensorView::new(Dtype::F32, vec![rows.len(), rows.width], bytes)?)));
     let metadata = names.map(|names| HashMap::from([("images".into(), json!(names).to_string())]));
-    safetensors::serialize(views, metadata).map_err(failed)
+    let file = views.collect::<Result<Vec<_>, _>>().and_then(|views| safetensors::serialize(views, metadata));
+    file.map_err(|error| Error::argument("embeddings", error.to_string(), "tensors that make a safetensors file"))
 }

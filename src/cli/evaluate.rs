@@ -4,13 +4,13 @@ mod dataset;
 mod journal;
 
 use super::options::{DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs, read_prompts};
-use super::pictures::{self, Listed};
+use super::pictures::{self, Listed, Unfinished};
 use super::{about, exit, input, print, warn_truncated};
-use crate::align::{Accuracy, CompileOptions, Compiled, Evaluator, Input, Method, Percentage, Prompts, Views};
+use crate::align::{Accuracy, CompileOptions, CompiledClassifier, Evaluator, Input, Method, Percentage, Prompts};
 use crate::engine::{Model, Towers};
 use crate::error::{Error, Result};
 use crate::image::{DecodeOptions, Picture, ViewSampling};
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use dataset::Sample;
 use journal::{Journal, Known, Record};
 use serde_json::{Value, json};
@@ -61,21 +61,28 @@ impl Args {
         let own = [&self.data].into_iter().chain(&self.templates).map(PathBuf::as_path).collect();
         input::check(&[own, self.prompts.inputs()].concat())?;
         self.resume.as_deref().map_or(Ok(()), journal::check)?;
-        let samplings = self.samplings()?;
+        let first = self.views.sampling()?;
+        let seeds = (0..self.seeds).map(|i| first.seed.wrapping_add(i));
+        let samplings: Vec<_> = seeds.map(|seed| ViewSampling { seed, ..first }).collect();
         // Bad prompts and lists are told before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
         let templates = self.templates(&prompts)?;
         let files = dataset::list(&self.data, prompts.classes())?;
         let model = self.model.load(Towers::Both)?;
         let evaluator = Evaluator::new(&model, &prompts, templates.as_ref(), &self.prompts.options(), &samplings)?;
-        let compiled: Vec<&Compiled> = evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
+        let compiled: Vec<&CompiledClassifier> =
+            evaluator.classifiers().iter().map(|classifier| classifier.compiled()).collect();
         let truncated = compiled.iter().map(|compiled| compiled.truncated).max();
         warn_truncated(truncated.unwrap_or_default(), model.config().context);
         let parameters = self.parameters(&model, &compiled, &samplings)?;
         let mut journal = self.resume.as_ref().map(|path| Journal::open(path, &parameters)).transpose()?;
 
-        let (paths, known, options) =
-            (pictures::paths(&files), journal.as_ref().map(Journal::known), self.decode.options());
+        let advice = match &self.resume {
+            Some(journal) => format!("the same call goes on from {}", journal.display()),
+            None => "with --resume the next call goes on from there".into(),
+        };
+        let unfinished = Unfinished::new(&files, self.format, &advice);
+        let (known, options) = (journal.as_ref().map(|journal| journal.known.clone()), self.decode.options());
         let read = move |file: &mut Listed<Sample>| read(file, known.as_deref(), &options);
         let results = evaluator.stream(self.model.stream(&self.decode)).open(files, read).map(|(file, evaluation)| {
             let known = file.tag.known.clone().map(Ok);
@@ -83,11 +90,8 @@ impl Args {
             (file, found)
         });
         let (mut ranks, mut resumed) = (Vec::new(), 0);
-        let again = self.resume.as_ref().map(|journal| format!("the same call goes on from {}", journal.display()));
-        let again = again.as_deref().unwrap_or("with --resume the next call goes on from there");
-        let ending = (self.format, again);
         let (skipped, _) =
-            pictures::each(results, &paths, about, ending, |Listed { path, photograph, tag, .. }, found| {
+            pictures::each(results, &unfinished, about, |Listed { path, photograph, tag, .. }, found| {
                 if tag.known.is_some() {
                     resumed += 1;
                 } else {
@@ -103,7 +107,7 @@ impl Args {
         }
         let accuracies = Accuracy::of(&ranks)?;
         let classes = prompts.classes().len();
-        print(&match self.format {
+        print(match self.format {
             Format::Json => {
                 let line = json!({
                     "data": self.data.to_string_lossy(), "classes": classes, "pictures": ranks.len(),
@@ -123,23 +127,12 @@ impl Args {
         Ok(exit(skipped > 0))
     }
 
-    /// One sampling a seed.
-    fn samplings(&self) -> Result<Vec<ViewSampling>> {
-        match self.views.views()? {
-            Views::Sampled(first) => {
-                let nth = |i| ViewSampling { seed: first.seed.wrapping_add(i), ..first };
-                Ok((0..self.seeds).map(nth).collect())
-            }
-            Views::Boxes(_) => Err(Error::argument("views", "boxes", "random crops")),
-        }
-    }
-
     /// The templates, filled with the classes of the prompts.
     fn templates(&self, prompts: &Prompts) -> Result<Option<Prompts>> {
         let Some(path) = &self.templates else { return Ok(None) };
         let labels: Vec<String> = prompts.classes().iter().map(|class| class.name.clone()).collect();
         let templates = read_prompts(path, Some(&labels))?;
-        if !templates.from_templates() {
+        if !templates.are_templates() {
             return Err(Error::file(path, "templates", "descriptions", "a JSON list of texts with {}"));
         }
         Ok(Some(templates))
@@ -147,7 +140,7 @@ impl Args {
 
     /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
     /// has to find its place here.
-    fn parameters(&self, model: &Model, compiled: &[&Compiled], samplings: &[ViewSampling]) -> Result<Value> {
+    fn parameters(&self, model: &Model, compiled: &[&CompiledClassifier], samplings: &[ViewSampling]) -> Result<Value> {
         let options = self.prompts.options();
         let CompileOptions { method: _, score, reduction, keep_texts: _, image_scale, text_scale, template } = options;
         let DecodeOptions { exif_rotation, max_pixels } = self.decode.options();
@@ -187,7 +180,7 @@ fn view_vector(model: &Model) -> Result<Vec<f32>> {
     let pixels = (0..3 * side * side).map(|i| (i * 37 % 251) as u8).collect(); // something everywhere
     let picture = Picture::new(side, side, pixels)?;
     let plan = model.config().plan_views((side, side), &[])?;
-    Ok(model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true)?.data)
+    Ok(model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?.data)
 }
 
 fn hash<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> String {

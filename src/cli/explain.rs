@@ -4,7 +4,7 @@ use super::destination::{Destination, is_stdout};
 use super::heat::{self, OUTLINES};
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::{input, memory, name_picture, pictures, png, print, warn_truncated};
-use crate::align::{Class, Compiled, Explanation, Pair};
+use crate::align::{Class, CompiledClassifier, Explanation, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
 use crate::image::CropBox;
@@ -56,7 +56,7 @@ enum Source {
     /// To be encoded.
     Prompts(Class),
     /// Encoded, with those of all classes.
-    Classifier(Compiled),
+    Classifier(CompiledClassifier),
 }
 
 /// Only WCA has views and descriptions to weigh, in one form: the shared options that choose are refused.
@@ -87,9 +87,8 @@ impl Args {
         let rows = views.count();
         let bytes = (rows * columns) as u128 * (size_of::<Pair>() + 2 * size_of::<f32>()) as u128;
         memory::check(&format!("{rows} views by {columns} descriptions"), bytes)?;
-        let opened = pictures::open(&self.image, &self.decode.options())?;
-        self.model.warn_of_photograph(&self.image, opened.photograph);
-        let picture = opened.picture;
+        let (picture, photograph) = pictures::open(&self.image, &self.decode.options())?;
+        self.model.warn_of_photograph(&self.image, photograph);
         let explanation = match source {
             Source::Prompts(class) => {
                 let model = self.model.load(Towers::Both)?;
@@ -98,14 +97,13 @@ impl Args {
             }
             Source::Classifier(compiled) => {
                 let classifier = self.model.load(Towers::Vision)?.into_classifier(compiled);
-                self.classifier.named(classifier)?.explain(&picture, &self.class, &views)
+                self.classifier.named(classifier)?.with_views(views).explain(&picture, &self.class)
             }
         };
-        let explanation = explanation.map_err(|error| name_picture(error, &self.image))?;
-        let explanation = explanation.merged();
+        let explanation = explanation.map_err(|error| name_picture(error, &self.image))?.merged();
         let png = png(&heat::draw(&picture, &explanation));
         output.write(&png.map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?)?;
-        print(&match self.format {
+        print(match self.format {
             Format::Text => self.text(&explanation),
             Format::Json => format!("{}\n", self.json(&explanation)),
         })?;
@@ -128,7 +126,10 @@ impl Args {
             let text = &explanation.texts()[text];
             if text.count > 1 { format!("{} (×{})", text.text, text.count) } else { text.text.clone() }
         };
-        let view = |view: usize| format!("{view:2}: {}", place(explanation.views()[view].crop));
+        let view = |view: usize| {
+            let CropBox { x, y, width, height } = explanation.views()[view].crop;
+            format!("{view:2}: {width}×{height} at {x},{y}")
+        };
         let mut out = format!("{}: {}: {:.4}\n", self.image.display(), self.class, explanation.score());
 
         out += "\ncontribution  weight  similarity  view\n";
@@ -190,8 +191,4 @@ impl Args {
             "pairs": pairs.collect::<Vec<_>>(),
         })
     }
-}
-
-fn place(CropBox { x, y, width, height }: CropBox) -> String {
-    format!("{width}×{height} at {x},{y}")
 }

@@ -84,15 +84,10 @@ fn about(path: &Path, error: Error) -> String {
     if message.starts_with(&name) { message } else { format!("{name}: {message}") }
 }
 
-/// Writes lines to standard output.
-fn print(text: &str) -> Result<()> {
-    write_out(text.as_bytes())
-}
-
-/// Writes bytes to standard output.
-fn write_out(bytes: &[u8]) -> Result<()> {
+/// Writes lines or a file to standard output.
+fn print(content: impl AsRef<[u8]>) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
+    out.write_all(content.as_ref()).and_then(|()| out.flush()).map_err(Error::io(Path::new("standard output")))
 }
 
 /// A picture as a PNG file.

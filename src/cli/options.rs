@@ -3,9 +3,9 @@
 use super::input;
 use super::labels::Labels;
 use super::report;
-use crate::align::{CompileOptions, Compiled, Method, Prompts, Reduction, Score, StreamOptions, Views};
+use crate::align::{CompileOptions, CompiledClassifier, Method, Prompts, Reduction, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
-use crate::engine::{Model, ModelOptions, Towers};
+use crate::engine::{Device, Model, ModelOptions, Towers};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, DecodeOptions, ViewSampling};
 use crate::model::TextCleaning;
@@ -26,7 +26,7 @@ pub(super) enum Format {
 pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference
     #[arg(long, default_value = "auto")]
-    pub(super) device: String,
+    pub(super) device: Device,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
     /// matrix units, f32 elsewhere
     #[arg(long, default_value = "auto", value_name = "auto|…", value_parser = parse_precision)]
@@ -116,13 +116,11 @@ impl ModelArgs {
     pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
         prompts.options().check()?;
         let labels = prompts.labels.as_ref().map(Labels::read).transpose()?;
-        match (&prompts.prompts, &labels) {
-            (Some(path), labels) => read_prompts(path, labels.as_deref()),
-            (None, labels) if self.is_mini() && prompts.options().method != Method::Clip => {
-                mini_prompts(labels.as_deref())
-            }
+        let (labels, needs_texts) = (labels.as_deref(), prompts.method != Method::Clip);
+        match (&prompts.prompts, labels) {
+            (Some(path), _) => read_prompts(path, labels),
+            (None, _) if self.is_mini() && (needs_texts || labels.is_none()) => mini_prompts(labels),
             (None, Some(labels)) => Prompts::from_labels(labels),
-            (None, None) if self.is_mini() => mini_prompts(None),
             (None, None) => Err(Error::argument("prompts", "none", "--prompts or --labels")),
         }
     }
@@ -138,7 +136,7 @@ pub(super) fn load_mini(options: &ModelOptions) -> Result<Model> {
 
 #[cfg(feature = "mini")]
 fn mini_prompts(labels: Option<&[String]>) -> Result<Prompts> {
-    Prompts::from_json(crate::model::MINI_PROMPTS, labels)
+    prompts_from_json(crate::model::MINI_PROMPTS, labels)
 }
 
 #[cfg(not(feature = "mini"))]
@@ -192,9 +190,14 @@ impl ViewArgs {
         self.boxes.as_deref().into_iter().collect()
     }
 
-    pub(super) fn views(&self) -> Result<Views> {
+    pub(super) fn sampling(&self) -> Result<ViewSampling> {
         let sampling = ViewSampling { count: self.views, alpha: self.alpha, beta: self.beta, seed: self.seed };
         sampling.check()?;
+        Ok(sampling)
+    }
+
+    pub(super) fn views(&self) -> Result<Views> {
+        let sampling = self.sampling()?;
         Ok(match &self.boxes {
             Some(path) => Views::Boxes(read_boxes(path)?),
             None => Views::Sampled(sampling),
@@ -206,8 +209,12 @@ pub(super) fn read_boxes(path: &Path) -> Result<Vec<CropBox>> {
     CropBox::list_from_json(&input::read_text(path)?, path)
 }
 
+fn prompts_from_json(json: &str, labels: Option<&[String]>) -> Result<Prompts> {
+    labels.map_or_else(|| Prompts::from_json(json), |labels| Prompts::from_json_with_labels(json, labels))
+}
+
 pub(super) fn read_prompts(path: &Path, labels: Option<&[String]>) -> Result<Prompts> {
-    Prompts::from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
+    prompts_from_json(&input::read_text(path)?, labels).map_err(|error| error.in_file(path))
 }
 
 /// Reads one of these names as serde does.
@@ -294,8 +301,8 @@ impl ClassifierArgs {
         self.classifier.as_deref().into_iter().collect()
     }
 
-    pub(super) fn read(&self) -> Result<Option<Compiled>> {
-        let read = |path: &PathBuf| self.named(Compiled::from_bytes(&input::read(path)?));
+    pub(super) fn read(&self) -> Result<Option<CompiledClassifier>> {
+        let read = |path: &PathBuf| self.named(CompiledClassifier::from_bytes(&input::read(path)?));
         self.classifier.as_ref().map(read).transpose()
     }
 

@@ -11,19 +11,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// A picture, and what its file says of it.
-pub(super) struct Opened {
-    pub(super) picture: Picture,
-    /// Whether it is a photograph, as far as the file tells: a JPEG.
-    pub(super) photograph: bool,
-}
-
-pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<Opened> {
+/// A picture, and whether it is a photograph.
+pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<(Picture, bool)> {
     let bytes = input::picture(path, options)?;
     let picture = Picture::decode(&bytes, options).map_err(|error| error.in_file(path))?;
-    Ok(Opened { picture, photograph: is_photograph(&bytes) })
+    Ok((picture, is_photograph(&bytes)))
 }
 
+/// As far as a file tells: it is a JPEG.
 fn is_photograph(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
 }
@@ -34,7 +29,7 @@ pub(super) struct Listed<T = ()> {
     pub(super) path: PathBuf,
     /// The folder that it was found in or below; none for a file that was named.
     folder: Option<PathBuf>,
-    /// As [`Opened::photograph`], once it is read.
+    /// Whether it is one, once it is read.
     pub(super) photograph: bool,
     pub(super) tag: T,
 }
@@ -56,36 +51,21 @@ pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Listed) -> Result<I
     move |file: &mut Listed| file.read(&options).map(Input::Bytes)
 }
 
-/// The paths of files.
-pub(super) fn paths<T>(files: &[Listed<T>]) -> Vec<PathBuf> {
-    files.iter().map(|file| file.path.clone()).collect()
-}
-
 /// Gives the result of each picture to `take`, with a progress bar. Files of folders that are no pictures are counted, and
 /// what is wrong with others is told as `words` say: how many these are.
-///
-/// # Errors
-/// When a device fails: how many pictures have no result, in JSON which ones, and what to do, as `advice` says.
 pub(super) fn each<T, R>(
     results: impl Iterator<Item = (Listed<T>, Result<R>)>,
-    paths: &[PathBuf],
+    unfinished: &Unfinished<'_>,
     words: fn(&Path, Error) -> String,
-    (format, advice): (Format, &str),
     mut take: impl FnMut(Listed<T>, R) -> Result<()>,
 ) -> Result<(usize, Strays)> {
     let (mut failed, mut strays) = (0, Strays::default());
-    let bar = progress(paths.len());
-    for (at, (file, result)) in results.enumerate() {
+    let bar = progress(unfinished.paths.len());
+    for (done, (file, result)) in results.enumerate() {
         match result {
             Ok(result) => bar.suspend(|| take(file, result))?,
             // That is no picture's fault.
-            Err(Error::Device { device, reason }) => {
-                let (left, all) = (&paths[at..], paths.len());
-                let names: Vec<_> = left.iter().map(|path| path.to_string_lossy()).collect();
-                let names = if format == Format::Json { format!(" {}", json!(names)) } else { String::new() };
-                let reason = format!("{reason}; {} of {all} pictures have no result{names}: {advice}", left.len());
-                return Err(Error::device(device, reason));
-            }
+            Err(Error::Device { device, reason }) => return Err(unfinished.error(&device, &reason, done)),
             Err(error) if strays.count(&file, &error) => {}
             Err(error) => {
                 failed += 1;
@@ -97,6 +77,29 @@ pub(super) fn each<T, R>(
     bar.finish_and_clear();
     strays.report();
     Ok((failed, strays))
+}
+
+/// What is told of a command's pictures where a device fails for good.
+pub(super) struct Unfinished<'a> {
+    /// All of them.
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) format: Format,
+    /// How to go on.
+    pub(super) advice: &'a str,
+}
+
+impl<'a> Unfinished<'a> {
+    pub(super) fn new<T>(files: &[Listed<T>], format: Format, advice: &'a str) -> Self {
+        Self { paths: files.iter().map(|file| file.path.clone()).collect(), format, advice }
+    }
+
+    /// The device's error, with how many pictures have no result by it, in JSON which ones, and what to do.
+    fn error(&self, device: &str, reason: &str, done: usize) -> Error {
+        let left: Vec<_> = self.paths[done..].iter().map(|path| path.to_string_lossy()).collect();
+        let names = if self.format == Format::Json { format!(" {}", json!(left)) } else { String::new() };
+        let (count, all, advice) = (left.len(), self.paths.len(), self.advice);
+        Error::device(device, format!("{reason}; {count} of {all} pictures have no result{names}: {advice}"))
+    }
 }
 
 /// A bar on stderr for long lists, on a terminal only.

@@ -5,8 +5,8 @@ use super::options::{DecodeArgs, MINI, ViewArgs, load_mini, report_notes};
 use super::{input, memory, name_picture, pictures, png};
 use crate::align::Views;
 use crate::backend::Activation;
-use crate::engine;
 use crate::engine::ModelOptions;
+use crate::engine::{self, Device};
 use crate::error::{Error, Result};
 use crate::image::{Resize, plan_views};
 use crate::model::Config;
@@ -34,7 +34,7 @@ pub(super) struct Args {
     decode: DecodeArgs,
     /// auto, cpu, wgpu[:N|:NAME] or reference
     #[arg(long, default_value = "auto")]
-    device: String,
+    device: Device,
     /// Threads of the CPU backend [default: all]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threads: usize,
@@ -60,10 +60,10 @@ impl Args {
             (None, size) => (size.unwrap_or_default(), Resize::ShortestEdge),
         };
         let views = self.views.views()?;
-        let sheet = output.format() == "png";
+        let sheet = output.format == "png";
         let (count, side) = (1 + views.count(), size as usize);
         memory::check(&format!("{count} views of {side}×{side} pixels"), bytes(count, side, sheet))?;
-        let picture = pictures::open(&self.image, &self.decode.options())?.picture;
+        let (picture, _) = pictures::open(&self.image, &self.decode.options())?;
         let boxes = match views {
             Views::Boxes(boxes) => boxes,
             Views::Sampled(sampling) => sampling.boxes(picture.as_rgb())?,

@@ -1,135 +1,92 @@
-//! From a device's name to an engine.
+//! Which device a model runs on.
 
-use super::{Engine, Loading, On, short_name};
-#[cfg(feature = "cuda")]
-use crate::backend::Cuda;
-#[cfg(feature = "wgpu")]
-use crate::backend::Wgpu;
-use crate::backend::args::L2NormalizeArgs;
-use crate::backend::{Backend, Cpu, Reference, Shape};
 use crate::error::{Error, Result};
-use std::sync::Arc;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
-/// The devices that a name stands for: `cuda:all` all of the driver's, any other name itself. Never none.
-pub(super) fn names(name: &str) -> Result<Vec<String>> {
-    if name != "cuda:all" {
-        return Ok(vec![name.to_string()]);
-    }
-    #[cfg(feature = "cuda")]
-    let count = Cuda::count()?;
-    #[cfg(not(feature = "cuda"))]
-    let count = cuda(name, None).map(|_| 0)?;
-    if count == 0 {
-        return Err(Error::device(name, "the NVIDIA driver has no device"));
-    }
-    Ok((0..count).map(|index| format!("cuda:{index}")).collect())
-}
-
-/// An engine, and why each device that `auto` would rather have taken was left, in a line each.
-pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
-
-/// Opens a device by name: `auto`, `cpu`, `reference`, `wgpu[:N|:NAME]` or `cuda[:N|:UUID]`, with the towers of
-/// `loading` where there is one. `threads` is for the CPU (0: as many as the machine runs at once). `cuda` alone is the first device.
+/// Where a model runs. As text, which [`FromStr`] reads and [`Display`] writes: `auto`, `cpu`, `reference`, `cuda:N`,
+/// `cuda:GPU-…`, `cuda:all`, `wgpu`, `wgpu:N` or `wgpu:NAME`; `cuda` is the first one.
 ///
-/// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
-///
-/// # Errors
-/// When the name is none of these, the device is not built in or not there, or the towers cannot be loaded.
-pub(crate) fn open(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Taken> {
-    if name != "auto" {
-        return Ok((on(name, threads, loading)?, Vec::new()));
-    }
-    let mut left = Vec::new();
-    for device in ["cuda", "wgpu"] {
-        match on(device, threads, loading) {
-            Ok(engine) => return Ok(taken(engine, &left)),
-            Err(Error::NoDevice { .. }) => {}
-            // An argument is what this device cannot do, as a precision; the CPU refuses what none can.
-            Err(error @ Error::Argument { .. }) => left.push(format!("device {device}: {error}")),
-            Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })) => left.push(error.to_string()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken(on("cpu", threads, loading)?, &left))
+/// ```
+/// use crossalign::Device;
+/// assert_eq!("cuda:1".parse::<Device>()?, Device::cuda(1));
+/// assert_eq!(Device::default().to_string(), "auto");
+/// # Ok::<(), crossalign::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Device {
+    /// The first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see
+    /// [`Model::device_notes`](super::Model::device_notes).
+    #[default]
+    Auto,
+    /// The host's processors.
+    Cpu,
+    /// Plain scalar code, which the other devices are tested against.
+    Reference,
+    /// An NVIDIA GPU, by the driver's number, from 0 on; `CUDA_VISIBLE_DEVICES` chooses and orders them.
+    Cuda(usize),
+    /// An NVIDIA GPU, by its UUID as `nvidia-smi -L` prints it, or by a beginning of it that no other has.
+    CudaUuid(String),
+    /// All NVIDIA GPUs of the driver: they share the pictures.
+    CudaAll,
+    /// The adapter of a number through wgpu, as `crossalign devices` lists them; without a number the first that is a GPU.
+    Wgpu(Option<usize>),
+    /// The first adapter through wgpu whose name has this in it, whatever its case.
+    WgpuNamed(String),
 }
 
-fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
-    let description = engine.describe();
-    let device = short_name(&description);
-    let note = |reason: &String| format!("{reason}; running on {device}");
-    let notes = left.iter().map(note).collect();
-    (engine, notes)
-}
+impl Device {
+    /// The NVIDIA GPU of this number.
+    pub fn cuda(index: usize) -> Self {
+        Self::Cuda(index)
+    }
 
-fn on(name: &str, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
-    let (kind, which) = name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which)));
-    match (kind, which) {
-        ("cpu", None) => engine(Cpu::new(threads)?, loading),
-        ("reference", None) => engine(Reference, loading),
-        ("cuda", which) => engine(cuda(name, which)?, loading),
-        ("wgpu", which) => {
-            let open = || engine(wgpu(name, which)?, loading);
-            // Where memory was short for a moment the device is lost with all that it held: once more from the start.
-            open().or_else(|error| if is_lost_by_memory(&error) { open() } else { Err(error) })
-        }
-        _ => Err(unknown(name, "auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference")),
+    /// The adapter of this number, through wgpu.
+    pub fn wgpu(index: usize) -> Self {
+        Self::Wgpu(Some(index))
     }
 }
 
-/// Whether wgpu has given a device up because memory was short.
-fn is_lost_by_memory(error: &Error) -> bool {
-    matches!(error, Error::Device { reason, .. } if reason.contains("device lost") && reason.contains("memory"))
-}
+impl FromStr for Device {
+    type Err = Error;
 
-fn unknown(name: &str, expected: &str) -> Error {
-    Error::argument("device", format!("{name:?}"), expected)
-}
-
-fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
-    if !backend.is_host() {
-        try_out(&backend)?;
-    }
-    Ok(match loading {
-        Some(loading) => Arc::new(On::load(backend, loading)?),
-        None => Arc::new(On::bare(backend)),
-    })
-}
-
-/// Runs one small kernel: a driver may open a device that cannot compile or compute.
-fn try_out<B: Backend>(backend: &B) -> Result<()> {
-    let mut row = backend.upload(Shape::new(1, 2), &[3.0, 4.0])?;
-    backend.l2_normalize(L2NormalizeArgs { tensor: &mut row })?;
-    let found = backend.download(&row)?;
-    let right = |(found, expected): (&f32, f32)| (found - expected).abs() < 1e-3;
-    if found.iter().zip([0.6, 0.8]).all(right) {
-        return Ok(());
-    }
-    Err(Error::device(backend.describe(), format!("computes wrong: found {found:?}, expected [0.6, 0.8]")))
-}
-
-#[cfg(feature = "cuda")]
-fn cuda(name: &str, which: Option<&str>) -> Result<Cuda> {
-    match which.map_or(Ok(0), str::parse) {
-        Ok(index) => Cuda::new(index),
-        Err(_) => {
-            let uuid = which.filter(|which| which.starts_with("GPU-") || which.starts_with("MIG-"));
-            Cuda::with_uuid(uuid.ok_or_else(|| unknown(name, "a number or a UUID (GPU-…) after cuda:"))?)
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = |expected| Error::argument("device", format!("{text:?}"), expected);
+        let (kind, which) = text.split_once(':').map_or((text, None), |(kind, which)| (kind, Some(which)));
+        match (kind, which) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("reference", None) => Ok(Self::Reference),
+            ("cuda", None) => Ok(Self::Cuda(0)),
+            ("cuda", Some("all")) => Ok(Self::CudaAll),
+            ("cuda", Some(uuid)) if uuid.starts_with("GPU-") || uuid.starts_with("MIG-") => {
+                Ok(Self::CudaUuid(uuid.into()))
+            }
+            ("cuda", Some(index)) => {
+                index.parse().map(Self::Cuda).map_err(|_| unknown("all, a number or a UUID (GPU-…) after cuda:"))
+            }
+            ("wgpu", None) => Ok(Self::Wgpu(None)),
+            ("wgpu", Some(which)) => {
+                Ok(which.parse().map_or_else(|_| Self::WgpuNamed(which.into()), |index| Self::Wgpu(Some(index))))
+            }
+            _ => Err(unknown("auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference")),
         }
     }
 }
 
-#[cfg(not(feature = "cuda"))]
-fn cuda(name: &str, _: Option<&str>) -> Result<Reference> {
-    Err(Error::no_device(name, "not built in: this program was built without the feature cuda"))
-}
-
-#[cfg(feature = "wgpu")]
-fn wgpu(_: &str, which: Option<&str>) -> Result<Wgpu> {
-    let number = which.map(str::parse).transpose();
-    number.map_or_else(|_| Wgpu::named(which.unwrap_or_default()), Wgpu::new)
-}
-
-#[cfg(not(feature = "wgpu"))]
-fn wgpu(name: &str, _: Option<&str>) -> Result<Reference> {
-    Err(Error::no_device(name, "not built in: this program was built without the feature wgpu"))
+impl Display for Device {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Reference => f.write_str("reference"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::CudaUuid(uuid) => write!(f, "cuda:{uuid}"),
+            Self::CudaAll => f.write_str("cuda:all"),
+            Self::Wgpu(None) => f.write_str("wgpu"),
+            Self::Wgpu(Some(index)) => write!(f, "wgpu:{index}"),
+            Self::WgpuNamed(name) => write!(f, "wgpu:{name}"),
+        }
+    }
 }

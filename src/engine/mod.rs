@@ -4,6 +4,7 @@ mod computed;
 mod device;
 mod embeddings;
 mod model;
+mod open;
 mod scorer;
 
 use crate::backend::args::{AlignmentWeightsArgs, LinearArgs};
@@ -11,34 +12,22 @@ use crate::backend::{Backend, Epilogue, Pending, Precision, Profile, Shape, Shap
 #[cfg(feature = "cli")]
 use crate::backend::{CropPlan, Rgb};
 use crate::error::{Error, Result};
-use crate::model::{Config, Loader, TextTower, ViewJob, VisionTower};
+use crate::model::{Config, Loader, PictureViews, TextTower, VisionTower};
 use crate::process::Owned;
 use std::sync::Arc;
 
-#[cfg(feature = "cli")]
-pub(crate) use device::{Taken, open};
+pub use device::Device;
 pub use embeddings::{Embeddings, TextEmbeddings};
 pub(crate) use model::spread;
 pub use model::{Model, ModelOptions, Towers};
-pub(crate) use scorer::{ClassTexts, Scorer, Scores, Scoring};
+#[cfg(feature = "cli")]
+pub(crate) use open::{Taken, open};
+pub(crate) use scorer::{Scorer, Scores, Scoring};
 
 /// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
 /// embeddings, and between views and scores, they stay in the device's memory.
 pub(crate) trait Engine: Send + Sync {
-    /// As [`Backend::describe`].
-    fn describe(&self) -> String;
-
-    /// As [`Backend::threads`].
-    fn threads(&self) -> usize;
-
-    /// As [`Backend::is_host`].
-    fn is_host(&self) -> bool;
-
-    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
-    fn precision(&self) -> Precision;
-
-    /// As [`VisionTower::preferred_views`]; 1 without it.
-    fn preferred_views(&self) -> usize;
+    fn facts(&self) -> &Facts;
 
     /// As [`Backend::profile`].
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile>;
@@ -48,7 +37,7 @@ pub(crate) trait Engine: Send + Sync {
     fn resample(&self, picture: Rgb<'_>, plan: &CropPlan) -> Result<Vec<u8>>;
 
     /// Submits the encoding of all views of all jobs: their embeddings, in order, of unit length with `normalize`.
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
+    fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
 
     /// The embeddings of texts, given by their tokens up to the end token.
     fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>>;
@@ -69,30 +58,42 @@ pub(crate) trait Engine: Send + Sync {
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
 }
 
+/// What is known of a device and of the towers on it.
+pub(crate) struct Facts {
+    /// As [`Backend::describe`].
+    pub(crate) description: String,
+    /// As [`Backend::threads`].
+    pub(crate) threads: usize,
+    /// As [`Backend::is_host`].
+    pub(crate) is_host: bool,
+    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
+    pub(crate) precision: Precision,
+    /// How many views are encoded at once, at least as many as threads compute; 1 without the vision tower.
+    pub(crate) views_at_once: usize,
+}
+
 /// A backend, and the towers that were loaded on it.
 struct On<B: Backend> {
     backend: B,
-    precision: Precision,
+    facts: Facts,
     vision: Option<VisionTower<B>>,
     text: Option<TextTower<B>>,
 }
 
 impl<B: Backend> On<B> {
-    /// A backend without a model.
-    fn bare(backend: B) -> Owned<Self> {
-        Self { precision: auto_precision(backend.has_matrix_units()), backend, vision: None, text: None }.owned()
-    }
-
-    /// Loads towers.
-    fn load(backend: B, loading: &Loading<'_>) -> Result<Owned<Self>> {
-        let &Loading { weights, layout, config, options, towers } = loading;
-        let precision = options.precision.unwrap_or_else(|| auto_precision(backend.has_matrix_units()));
+    /// A backend, with towers where there is something to load.
+    fn load(backend: B, loading: Option<&Loading<'_>>) -> Result<Owned<Self>> {
+        let auto = auto_precision(backend.has_matrix_units());
+        let Some(&Loading { weights, layout, config, options, towers }) = loading else {
+            return Ok(Self::new(backend, auto, None, None).owned());
+        };
+        let precision = options.precision.unwrap_or(auto);
         let loader = Loader { device: &backend, weights, layout, precision };
         let vision = || VisionTower::load(&loader, config, options.views_at_once);
         let vision = (towers != Towers::Text).then(vision).transpose()?;
         let text = (towers != Towers::Vision).then(|| TextTower::load(&loader, config)).transpose()?;
         backend.flush()?;
-        Ok(Self { backend, precision, vision, text }.owned())
+        Ok(Self::new(backend, precision, vision, text).owned())
     }
 
     fn owned(self) -> Owned<Self> {
@@ -100,8 +101,21 @@ impl<B: Backend> On<B> {
         Owned::new(self, is_host)
     }
 
+    fn new(backend: B, precision: Precision, vision: Option<VisionTower<B>>, text: Option<TextTower<B>>) -> Self {
+        let (threads, views) =
+            (backend.threads(), vision.as_ref().map_or(1, |vision| vision.preferred_views(&backend)));
+        let facts = Facts {
+            description: backend.describe(),
+            threads,
+            is_host: backend.is_host(),
+            precision,
+            views_at_once: views.max(threads),
+        };
+        Self { backend, facts, vision, text }
+    }
+
     /// The embeddings of all views of all jobs, in order, on the device.
-    fn encode(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
+    fn encode(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<B::Tensor> {
         let vision = self.vision.as_ref().ok_or_else(|| missing("vision"))?;
         match (vision.encode(&self.backend, jobs, normalize), &self.text) {
             // The other tower's activations make room.
@@ -115,7 +129,7 @@ impl<B: Backend> On<B> {
 
     /// What came down from a device is what it computed; the host's processors have no other way.
     fn computed(&self, check: impl FnOnce(&str) -> Result<()>) -> Result<()> {
-        if self.backend.is_host() { Ok(()) } else { check(&self.backend.describe()) }
+        if self.facts.is_host { Ok(()) } else { check(&self.facts.description) }
     }
 
     fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
@@ -161,24 +175,8 @@ impl<B: Backend> Owned<On<B>> {
 }
 
 impl<B: Backend + 'static> Engine for Owned<On<B>> {
-    fn describe(&self) -> String {
-        self.backend.describe()
-    }
-
-    fn threads(&self) -> usize {
-        self.backend.threads()
-    }
-
-    fn is_host(&self) -> bool {
-        self.backend.is_host()
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn preferred_views(&self) -> usize {
-        self.vision.as_ref().map_or(1, |vision| vision.preferred_views(&self.backend))
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
@@ -191,7 +189,7 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
         crate::image::resampled(&self.backend, picture, plan)
     }
 
-    fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
+    fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
         let encoded = self.encode(jobs, normalize)?;
         let width = encoded.shape().cols;

@@ -1,10 +1,12 @@
 //! A CLIP model: what is loaded on its devices, and what it encodes.
 
-use super::{Embeddings, Engine, Loading, TextEmbeddings, device, missing};
+use super::{Device, Embeddings, Engine, Loading, TextEmbeddings, missing, open};
 use crate::backend::{Activation, Precision, Profile};
 use crate::error::{Error, Result};
-use crate::model::{Config, Layout, RandomWeights, Source, TextCleaning, Tokenizer, Tower, ViewJob, open_files};
+use crate::model::{Config, Layout, PictureViews, RandomWeights, Source, TextCleaning, Tokenizer, Tower, open_files};
+use crate::options::with_fields;
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +24,18 @@ pub enum Towers {
 }
 
 /// How a model is loaded.
+///
+/// ```
+/// use crossalign::backend::Precision;
+/// use crossalign::{Device, ModelOptions};
+/// let options = ModelOptions::default().with_device(Device::cuda(0)).with_precision(Precision::F16);
+/// assert_eq!(options.threads, 0);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ModelOptions {
-    /// `auto`, `cpu`, `wgpu[:N|:NAME]` (NAME: a part of the adapter's), `cuda[:N|:UUID]`, `cuda:all` or `reference`. `auto`
-    /// is the first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see [`Model::device_notes`].
-    pub device: String,
+    /// Where the model runs.
+    pub device: Device,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,
     /// Storage of the weights. None is `auto`: f16 on a GPU that has matrix units for it, and f32 elsewhere, the CPU among
@@ -47,7 +56,7 @@ pub struct ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
-            device: "auto".into(),
+            device: Device::Auto,
             threads: 0,
             precision: None,
             views_at_once: 0,
@@ -58,6 +67,16 @@ impl Default for ModelOptions {
     }
 }
 
+with_fields!(ModelOptions:
+    with_device(device: Device),
+    with_threads(threads: usize),
+    with_precision(precision: impl Into<Option<Precision>>),
+    with_views_at_once(views_at_once: usize),
+    with_towers(towers: Towers),
+    with_text_cleaning(text_cleaning: TextCleaning),
+    with_activation(activation: impl Into<Option<Activation>>),
+);
+
 /// A CLIP model on a device. Clones share it.
 ///
 /// Several threads may call it at once. Their forward passes take turns, batch by batch, on the one set of activations that
@@ -65,6 +84,15 @@ impl Default for ModelOptions {
 /// pictures to one [`stream`](Model::stream).
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, precision) = (self.device(), self.precision());
+        let mut model = f.debug_struct("Model");
+        model.field("device", &device).field("precision", &precision).field("fingerprint", &self.fingerprint());
+        model.field("config", self.config()).finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     /// At least one; all but the first have the vision tower alone, and share the pictures.
@@ -105,7 +133,7 @@ impl Model {
     /// use crossalign::model::MINI_PROMPTS;
     /// use crossalign::{Model, Picture, Prompts};
     /// # let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/models/mini/example.png");
-    /// let prompts = Prompts::from_json(MINI_PROMPTS, None)?;
+    /// let prompts = Prompts::from_json(MINI_PROMPTS)?;
     /// let classifier = Model::mini(&Default::default())?.compile(&prompts, &Default::default())?;
     /// let result = classifier.classify(&Picture::open(picture, &Default::default())?)?;
     /// println!("{}", result.predictions()[0].class);
@@ -117,18 +145,18 @@ impl Model {
     }
 
     fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
-        let names = device::names(&options.device)?;
+        let devices = open::each(&options.device)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let towers = options.towers;
         // Before the towers, which take longer: a tokenizer that does not fit is told at once.
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
         let loading = |towers| Loading { weights: &weights, layout, config: &config, options, towers };
-        let (first, device_notes) = device::open(&names[0], options.threads, Some(&loading(towers)))?;
+        let (first, device_notes) = open::open(&devices[0], options.threads, Some(&loading(towers)))?;
         let mut engines = vec![first];
-        let further = if towers == Towers::Text { &[] } else { &names[1..] };
-        for name in further {
-            engines.push(device::open(name, options.threads, Some(&loading(Towers::Vision)))?.0);
+        let further = if towers == Towers::Text { &[] } else { &devices[1..] };
+        for device in further {
+            engines.push(open::open(device, options.threads, Some(&loading(Towers::Vision)))?.0);
         }
         let left_out = match towers {
             Towers::Both => None,
@@ -148,7 +176,7 @@ impl Model {
         let weights = RandomWeights::new(&config);
         let (layout, towers) = (Layout::Transformers, Towers::Vision);
         let loading = Loading { weights: &weights, layout, config: &config, options, towers };
-        let (engine, device_notes) = device::open(&options.device, options.threads, Some(&loading))?;
+        let (engine, device_notes) = open::open(&options.device, options.threads, Some(&loading))?;
         let (engines, fingerprint, tokenizer) = (vec![engine], "random".into(), None);
         Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }
@@ -160,7 +188,7 @@ impl Model {
 
     /// The device that the model runs on, in a few words: kind, instruction set, threads; the first of several.
     pub fn device(&self) -> String {
-        self.engine().describe()
+        self.engine().facts().description.clone()
     }
 
     /// Why `auto` left each device that it would rather have taken, in a line each; none where there is no driver for it.
@@ -170,12 +198,12 @@ impl Model {
 
     /// Threads that compute on the host: those of the CPU backend, else 1.
     pub fn threads(&self) -> usize {
-        self.engine().threads()
+        self.engine().facts().threads
     }
 
     /// What the weights are stored in, on the first of several devices.
     pub fn precision(&self) -> Precision {
-        self.engine().precision()
+        self.engine().facts().precision
     }
 
     /// How many views the devices encode at once, together.
@@ -185,7 +213,7 @@ impl Model {
 
     /// How many views each device encodes at once, and at least as many as threads compute. 1 without the vision tower.
     pub(crate) fn views_at_once(&self) -> Vec<usize> {
-        self.0.engines.iter().map(|engine| engine.preferred_views().max(engine.threads())).collect()
+        self.0.engines.iter().map(|engine| engine.facts().views_at_once).collect()
     }
 
     /// How many devices share the pictures of a call.
@@ -227,12 +255,13 @@ impl Model {
     ///
     /// # Errors
     /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
-    pub fn encode_views(&self, jobs: &[ViewJob<'_>], normalize: bool) -> Result<Embeddings> {
+    pub fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Embeddings> {
         let size = self.0.config.image_size;
         if let Some(job) = jobs.iter().find(|job| job.plan.size() != size) {
             return Err(Error::argument("view size", job.plan.size().to_string(), size.to_string()));
         }
-        let encode = |device: usize, jobs: &[ViewJob<'_>]| self.0.engines[device].encode_views(jobs, normalize)?.wait();
+        let encode =
+            |device: usize, jobs: &[PictureViews<'_>]| self.0.engines[device].encode_views(jobs, normalize)?.wait();
         let data = spread(self.devices(), jobs, encode)?;
         Ok(Embeddings { width: self.0.config.embed, data })
     }
@@ -274,23 +303,20 @@ pub(crate) fn spread<T: Sync, R: Clone + Send>(
     items: &[T],
     work: impl Fn(usize, &[T]) -> Result<Vec<R>> + Sync,
 ) -> Result<Vec<R>> {
-    let share = items.len().div_ceil(devices).max(1);
-    let work = &work;
-    let parts: Vec<Result<Vec<R>>> = std::thread::scope(|scope| {
-        let mut parts = items.chunks(share).enumerate();
-        let first = parts.next();
-        let threads = parts.map(|(device, items)| {
+    let (work, share) = (&work, items.len().div_ceil(devices).max(1));
+    let parts: Result<Vec<Vec<R>>> = std::thread::scope(|scope| {
+        let mut shares = items.chunks(share).enumerate();
+        let first = shares.next();
+        let start = |(device, items)| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
-            thread.map_err(|_| (device, items))
-        });
-        let threads: Vec<_> = threads.collect();
-        let first: Vec<_> = first.into_iter().map(|(device, items)| work(device, items)).collect();
-        let others = threads.into_iter().map(|thread| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // The system has no thread more: in turn.
-            Err((device, items)) => work(device, items),
-        });
-        first.into_iter().chain(others).collect()
+            move || match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => work(device, items), // the system has no thread more: in turn
+            }
+        };
+        let others: Vec<_> = shares.map(start).collect();
+        let first = first.map(|(device, items)| work(device, items));
+        first.into_iter().chain(others.into_iter().map(|finish| finish())).collect()
     });
-    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    Ok(parts?.concat())
 }

@@ -4,7 +4,7 @@ use super::{Embeddings, On, computed, offsets};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
 use crate::backend::{Backend, Pending, Precision, Reduction, Shape};
 use crate::error::Result;
-use crate::model::ViewJob;
+use crate::model::PictureViews;
 use crate::process::Owned;
 use std::sync::Arc;
 
@@ -15,22 +15,16 @@ const LEAST_LENGTH: f32 = 1e-12;
 /// binding have. Pictures beyond are scored after them.
 const VIEWS_AT_ONCE: usize = 16 << 10;
 
-/// Texts of classes and how each class's become one number.
-#[derive(Clone, Copy)]
-pub(crate) struct ClassTexts<'a> {
-    /// `[texts, D]`
+/// What a classifier leaves on a device, and how it scores.
+pub(crate) struct Scoring<'a> {
+    /// The classes' texts, which views are compared with: `[texts, D]`.
     pub(crate) embeddings: &'a Embeddings,
     /// One a text.
     pub(crate) weights: &'a [f32],
     /// Class `c` owns the texts `offsets[c] .. offsets[c+1]`.
     pub(crate) offsets: &'a [u32],
+    /// How those of a class become one number.
     pub(crate) reduction: Reduction,
-}
-
-/// What a classifier leaves on a device, and how it scores.
-pub(crate) struct Scoring<'a> {
-    /// What views are compared with.
-    pub(crate) texts: ClassTexts<'a>,
     /// The softmax scale of the local views; none where the global view alone is scored.
     pub(crate) view_scale: Option<f32>,
     /// Whether scores are divided by the length of the weighted sum of the views.
@@ -49,7 +43,7 @@ pub(crate) struct Scores {
 /// A classifier on a device.
 pub(crate) trait Scorer: Send + Sync {
     /// Submits the encoding and scoring of pictures. The first view of each is its global one.
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>>;
+    fn score(&self, jobs: &[PictureViews<'_>]) -> Result<Pending<'_, Scores>>;
 
     /// Scores pictures by their encoded views, so many of each; the first is its global one.
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores>;
@@ -67,7 +61,7 @@ struct OnDevice<B: Backend> {
 }
 
 pub(super) fn on<B: Backend + 'static>(engine: Arc<Owned<On<B>>>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {
-    let Scoring { texts: ClassTexts { embeddings, weights, offsets, reduction }, view_scale, unit } = *scoring;
+    let Scoring { embeddings, weights, offsets, reduction, view_scale, unit } = *scoring;
     let (count, width) = (embeddings.len(), embeddings.width);
     let texts = engine.backend.pack(Shape::new(count, width), &embeddings.data, None, Precision::F32)?;
     let text_weights = engine.backend.upload(Shape::new(1, count), weights)?;
@@ -77,12 +71,12 @@ pub(super) fn on<B: Backend + 'static>(engine: Arc<Owned<On<B>>>, scoring: &Scor
 }
 
 impl<B: Backend> Scorer for Owned<OnDevice<B>> {
-    fn score(&self, jobs: &[ViewJob<'_>]) -> Result<Pending<'_, Scores>> {
+    fn score(&self, jobs: &[PictureViews<'_>]) -> Result<Pending<'_, Scores>> {
         self.engine.ours()?;
         let (mut parts, mut rest) = (Vec::new(), jobs);
         while !rest.is_empty() {
             let mut total = 0;
-            let fits = |job: &&ViewJob<'_>| {
+            let fits = |job: &&PictureViews<'_>| {
                 total += job.plan.views().len();
                 total <= VIEWS_AT_ONCE
             };

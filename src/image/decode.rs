@@ -8,6 +8,7 @@ use super::rgb::{into_rgb8, whiten};
 use super::{jpeg, png, tiff};
 use crate::backend::Rgb;
 use crate::error::{Error, PictureErrorKind, Result};
+use crate::options::with_fields;
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, RgbImage};
@@ -17,6 +18,7 @@ use std::path::Path;
 
 /// How pictures are decoded.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// Turn the picture as its EXIF or XMP orientation says.
     pub exif_rotation: bool,
@@ -30,6 +32,8 @@ impl Default for DecodeOptions {
         Self { exif_rotation: true, max_pixels: 200_000_000 }
     }
 }
+
+with_fields!(DecodeOptions: with_exif_rotation(exif_rotation: bool), with_max_pixels(max_pixels: u64));
 
 impl DecodeOptions {
     /// The most bytes that a picture's file may have: 8 for each of [`DecodeOptions::max_pixels`], which hold 16-bit RGBA that

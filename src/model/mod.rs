@@ -34,7 +34,7 @@ pub(crate) use mini::MINI;
 #[cfg(feature = "mini")]
 pub use mini::MINI_PROMPTS;
 pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
-pub use vision::ViewJob;
+pub use vision::PictureViews;
 
 /// The files that a folder's weights are read from; none where there is something wrong with them.
 #[cfg(feature = "cli")]

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::layout::{Part, Tower};
-use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, project, release};
+use super::transformer::{Loader, Norm, Transformer, Workspace, append, fits, project};
 use crate::backend::args::EmbedTokensArgs;
 use crate::backend::{Backend, Shape};
 use crate::error::Result;
@@ -69,7 +69,7 @@ impl<B: Backend> TextTower<B> {
 
     /// Gives the activations' memory back.
     pub(crate) fn release(&self, device: &B) -> Result<()> {
-        release(device, &self.space)
+        lock(&self.space).release(device)
     }
 
     /// Rows that a text takes.

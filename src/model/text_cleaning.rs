@@ -223,6 +223,8 @@ mod tests {
         ("&eacute &#233 &#xE9; &notit; a&b", "é é é ¬it; a&b"),
         ("&#150; &#x80; &#1;x &#xD800; &#59; &#99999999999;", "– € x � ; �"),
         ("<p>&eacute;\n&amp;eacute;", "<p>é é"),
+        ("&#38;amp;amp;eacute;", "é"),
+        ("a&#xFFFE;b&#x1FFFF;c&#xFDD0;d&#xE000;", "abcd\u{e000}"),
         ("ﬂuﬃeﬆ ŉ Ǆ", "fluffiest 'n dž"),
         ("ＬＯＵＤ\u{3000}ＮＯＩＳＥＳ ｶﾞ ￥", "loud noises ガ ¥"),
         ("\u{feff}a\u{0}b\u{7f}￼c\u{1b}[36;44md\u{1b}[0m", "abcd"),

@@ -112,6 +112,12 @@ impl<B: Backend> Workspace<B> {
             precision,
         })
     }
+
+    /// Gives its memory back.
+    pub(crate) fn release(&mut self, device: &B) -> Result<()> {
+        *self = Self::new(device, self.precision)?;
+        Ok(())
+    }
 }
 
 impl<B: Backend> Transformer<B> {
@@ -232,20 +238,13 @@ pub(crate) fn fits<B: Backend>(
     limit: &mut usize,
 ) -> Result<bool> {
     if let Err(Error::OutOfMemory { .. }) = batch {
-        release(device, space)?;
+        lock(space).release(device)?;
         if items > 1 {
             *limit = rows / 2;
             return Ok(false);
         }
     }
     batch.map(|()| true)
-}
-
-/// Gives a workspace's memory back.
-pub(crate) fn release<B: Backend>(device: &B, space: &Mutex<Workspace<B>>) -> Result<()> {
-    let mut space = lock(space);
-    *space = Workspace::new(device, space.precision)?;
-    Ok(())
 }
 
 /// Copies a batch's rows into those of `all` from `first_row` on.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 /// A picture and the views to take of it.
 #[derive(Clone, Copy, Debug)]
-pub struct ViewJob<'a> {
+pub struct PictureViews<'a> {
     /// The picture.
     pub picture: Rgb<'a>,
     /// Its views, of the model's image size.
@@ -88,7 +88,7 @@ impl<B: Backend> VisionTower<B> {
     }
 
     /// The embeddings of all views of all jobs, in order, of unit length with `normalize`: `[views, embed]`, on the device.
-    pub(crate) fn encode(&self, device: &B, jobs: &[ViewJob<'_>], normalize: bool) -> Result<B::Tensor> {
+    pub(crate) fn encode(&self, device: &B, jobs: &[PictureViews<'_>], normalize: bool) -> Result<B::Tensor> {
         let views: usize = jobs.iter().map(|job| job.plan.views().len()).sum();
         let mut embeddings = device.allocate(Shape::new(views, self.embed))?;
         let mut pictures: Vec<_> = jobs.iter().map(|_| None).collect();
@@ -111,7 +111,7 @@ impl<B: Backend> VisionTower<B> {
     fn encode_batch<'p>(
         &self,
         device: &B,
-        jobs: &[ViewJob<'p>],
+        jobs: &[PictureViews<'p>],
         pictures: &mut [Option<B::Picture<'p>>],
         batch: Range<usize>,
         normalize: bool,
@@ -141,7 +141,7 @@ impl<B: Backend> VisionTower<B> {
         let space = &mut *space;
         let mut recording = std::mem::take(&mut space.recording);
         let key = 2 * batch.len() + usize::from(normalize);
-        device.replay(&mut recording, key, || self.forward(device, space, batch.len(), normalize))?;
+        device.record_or_replay(&mut recording, key, || self.forward(device, space, batch.len(), normalize))?;
         space.recording = recording;
         append(device, &space.pooled, batch.start, embeddings)
     }
@@ -185,9 +185,9 @@ impl<B: Backend> VisionTower<B> {
 }
 
 /// Which views of which jobs the views `batch` are, counted through all jobs.
-fn cut(jobs: &[ViewJob<'_>], batch: &Range<usize>) -> Vec<(usize, Range<usize>)> {
+fn cut(jobs: &[PictureViews<'_>], batch: &Range<usize>) -> Vec<(usize, Range<usize>)> {
     let (mut start, mut parts) = (0, Vec::new());
-    for (job, ViewJob { plan, .. }) in jobs.iter().enumerate() {
+    for (job, PictureViews { plan, .. }) in jobs.iter().enumerate() {
         let end = start + plan.views().len();
         let (from, to) = (batch.start.max(start), batch.end.min(end));
         if from < to {

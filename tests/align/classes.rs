@@ -26,7 +26,7 @@ fn classes_come_in_the_order_of_the_labels() {
     for method in METHODS.map(method) {
         let of = |prompts: &Prompts| {
             let classifier = model.compile(prompts, &method).unwrap();
-            let scores = classifier.classify_batch(&[&picture], &few()).unwrap()[0].scores().to_vec();
+            let scores = classifier.clone().with_views(few()).classify_batch(&[&picture]).unwrap()[0].scores().to_vec();
             classifier.compiled().classes.iter().cloned().zip(scores).collect::<Vec<_>>()
         };
         let all = of(&prompts(FILE));
@@ -42,9 +42,11 @@ fn classes_come_in_the_order_of_the_labels() {
             assert_eq!(of(&labelled(FILE, labels)), expected, "{method:?}");
         }
     }
+    assert_eq!(Prompts::labels_from_text("night sky\n").unwrap(), ["night sky"]);
+    assert!(Prompts::labels_from_text("\ncat, dog\n").unwrap_err().to_string().contains("the one line \"cat, dog\""));
     let names = |prompts: &Prompts| prompts.classes().iter().map(|class| class.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&labelled(r#"["a {}"]"#, &["b", "a", "c"])), ["b", "a", "c"]);
-    assert_eq!(names(&Prompts::from_labels(&["b".into(), "a".into()]).unwrap()), ["b", "a"]);
+    assert_eq!(names(&Prompts::from_labels(&["b", "a"]).unwrap()), ["b", "a"]);
 }
 
 /// Of equal scores the class that is named first wins, wherever the two stand.
@@ -63,7 +65,7 @@ fn of_equal_classes_the_first_wins() {
             let prompts = prompts(&json);
             for options in METHODS.map(method) {
                 let classifier = model.compile(&prompts, &options).unwrap();
-                let result = &classifier.classify_batch(&[&picture], &few()).unwrap()[0];
+                let result = &classifier.clone().with_views(few()).classify_batch(&[&picture]).unwrap()[0];
                 assert_eq!(result.scores()[at[0]].to_bits(), result.scores()[at[1]].to_bits(), "{options:?}: no tie");
                 let order = classes(result);
                 let place = |name: &str| order.iter().position(|class| *class == name).unwrap();
@@ -73,6 +75,8 @@ fn of_equal_classes_the_first_wins() {
             let samplings = [sampling, ViewSampling { seed: 1, ..sampling }];
             let evaluator = Evaluator::new(&model, &prompts, None, &Default::default(), &samplings).unwrap();
             let [of_first, of_second] = names.map(|name| evaluator.rank(&picture, name).unwrap());
+            let methods: Vec<Method> = of_first.iter().map(|ranks| ranks.method).collect();
+            assert_eq!(methods, METHODS);
             for (of_first, of_second) in of_first.iter().zip(&of_second) {
                 let next: Vec<usize> = of_first.ranks.iter().map(|rank| rank + 1).collect();
                 assert_eq!(of_second.ranks, next, "{:?}", of_first.method);
@@ -124,14 +128,14 @@ fn every_place_of_a_template_is_filled() {
         ("{{}} {}", "dog", "{dog} dog"),
     ] {
         assert_eq!(labelled(&serde_json::json!([template]).to_string(), &[name]).classes()[0].descriptions, [filled]);
-        let options = CompileOptions { method: Method::Clip, template: template.into(), ..Default::default() };
-        let compiled = model.compile_texts(&Prompts::from_labels(&[name.into()]).unwrap(), &options).unwrap();
+        let options = CompileOptions::default().with_method(Method::Clip).with_template(template);
+        let compiled = model.compile_texts(&Prompts::from_labels(&[name]).unwrap(), &options).unwrap();
         assert_eq!(compiled.kept.rows(), &model.encode_texts(&[filled], true).unwrap().embeddings, "{template}");
 
         // In an explanation the label prompt shows in the weights of the descriptions.
         let class = Class { name: name.into(), descriptions: vec!["fur".into(), "a wet nose".into()] };
         let of = |template: &str| {
-            let options = CompileOptions { template: template.into(), ..Default::default() };
+            let options = CompileOptions::default().with_template(template);
             model.explain(&picture, &class, &few(), &options).unwrap().texts().to_vec()
         };
         let texts = model.encode_texts(&[filled, "fur", "a wet nose"], true).unwrap().embeddings;

@@ -5,11 +5,11 @@ use super::{golden, prompts};
 use crossalign::align::{Kept, Texts};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::{CompileOptions, Compiled, Method, Reduction, Score};
+use crossalign::{CompileOptions, CompiledClassifier, Method, Reduction, Score};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Two local views and the global one before them, of the golden model's width: any unit rows do.
 fn views() -> (Embeddings, [CropBox; 2]) {
@@ -22,23 +22,48 @@ fn views() -> (Embeddings, [CropBox; 2]) {
     (Embeddings { width: 24, data }, [CropBox::new(0, 0, 1, 1), CropBox::new(0, 0, 2, 2)])
 }
 
-/// Options that differ from the default in one field each. A field that is added does not compile before it is here.
+#[test]
+fn embeddings_of_another_shape_are_refused() {
+    let (views, boxes) = views();
+    for name in [Method::Wca, Method::Clip] {
+        let options = CompileOptions::default().with_method(name);
+        let classifier = golden("transformers").compile(&prompts(r#"{"cat": ["fur"]}"#), &options).unwrap();
+        let score = |width, numbers: usize, boxes: &[CropBox]| {
+            let embeddings = Embeddings { width, data: views.data[..numbers].to_vec() };
+            classifier.score_views(&embeddings, boxes).map_err(|error| error.to_string())
+        };
+        assert!(score(24, 72, &boxes).is_ok());
+        for (width, numbers, boxes) in [(24, 71, 2), (24, 48, 2), (24, 72, 1), (12, 72, 2), (36, 72, 2), (24, 0, 0)] {
+            let message = score(width, numbers, &vec![CropBox::new(0, 0, 1, 1); boxes]).unwrap_err();
+            let found =
+                format!("embeddings: found {numbers} numbers in rows of {width}, expected {} rows of 24", 1 + boxes);
+            assert!(message.contains(&found), "{message}");
+        }
+        // The global view alone serves but WCA.
+        let alone = score(24, 24, &[]);
+        assert_eq!(alone.is_ok(), name == Method::Clip, "{alone:?}");
+        assert!(alone.is_ok() || alone.unwrap_err().contains("views: found 0 local views"));
+    }
+}
+
+/// Options that differ from the default in one field each.
 fn away_from_default() -> Vec<(&'static str, CompileOptions)> {
     let default = CompileOptions::default();
-    let CompileOptions { method: _, score: _, reduction: _, keep_texts: _, image_scale: _, text_scale: _, template: _ } =
-        default;
-    let paper = CompileOptions { score: Score::Paper, ..default.clone() };
-    vec![
-        ("method", CompileOptions { method: Method::Clip, ..default.clone() }),
-        ("method", CompileOptions { method: Method::Cupl, ..default.clone() }),
-        ("score", CompileOptions { score: Score::Paper, ..default.clone() }),
-        ("reduction", CompileOptions { reduction: Reduction::MAX, ..paper.clone() }),
-        ("reduction", CompileOptions { reduction: Reduction::BestMean(2), ..paper }),
-        ("keep_texts", CompileOptions { keep_texts: true, ..default.clone() }),
-        ("image_scale", CompileOptions { image_scale: -0.3, ..default.clone() }),
-        ("text_scale", CompileOptions { text_scale: 5.1, ..default.clone() }),
-        ("template", CompileOptions { template: "{}, \"the {}\"\n".into(), ..default }),
-    ]
+    let paper = default.clone().with_score(Score::Paper);
+    let away = vec![
+        ("method", default.clone().with_method(Method::Clip)),
+        ("method", default.clone().with_method(Method::Cupl)),
+        ("score", default.clone().with_score(Score::Paper)),
+        ("reduction", paper.clone().with_reduction(Reduction::MAX)),
+        ("reduction", paper.with_reduction(Reduction::BestMean(2))),
+        ("keep_texts", default.clone().with_keep_texts(true)),
+        ("image_scale", default.clone().with_image_scale(-0.3)),
+        ("text_scale", default.clone().with_text_scale(5.1)),
+        ("template", default.clone().with_template("{}, \"the {}\"\n")),
+    ];
+    let fields = serde_json::to_value(default).unwrap().as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(away.iter().map(|(field, _)| field.to_string()).collect::<BTreeSet<_>>(), fields, "a field is added");
+    away
 }
 
 #[test]
@@ -46,14 +71,14 @@ fn every_option_comes_back_and_counts() {
     let model = golden("transformers");
     let prompts = Reference::golden().prompts();
     let (views, boxes) = views();
-    let scores = |compiled: &Compiled| {
+    let scores = |compiled: &CompiledClassifier| {
         let classifier = model.clone().into_classifier(compiled.clone()).unwrap();
         classifier.score_views(&views, &boxes).unwrap().scores().to_vec()
     };
     let default = scores(&model.compile_texts(&prompts, &CompileOptions::default()).unwrap());
     for (field, options) in away_from_default() {
         let compiled = model.compile_texts(&prompts, &options).unwrap();
-        let loaded = Compiled::from_bytes(&compiled.to_bytes().unwrap()).unwrap();
+        let loaded = CompiledClassifier::from_bytes(&compiled.to_bytes().unwrap()).unwrap();
         assert_eq!(loaded, compiled, "{field}");
         assert_eq!(loaded.options, options);
         let found = scores(&loaded);
@@ -73,11 +98,16 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
             for image_scale in [4.0, 1.3] {
                 for (text_scale, template) in [(2.0, "a photo of a {}."), (5.5, "a photo of a {}."), (2.0, "the {}")] {
                     let template = template.to_string();
-                    let options =
-                        CompileOptions { method, score, image_scale, text_scale, template, ..Default::default() };
+                    let options = CompileOptions::default()
+                        .with_method(method)
+                        .with_score(score)
+                        .with_image_scale(image_scale)
+                        .with_text_scale(text_scale)
+                        .with_template(template);
                     let saved = model.compile(&prompts, &options).unwrap();
                     let bytes = saved.compiled().to_bytes().unwrap();
-                    let loaded = model.clone().into_classifier(Compiled::from_bytes(&bytes).unwrap()).unwrap();
+                    let loaded =
+                        model.clone().into_classifier(CompiledClassifier::from_bytes(&bytes).unwrap()).unwrap();
                     let [saved, loaded] = [&saved, &loaded].map(|c| c.score_views(&views, &boxes).unwrap());
                     assert!(saved == loaded, "{options:?}");
                     all.push(saved.scores().to_vec());
@@ -92,10 +122,10 @@ fn a_loaded_classifier_scores_as_the_one_that_was_saved() {
 }
 
 /// Classifiers that keep vectors and that keep texts, with any names and texts.
-fn of_any_names() -> [Compiled; 2] {
+fn of_any_names() -> [CompiledClassifier; 2] {
     let classes = ["\"quoted\"", "back\\slash", "two\nlines", "𝄞 😀", "{}"].map(String::from);
-    let compiled = Compiled {
-        options: CompileOptions { score: Score::Paper, ..Default::default() },
+    let compiled = CompiledClassifier {
+        options: CompileOptions::default().with_score(Score::Paper),
         classes: classes.to_vec(),
         kept: Kept::Vectors(Embeddings { width: 3, data: (0..15).map(|i| i as f32 - 7.5).collect() }),
         model: "a model".into(),
@@ -108,8 +138,8 @@ fn of_any_names() -> [Compiled; 2] {
         weights: vec![1.0, 0.25, 0.75, 1e-30, 1.0, 1.0, 1.0],
         offsets: vec![0, 1, 3, 5, 6, 7],
     };
-    let options = CompileOptions { reduction: Reduction::BestMean(3), ..compiled.options.clone() };
-    [compiled.clone(), Compiled { kept: Kept::Texts(texts), options, ..compiled }]
+    let options = compiled.options.clone().with_reduction(Reduction::BestMean(3));
+    [compiled.clone(), CompiledClassifier { kept: Kept::Texts(texts), options, ..compiled }]
 }
 
 /// What is not an option: the classes with any names, the vectors or texts, the keys, the number of truncated texts.
@@ -120,7 +150,8 @@ fn every_field_comes_back() {
     let path = folder.path().join("classifier");
     for compiled in of_any_names() {
         compiled.save(&path).unwrap();
-        let Compiled { options, classes, kept, model, prompts, truncated } = Compiled::open(&path).unwrap();
+        let CompiledClassifier { options, classes, kept, model, prompts, truncated } =
+            CompiledClassifier::open(&path).unwrap();
         assert_eq!((options, classes), (compiled.options.clone(), compiled.classes.clone()));
         assert_eq!((&kept, truncated), (&compiled.kept, 7));
         assert_eq!((model, prompts), ("a model".to_string(), "some \"prompts\"".to_string()));
@@ -135,7 +166,7 @@ fn every_field_comes_back() {
     let long = "striped ".repeat(200);
     let prompts = prompts(&format!(r#"{{"{long}": ["{long}", "short", "{long}"]}}"#));
     let compiled = model.compile_texts(&prompts, &CompileOptions::default()).unwrap();
-    assert_eq!(Compiled::from_bytes(&compiled.to_bytes().unwrap()).unwrap().truncated, 3);
+    assert_eq!(CompiledClassifier::from_bytes(&compiled.to_bytes().unwrap()).unwrap().truncated, 3);
 }
 
 /// Equal classifiers are equal files.
@@ -147,7 +178,7 @@ fn a_classifier_is_the_same_bytes_each_time() {
         for _ in 0..8 {
             assert!(compiled.to_bytes().unwrap() == bytes);
         }
-        assert!(Compiled::from_bytes(&bytes).unwrap().to_bytes().unwrap() == bytes, "read and written");
+        assert!(CompiledClassifier::from_bytes(&bytes).unwrap().to_bytes().unwrap() == bytes, "read and written");
         let header = String::from_utf8_lossy(&bytes[8..400]).into_owned();
         assert!(header.starts_with(r#"{"__metadata__":{"classes":"#), "{header}");
     }
@@ -157,16 +188,15 @@ fn a_classifier_is_the_same_bytes_each_time() {
 #[test]
 fn a_file_of_format_1_is_read() {
     let bytes = include_bytes!("format_1.safetensors");
-    let compiled = Compiled::from_bytes(bytes).unwrap();
-    let options = CompileOptions {
-        method: Method::Wca,
-        score: Score::Paper,
-        reduction: Reduction::WeightedMean,
-        keep_texts: false,
-        image_scale: 1.5,
-        text_scale: 3.0,
-        template: "the {}".into(),
-    };
+    let compiled = CompiledClassifier::from_bytes(bytes).unwrap();
+    let options = CompileOptions::default()
+        .with_method(Method::Wca)
+        .with_score(Score::Paper)
+        .with_reduction(Reduction::WeightedMean)
+        .with_keep_texts(false)
+        .with_image_scale(1.5)
+        .with_text_scale(3.0)
+        .with_template("the {}");
     assert_eq!(compiled.options, options);
     assert_eq!(compiled.classes, ["cat", "night sky"]);
     let vectors: Vec<u8> = compiled.kept.rows().data.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -176,7 +206,7 @@ fn a_file_of_format_1_is_read() {
         prompts(r#"{"cat": ["whiskers", "pointed ears", "whiskers"], "night sky": ["stars over a dark field"]}"#);
     let today = golden("transformers").compile_texts(&prompts, &options).unwrap();
     assert_close(&compiled.kept.rows().data, &today.kept.rows().data, 1e-5, "vectors");
-    assert_eq!(Compiled { kept: today.kept.clone(), ..compiled }, today);
+    assert_eq!(CompiledClassifier { kept: today.kept.clone(), ..compiled }, today);
 
     // There were no reductions.
     let [_, texts] = of_any_names();
@@ -186,7 +216,7 @@ fn a_file_of_format_1_is_read() {
         let options = options.replace(r#""reduction":"best:3","#, "").replace(r#""keep_texts":false,"#, "");
         metadata.insert("options".into(), options);
     });
-    let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+    let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
     assert!(message.contains("class_vectors"), "{message}");
 }
 
@@ -229,7 +259,7 @@ fn what_is_not_known_is_refused_by_name() {
         (changed(&vectors, field("classes", "[]")), &["embeddings", "at least one"]),
     ];
     for (file, words) in cases {
-        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
         for word in words {
             assert!(message.contains(word), "{message} does not say {word}");
         }
@@ -245,7 +275,7 @@ fn what_is_not_known_is_refused_by_name() {
         header[tensor][field] = value;
         let header = header.to_string();
         let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &texts[end..]].concat();
-        let message = Compiled::from_bytes(&file).unwrap_err().to_string();
+        let message = CompiledClassifier::from_bytes(&file).unwrap_err().to_string();
         assert!(message.contains(word), "{message} does not say {word}");
     }
 }
@@ -258,14 +288,12 @@ fn options_mean_what_the_formulas_say() {
     let (views, boxes) = views();
     let template = "{} or {}".to_string();
     for score in [Score::Official, Score::Paper] {
-        let options = CompileOptions {
-            method: Method::Wca,
-            score,
-            image_scale: 0.4,
-            text_scale: 1.1,
-            template: template.clone(),
-            ..Default::default()
-        };
+        let options = CompileOptions::default()
+            .with_method(Method::Wca)
+            .with_score(score)
+            .with_image_scale(0.4)
+            .with_text_scale(1.1)
+            .with_template(template.clone());
         let classifier = model.compile(&prompts, &options).unwrap();
         let found = classifier.score_views(&views, &boxes).unwrap();
         let expected: Vec<f32> = prompts

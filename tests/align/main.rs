@@ -15,19 +15,19 @@ use common::Reference;
 use crossalign::{CompileOptions, Method, Model, ModelOptions, Prompts};
 
 fn golden(name: &str) -> Model {
-    let options = ModelOptions { device: "cpu".into(), threads: 1, ..Default::default() };
+    let options = ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(1);
     common::load(&Reference::golden().root.join("models").join(name), options)
 }
 
 fn prompts(json: &str) -> Prompts {
-    Prompts::from_json(json, None).unwrap()
+    Prompts::from_json(json).unwrap()
 }
 
 fn labelled(json: &str, labels: &[&str]) -> Prompts {
     let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
-    Prompts::from_json(json, Some(&labels)).unwrap()
+    Prompts::from_json_with_labels(json, &labels).unwrap()
 }
 
 fn method(method: Method) -> CompileOptions {
-    CompileOptions { method, ..Default::default() }
+    CompileOptions::default().with_method(method)
 }

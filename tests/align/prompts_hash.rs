@@ -43,7 +43,7 @@ fn any_change_of_the_prompts_changes_their_hash() {
         // How they are used is not their matter.
         assert_eq!(hash(&prompts, Method::Cupl), hash(&prompts, Method::Wca));
     }
-    let labels = Prompts::from_labels(&["a".into(), "d".into()]).unwrap();
+    let labels = Prompts::from_labels(&["a", "d"]).unwrap();
     assert_eq!(seen.insert(hash(&labels, Method::Clip), "labels alone"), None);
 
     // Of a template and labels, both count, as the texts that they make.

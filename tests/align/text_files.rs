@@ -5,7 +5,7 @@ use crossalign::{Prompts, Result};
 fn open(bytes: &[u8]) -> Result<Prompts> {
     let file = tempfile::NamedTempFile::with_prefix("prompts").unwrap();
     std::fs::write(&file, bytes).unwrap();
-    Prompts::open(&file, Some(&["cat".to_string()]))
+    Prompts::open_with_labels(&file, &["cat".to_string()])
 }
 
 #[test]

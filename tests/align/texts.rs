@@ -5,8 +5,8 @@ use super::{golden, method, prompts};
 use crossalign::backend::{Backend, Cpu, CropPlan, Precision, Rgb, TransformerRow};
 use crossalign::engine::Embeddings;
 use crossalign::image::CropBox;
-use crossalign::model::ViewJob;
-use crossalign::{CompileOptions, Method, Model, ModelOptions};
+use crossalign::model::PictureViews;
+use crossalign::{Method, Model, ModelOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn a_text_that_fills_the_context_is_whole() {
             ([&long, &fits], &long, 2),
         ] {
             let prompts = prompts(&json!({label.trim(): descriptions}).to_string());
-            let options = CompileOptions { template: "{}".into(), ..method(Method::Wca) };
+            let options = method(Method::Wca).with_template("{}");
             assert_eq!(model.compile_texts(&prompts, &options).unwrap().truncated, truncated);
         }
     }
@@ -117,7 +117,7 @@ fn wide_model(folder: &Path) -> Model {
         .iter()
         .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
     std::fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    Model::load(folder, &ModelOptions { device: "cpu".into(), threads: 1, ..Default::default() }).unwrap()
+    Model::load(folder, &ModelOptions::default().with_device("cpu".parse().unwrap()).with_threads(1)).unwrap()
 }
 
 /// A batch that is just full, one row too long, or a single item that is longer than a batch: each item has the bits that
@@ -165,7 +165,7 @@ fn full_batches_change_nothing() {
     let plan = |boxes: &[CropBox]| model.config().plan_views((40, 30), boxes).unwrap();
     let boxes: Vec<CropBox> = (0..4).map(|i| CropBox::new(3 * i, 2 * i, 10 + i, 12)).collect();
     let rows = |plans: &[CropPlan]| {
-        let jobs: Vec<ViewJob> = plans.iter().map(|plan| ViewJob { picture, plan }).collect();
+        let jobs: Vec<PictureViews> = plans.iter().map(|plan| PictureViews { picture, plan }).collect();
         model.encode_views(&jobs, false).unwrap().data
     };
     let single: Vec<Vec<f32>> = boxes.iter().map(|&b| rows(&[plan(&[b])])[WIDTH..].to_vec()).collect();

@@ -334,6 +334,31 @@ fn bad_models_are_named() {
     fails(&["classify", &picture, "--model", "nowhere", "--prompts", &prompts], &["nowhere"]);
 }
 
+/// `embed` reads the tower that it needs: what is wrong with the other one is not seen.
+#[test]
+fn embed_reads_the_tower_that_it_needs() {
+    let folder = Folder::new();
+    let (texts, picture, out) =
+        (folder.write("texts.json", r#"["a cat"]"#), golden("pictures/tiny.png"), folder.path("out"));
+    for (tensor, of_text) in [("text_model.final_layer_norm.bias", true), ("vision_model.post_layernorm.bias", false)] {
+        let folder = Folder::new();
+        let model = folder.model("transformers");
+        let file = model.join("model.safetensors");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+        let at = start + header[tensor]["data_offsets"][0].as_u64().unwrap() as usize;
+        bytes[at..at + 4].fill(0xff); // not a number, whatever the type
+        std::fs::write(&file, bytes).unwrap();
+        let embed = ["embed", "--model", model.to_str().unwrap(), "-o", &out];
+        let (texts, image) = (["--texts", &texts], ["--image", &picture]);
+        let (serves, refused) = if of_text { (image, texts) } else { (texts, image) };
+        succeeds(&[&embed[..], &serves].concat());
+        fails(&[&embed[..], &refused].concat(), &[tensor, "NaN"]);
+        fails(&[&embed[..], &texts, &image].concat(), &[tensor, "NaN"]);
+    }
+}
+
 fn replace(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from} is not in {}", file.display());
@@ -343,20 +368,38 @@ fn replace(file: &Path, from: &str, to: &str) {
 #[test]
 fn a_contact_sheet_shows_all_views() {
     let folder = Folder::new();
-    let out = folder.path("sheet.png");
-    succeeds(&["views", &golden("pictures/landscape.png"), "--size", "16", "--views", "6", "-o", &out]);
-    let sheet = image::open(&out).unwrap();
-    assert_eq!((sheet.width(), sheet.height()), (3 * 20 + 4, 3 * 20 + 4));
+    let [sheet, file] = ["sheet.png", "views.safetensors"].map(|name| folder.path(name));
+    for (local, columns, rows) in [(0, 1, 1), (1, 2, 1), (2, 2, 2), (6, 3, 3), (12, 4, 4)] {
+        for out in [&sheet, &file] {
+            let views = local.to_string();
+            succeeds(&["views", &golden("pictures/landscape.png"), "--size", "16", "--views", &views, "-o", out]);
+        }
+        let mut expected = image::RgbImage::from_pixel(columns * 20 + 4, rows * 20 + 4, image::Rgb([255; 3]));
+        let (shape, bytes) = tensor(Path::new(&file), "views");
+        assert_eq!(shape, [local + 1, 16, 16, 3]);
+        for (i, view) in (0..).zip(bytes.chunks(16 * 16 * 3)) {
+            let view = image::RgbImage::from_raw(16, 16, view.to_vec()).unwrap();
+            image::imageops::replace(
+                &mut expected,
+                &view,
+                4 + 20 * (i % i64::from(columns)),
+                4 + 20 * (i / i64::from(columns)),
+            );
+        }
+        assert!(image::open(&sheet).unwrap().into_rgb8() == expected, "{local} local views");
+    }
 }
 
 #[test]
 fn bench_and_devices_answer() {
-    let bench = ["bench", "--arch", "ViT-B-32", "--views", "1", "--format", "json"];
+    let bench = ["bench", "--arch", "ViT-B-32", "--views", "3", "--format", "json"];
     let line = succeeds(&[&bench[..], &["--device", "cpu"]].concat());
     let line: Value = serde_json::from_str(&line).unwrap();
-    for field in ["seconds_median", "views_per_s", "gflop_per_s", "threads", "views"] {
-        assert!(line[field].as_f64().unwrap() > 0.0, "{field}");
-    }
+    let [seconds, rate, speed] =
+        ["seconds_median", "views_per_s", "gflop_per_s"].map(|field| line[field].as_f64().unwrap());
+    assert!(seconds > 0.0 && (rate * seconds - 3.0).abs() < 1e-9, "{line}");
+    assert!((speed * seconds - 3.0 * 8.817_623_04).abs() < 1e-9, "{line}");
+    assert!(line["threads"].as_u64() > Some(0) && line["views"] == 3, "{line}");
     fails(&["bench", "--arch", "ViT-X"], &["ViT-B-32"]);
     assert_eq!(line["precision"], "f32", "auto, without a GPU");
     let devices = succeeds(&["devices"]);

@@ -2,7 +2,7 @@
 //! what `--help` lists: an option that is added has no row, and fails.
 
 use super::{Folder, command, golden};
-use crossalign::Compiled;
+use crossalign::CompiledClassifier;
 use std::collections::BTreeSet;
 
 /// What an option does to a run of its command.
@@ -279,7 +279,7 @@ fn run(folder: &Folder, name: &str, changes: &[(&str, &str)]) -> Result<String, 
 fn describe(command: &str, file: &[u8]) -> String {
     let hash = xxhash_rust::xxh3::xxh3_128(file);
     if command == "compile" {
-        return format!("{hash:032x} {:?}", Compiled::from_bytes(file).unwrap());
+        return format!("{hash:032x} {:?}", CompiledClassifier::from_bytes(file).unwrap());
     }
     format!("{hash:032x} {}", String::from_utf8_lossy(&file[..file.len().min(200)]))
 }

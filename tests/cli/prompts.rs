@@ -1,6 +1,6 @@
 //! Prompts, labels and texts: their forms, and what is refused.
 
-use super::{Folder, crossalign, fails, golden, succeeds};
+use super::{Folder, check_failure, command, crossalign, fails, golden, succeeds};
 
 #[test]
 fn templates_and_labels() {
@@ -125,6 +125,23 @@ fn labels_come_in_many_forms() {
     assert!(scores(&["--method", "clip", "--labels", &names]).contains("tench, Tinca tinca\n"));
     let list = scores(&["--method", "clip", "--labels", "road/highway,St. Bernard,v2.5"]);
     assert!(["road/highway", "St. Bernard", "v2.5"].iter().all(|class| list.contains(class)), "{list}");
+}
+
+/// Of a path it is the file that is missing, of a list it is what is read next.
+#[test]
+fn paths_are_told_from_lists() {
+    let folder = Folder::new();
+    let missing = |labels: &str, file: &str| {
+        let args = ["classify", "a.png", "--prompts", "prompts.json", "--labels", labels];
+        let output = command(&args).current_dir(&folder.0).output().unwrap();
+        check_failure(&output, &args, &[&format!("crossalign: {file}: no such file")]);
+    };
+    for path in ["a.txt", "a.JSON", "labels/a", "./a", "/a,b", "../a,b", "a,b.txt", "cat, dog.csv", "a.names"] {
+        missing(path, path);
+    }
+    for list in ["cat", "cat,dog", "St. Bernard", "python,Node.js", ".NET,C", "road/highway,sea", "v2.5", "U.S.A", ""] {
+        missing(list, "prompts.json");
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Reference {
     }
 
     pub fn prompts(&self) -> Prompts {
-        Prompts::from_json(&self.prompts_json(), None).unwrap()
+        Prompts::from_json(&self.prompts_json()).unwrap()
     }
 
     fn is_golden(&self) -> bool {
@@ -85,7 +85,7 @@ impl Reference {
 /// Loads a model; the one without a config has OpenAI's activation.
 pub fn load(dir: &Path, options: ModelOptions) -> Model {
     let activation = dir.ends_with("openai").then_some(Activation::QuickGelu);
-    Model::load(dir, &ModelOptions { activation, ..options }).unwrap()
+    Model::load(dir, &options.with_activation(activation)).unwrap()
 }
 
 pub fn json(path: &Path) -> Value {

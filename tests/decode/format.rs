@@ -7,7 +7,8 @@ use crossalign::{DecodeOptions, Error, Picture, PictureErrorKind};
 fn other_formats_are_named() {
     let tga = [&[0; 40][..], b"TRUEVISION-XFILE.\0"].concat();
     let dicom = [&[0; 128][..], b"DICM\x02\0"].concat();
-    let cut_text = ["é".repeat(3000).as_bytes()].concat();
+    // The end of what is looked at cuts a character.
+    let cut_text = format!("x{}", "é".repeat(3000)).into_bytes();
     let pictures: &[(&[u8], &str)] = &[
         (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
         (b"\0\0\0\x18ftypheix\0\0\0\0", "a HEIC picture"),
@@ -34,6 +35,7 @@ fn other_formats_are_named() {
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\xef\xbb\xbf\n <!DOCTYPE html><title>404</title>", "an HTML page"),
         (b"<HTML><BODY>Forbidden", "an HTML page"),
+        (b"<?xml version='1.0'?><!DOCTYPE html><html xmlns='http://www.w3.org/1999/xhtml'>", "an HTML page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
         (b"<rss/>", "an XML file"),
         (b"PK\x03\x04\x14\0", "a zip archive"),
@@ -83,6 +85,18 @@ fn cut_files_of_other_formats_are_refused() {
         let error = decode(&whole[..whole.len() / 2]).unwrap_err();
         let kinds = [PictureErrorKind::Truncated, PictureErrorKind::Damaged];
         assert!(matches!(&error, Error::Picture { kind, .. } if kinds.contains(kind)), "{error:?}");
+    }
+    // Of more bytes than one, of the header's four, counts; of what the decoder would take zeros for, none.
+    let (mut webp, pixels) = (Vec::new(), super::noise(40, 30));
+    let encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+    encoder.encode(&pixels, 40, 30, image::ExtendedColorType::Rgb8).unwrap();
+    assert!(decode(&webp).unwrap().as_rgb().pixels() == pixels && webp.len() > 256);
+    for missing in 1..20 {
+        assert_refused(
+            &webp[..webp.len() - missing],
+            PictureErrorKind::Truncated,
+            "a WebP shorter than its header says",
+        );
     }
     // What the decoder said is kept.
     let error = decode(&file("base.bmp")[..60]).unwrap_err();

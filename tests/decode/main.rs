@@ -5,6 +5,7 @@ mod jpeg;
 mod limits;
 mod pillow;
 mod png;
+mod progressive;
 mod tiff;
 
 use crossalign::{DecodeOptions, Error, Picture, PictureErrorKind, Result};
@@ -30,4 +31,13 @@ fn assert_refused(bytes: &[u8], expected_kind: PictureErrorKind, words: &str) {
     let Error::Picture { path: None, kind, found, .. } = &error else { panic!("{error:?}") };
     assert!(*kind == expected_kind && found.contains(words), "{expected_kind:?}, {words}: {error:?}");
     assert!(error.to_string().starts_with("picture: found "), "{error}");
+}
+
+/// Bytes of a picture of noise.
+fn noise(width: usize, height: usize) -> Vec<u8> {
+    let next = |state: &mut u64| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some((*state >> 56) as u8)
+    };
+    (0..width * height * 3).scan(1, |state, _| next(state)).collect()
 }

@@ -50,10 +50,25 @@ fn no_file_is_left_out() {
 
 #[test]
 fn rotation_can_be_turned_off() {
-    let as_stored = DecodeOptions { exif_rotation: false, ..Default::default() };
+    let as_stored = DecodeOptions::default().with_exif_rotation(false);
     for name in ["orientation6.png", "orientation_xmp.webp", "orientation_long.tif", "orientation_long.jpg"] {
         let bytes = file(name);
         let (turned, stored) = (decode(&bytes).unwrap(), Picture::decode(&bytes, &as_stored).unwrap());
         assert_eq!((turned.width(), turned.height()), (stored.height(), stored.width()), "{name}");
     }
+}
+
+/// A box at its own size is cut out as it is.
+#[test]
+fn boxes_are_cut_out() {
+    use crossalign::backend::Reference;
+    use crossalign::image::{CropBox, crop_resize};
+    let picture = decode(&file("base.png")).unwrap();
+    let boxes = [CropBox::new(2, 1, 5, 5), CropBox::new(8, 4, 5, 5)];
+    let views = crop_resize(&Reference, picture.as_rgb(), &boxes, 5).unwrap();
+    let row = |(crop, y): (&CropBox, u32)| {
+        let start = ((crop.y + y) * picture.width() + crop.x) as usize * 3;
+        picture.as_rgb().pixels()[start..start + 15].to_vec()
+    };
+    assert!(views.into_iter().eq(boxes.iter().flat_map(|crop| (0..5).map(move |y| (crop, y))).flat_map(row)));
 }

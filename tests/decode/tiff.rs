@@ -1,4 +1,4 @@
-//! TIFF files that are refused.
+//! TIFF files that are refused, and such that Pillow does not write.
 
 use super::{assert_refused, decode, file};
 use crossalign::PictureErrorKind;
@@ -54,5 +54,94 @@ fn a_jpeg_strip_must_be_in_the_file() {
     for missing in [1, length / 2] {
         let cut = &tiff[..tiff.len() - missing];
         assert_refused(cut, PictureErrorKind::Truncated, "a TIFF that ends before its last strip");
+    }
+}
+
+/// A TIFF of 4 × 2 pixels in one strip, or one a plane; of each tag its type (3: SHORT, 4: LONG, 5: RATIONAL) and numbers.
+fn tiff(bits: u16, samples: u16, photometric: u16, more: &[(u16, u16, &[u32])], planes: &[&[u8]]) -> Vec<u8> {
+    let mut file = b"II*\0\0\0\0\0".to_vec();
+    let (mut offsets, mut counts) = (Vec::new(), Vec::new());
+    for plane in planes {
+        offsets.push(file.len() as u32);
+        counts.push(plane.len() as u32);
+        file.extend_from_slice(plane);
+    }
+    let depths = vec![u32::from(bits); samples.into()];
+    let own: [(u16, u16, &[u32]); 9] = [
+        (256, 3, &[4]),
+        (257, 3, &[2]),
+        (258, 3, &depths),
+        (259, 3, &[1]),
+        (262, 3, &[photometric.into()]),
+        (273, 4, &offsets),
+        (277, 3, &[samples.into()]),
+        (278, 3, &[2]),
+        (279, 4, &counts),
+    ];
+    let mut tags: Vec<_> = own.iter().chain(more).collect();
+    tags.sort();
+    let mut directory = (tags.len() as u16).to_le_bytes().to_vec();
+    for &&(tag, kind, numbers) in &tags {
+        let content: Vec<u8> = match kind {
+            3 => numbers.iter().flat_map(|&n| (n as u16).to_le_bytes()).collect(),
+            _ => numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        };
+        let count = numbers.len() / if kind == 5 { 2 } else { 1 };
+        directory.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        directory.extend((count as u32).to_le_bytes());
+        if content.len() > 4 {
+            directory.extend((file.len() as u32).to_le_bytes());
+            file.extend(content);
+        } else {
+            directory.extend(content.iter().chain(&[0; 4]).take(4));
+        }
+    }
+    let at = (file.len() as u32).to_le_bytes();
+    file[4..8].copy_from_slice(&at);
+    [file, directory, vec![0; 4]].concat()
+}
+
+fn pixels(tiff: &[u8]) -> Vec<[u8; 3]> {
+    decode(tiff).unwrap().as_rgb().pixels().as_chunks().0.to_vec()
+}
+
+#[test]
+fn cmyk_has_black() {
+    let samples: Vec<u8> = (0..32).map(|i| (i * 37 % 256) as u8).collect();
+    for (found, pixel) in pixels(&tiff(8, 4, 5, &[], &[&samples])).iter().zip(samples.as_chunks::<4>().0) {
+        let light = |ink: u8| (255.0 - f64::from(ink)) * (255.0 - f64::from(pixel[3])) / 255.0;
+        for (&found, &ink) in found.iter().zip(pixel) {
+            assert!((f64::from(found) - light(ink)).abs() <= 1.0, "{pixel:?}: {found}, expected {}", light(ink));
+        }
+    }
+}
+
+/// Of 16 bits the upper eight count, but for grey that has none.
+#[test]
+fn low_samples_of_sixteen_bits_are_grey() {
+    let low: Vec<u8> = (0..24).flat_map(|i: u16| (10 * i).to_le_bytes()).collect();
+    assert!(pixels(&tiff(16, 3, 2, &[], &[&low])).into_iter().eq([[0; 3]; 8]));
+    assert!(pixels(&tiff(16, 1, 1, &[], &[&low[..16]])).into_iter().eq((0..8).map(|i| [10 * i; 3])));
+}
+
+#[test]
+fn what_would_be_misread_is_refused() {
+    let (wide, bytes) = ([0; 16], [7; 40]);
+    let palette = vec![0; 3 << 16];
+    assert_refused(&tiff(16, 1, 3, &[(320, 3, &palette)], &[&wide]), PictureErrorKind::Damaged, "samples of 16 bits");
+    // Differences over samples that the decoder leaves out.
+    let extra = |predictor| tiff(8, 5, 2, &[(317, 3, &[predictor]), (338, 3, &[0, 0])], &[&bytes]);
+    assert_refused(&extra(2), PictureErrorKind::Damaged, "a predictor");
+    assert!(decode(&extra(1)).is_ok());
+    // The coefficients of YCbCr and the range of its samples, as RATIONAL, LONG or SHORT.
+    let ycbcr = |more: (u16, u16, &[u32])| tiff(8, 3, 6, &[(530, 3, &[1, 1]), more], &[&bytes[..24]]);
+    let plain = decode(&ycbcr((531, 3, &[1]))).unwrap();
+    let range = [0, 255, 128, 255, 128, 255];
+    let rationals: Vec<u32> = range.iter().flat_map(|&n| [2 * n, 2]).collect();
+    for (kind, numbers) in [(3, &range[..]), (4, &range), (5, &rationals)] {
+        assert_eq!(decode(&ycbcr((532, kind, numbers))).unwrap(), plain, "type {kind}");
+        let mut other = numbers.to_vec();
+        other[0] += 16;
+        assert_refused(&ycbcr((532, kind, &other)), PictureErrorKind::Damaged, "YCbCr of other coefficients");
     }
 }

@@ -27,13 +27,13 @@ fn child(work: impl FnOnce() -> bool) -> bool {
 }
 
 fn options(device: &str) -> ModelOptions {
-    ModelOptions { device: device.into(), ..Default::default() }
+    ModelOptions::default().with_device(device.parse().unwrap())
 }
 
 fn classifier(device: &str) -> Classifier {
-    let prompts = Prompts::from_json(r#"{"pig": ["pink"], "sheep": ["wool"]}"#, None).unwrap();
+    let prompts = Prompts::from_json(r#"{"pig": ["pink"], "sheep": ["wool"]}"#).unwrap();
     // One view a picture.
-    let clip = CompileOptions { method: Method::Clip, ..Default::default() };
+    let clip = CompileOptions::default().with_method(Method::Clip);
     Model::mini(&options(device)).unwrap().compile(&prompts, &clip).unwrap()
 }
 
@@ -68,20 +68,23 @@ fn a_child_of_a_process_that_has_a_model() {
     }
 }
 
-/// Runs the test above in a process of its own.
-fn fork_on(device: &str) {
+fn fork_with_a_model_on(device: &str) {
     run_with("fork::a_child_of_a_process_that_has_a_model", &[("FORK", device)]);
 }
 
 #[test]
-#[machine::has(gxx)]
-fn a_child_works_on_the_cpu_and_is_told_of_cuda() {
-    ["cpu", "cuda"].into_iter().for_each(fork_on);
+fn a_child_works_on_the_cpu() {
+    fork_with_a_model_on("cpu");
 }
 
 #[test]
-#[cfg(feature = "wgpu")]
-#[machine::has(gxx, vulkan)]
-fn a_child_is_told_of_wgpu() {
-    fork_on("wgpu:0");
+#[machine::has(gxx)]
+fn a_child_is_told_of_a_gpu_by_cuda() {
+    fork_with_a_model_on("cuda");
+}
+
+#[test]
+#[machine::has(vulkan)]
+fn a_child_is_told_of_a_gpu_by_wgpu() {
+    fork_with_a_model_on("wgpu:0");
 }

@@ -7,7 +7,7 @@ use super::forward::{Clip, Pooling};
 use crossalign::backend::{Precision, Reference};
 use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::{CropBox, Resize, plan_views, resampled};
-use crossalign::model::ViewJob;
+use crossalign::model::PictureViews;
 use serde_json::json;
 
 const OPEN_CLIP: &str = "open_clip_config.json";
@@ -22,7 +22,8 @@ fn least_cosine(device: &str, precision: Precision, norm_last: bool) -> f64 {
     folder.tensors(|tensors| tensors.retain(|name, _| !name.starts_with("visual.ln_pre")));
     let pooling = if norm_last { Pooling::AverageThenNorm } else { Pooling::NormThenAverage };
     let clip = Clip { pooling, pre_norm: false, padded: Some(40), ..folder.clip() };
-    let options = ModelOptions { device: device.into(), threads: 2, precision: Some(precision), ..Default::default() };
+    let options =
+        ModelOptions::default().with_device(device.parse().unwrap()).with_threads(2).with_precision(precision);
     let model = Model::load(folder.path(), &options).unwrap();
 
     let picture = crossalign::Picture::new(40, 30, common::noise(40, 30, 7)).unwrap();
@@ -31,7 +32,7 @@ fn least_cosine(device: &str, precision: Precision, norm_last: bool) -> f64 {
     let views = resampled(&Reference, picture.as_rgb(), &plan).unwrap();
     let expected: Vec<Vec<f64>> = views.chunks(16 * 16 * 3).map(|view| clip.image(view)).collect();
     // Twice, so that a recorded pass runs again.
-    let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+    let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
     let first = model.encode_views(&[job], true).unwrap();
     let again = model.encode_views(&[job], true).unwrap();
     assert_eq!(first, again);

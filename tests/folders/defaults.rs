@@ -50,6 +50,31 @@ fn open_clip_config() -> Config {
     Config { vision: tower(clip.vision), text: tower(clip.text), patch_size: 16, end_token: None, ..clip }
 }
 
+/// The published models, and the operations of their vision towers: 2 · 4.4, 17.6, 81.0 and 191.0 billion multiply-adds.
+#[test]
+fn architectures_are_the_published_ones() {
+    let base = Config { end_token: None, ..clip_config() };
+    let large =
+        |tower: TowerConfig, width, layers| TowerConfig { width, layers, heads: width / 64, mlp: 4 * width, ..tower };
+    let l = Config {
+        vision: large(base.vision.clone(), 1024, 24),
+        text: large(base.text.clone(), 768, 12),
+        patch_size: 14,
+        embed: 768,
+        ..base
+    };
+    for (name, flops, expected) in [
+        ("ViT-B-32", 8_817_623_040.0, base.clone()),
+        ("ViT-B-16", 35_126_906_880.0, Config { patch_size: 16, ..base }),
+        ("ViT-L-14", 162_025_537_536.0, l.clone()),
+        ("ViT-L-14-336", 381_919_789_056.0, Config { image_size: 336, ..l }),
+    ] {
+        let config = Config::named(name).unwrap();
+        assert_eq!((config.vision_flops(), config), (flops, expected), "{name}");
+    }
+    assert!(Config::named("ViT-B").unwrap_err().to_string().contains("found \"ViT-B\", expected ViT-B-32"));
+}
+
 fn open(folder: &Folder) -> Config {
     Config::open(folder.path(), None).unwrap()
 }

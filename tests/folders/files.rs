@@ -255,7 +255,8 @@ fn what_is_no_folder() {
     let folder = Folder::golden("transformers");
     folder.write("notes.txt", "hello");
     assert_refused(super::folder::load(&folder.file("notes.txt"), Towers::Both, None), &["notes.txt"]);
-    assert_refused(super::folder::load(&folder.file("tokenizer.json"), Towers::Both, None), &["tokenizer.json"]);
+    let tokenizer = super::folder::load(&folder.file("tokenizer.json"), Towers::Both, None);
+    assert_refused(tokenizer, &["tokenizer.json", "no safetensors file"]);
 }
 
 /// The config alone is what the whole model has.

@@ -4,7 +4,7 @@ use super::forward::{self, Clip, Pooling, Tensors, Tower};
 use crossalign::backend::Reference;
 use crossalign::engine::{Model, ModelOptions, Towers};
 use crossalign::image::{Resize, plan_views, resampled};
-use crossalign::model::{Activation, ViewJob};
+use crossalign::model::{Activation, PictureViews};
 use crossalign::{DecodeOptions, Error, Picture};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -121,7 +121,11 @@ pub fn golden(name: &str) -> PathBuf {
 }
 
 pub fn load(path: &Path, towers: Towers, activation: Option<Activation>) -> Result<Model, Error> {
-    let options = ModelOptions { device: "cpu".into(), threads: 1, towers, activation, ..Default::default() };
+    let options = ModelOptions::default()
+        .with_device("cpu".parse().unwrap())
+        .with_threads(1)
+        .with_towers(towers)
+        .with_activation(activation);
     Model::load(path, &options)
 }
 
@@ -144,7 +148,7 @@ pub fn assert_gives(model: &Model, clip: &Clip, what: &str) {
     let view = resampled(&Reference, picture.as_rgb(), &plan_views(size, &[], clip.image_size, resize).unwrap());
     let expected = clip.image(&view.unwrap());
     let plan = model.config().plan_views(size, &[]).unwrap();
-    let found = model.encode_views(&[ViewJob { picture: picture.as_rgb(), plan: &plan }], true).unwrap();
+    let found = model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true).unwrap();
     assert_close(&found.data, &expected, &format!("{what}: image"));
     let found = model.encode_texts(&TEXTS, true).unwrap().embeddings;
     for (i, text) in TEXTS.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The fingerprint of a model: whatever changes an embedding changes it, where the files lie does not.
 
 use super::folder::{Folder, load};
+use crossalign::backend::Precision;
 use crossalign::engine::Towers;
 use crossalign::model::{Activation, Config, TowerConfig};
 use crossalign::{Model, ModelOptions};
@@ -213,13 +214,13 @@ fn the_place_does_not_change_the_fingerprint() {
     for towers in [Towers::Vision, Towers::Text, Towers::Both] {
         assert_eq!(folder.load_with(towers, None).unwrap().fingerprint(), expected, "{towers:?}");
     }
-    let options = |precision: &str, device: &str| ModelOptions {
-        device: device.into(),
-        precision: Some(precision.parse().unwrap()),
-        text_cleaning: crossalign::model::TextCleaning::OpenAi,
-        ..Default::default()
+    let options = |precision: Precision, device: &str| {
+        ModelOptions::default()
+            .with_device(device.parse().unwrap())
+            .with_precision(precision)
+            .with_text_cleaning(crossalign::model::TextCleaning::OpenAi)
     };
-    for options in [options("bf16", "cpu"), options("f32", "reference")] {
+    for options in [options(Precision::Bf16, "cpu"), options(Precision::F32, "reference")] {
         assert_eq!(Model::load(folder.path(), &options).unwrap().fingerprint(), expected, "{options:?}");
     }
     let of = |path: &Path| load(path, Towers::Both, None).unwrap().fingerprint().to_string();

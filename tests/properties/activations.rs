@@ -79,7 +79,7 @@ pub fn linear<B: Backend>(device: &B) {
             prop_assert!(!found.iter().zip(expected.data()).any(off), "{found:?}, expected {:?}", expected.data());
         }
 
-        // A row alone gives the same bits as in company.
+        // A row alone gives the same bits as in the batch.
         if epilogue != Epilogue::Accumulate {
             let row = seed as usize % rows;
             let alone = activation(device, Shape::new(1, inputs), &input[row * inputs..][..inputs]);
@@ -141,7 +141,7 @@ pub fn attention<B: Backend>(device: &B) {
         let bound = 2.0 * RELATIVE + 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(all);
         close(&found, expected.data(), |_| bound)?;
 
-        // The last sequence alone gives the same bits as in company.
+        // The last sequence alone gives the same bits as in the batch.
         let s = lengths.len() - 1;
         let (count, seen) = (q[s + 1] - q[s], k[s + 1] - k[s]);
         let part = |data: &[f32], start: u32, rows: u32, width: usize| {

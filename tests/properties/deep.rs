@@ -97,7 +97,7 @@ fn exact<B: Backend>(
                 prop_assert_eq!(halves(&device.download(&rounded).unwrap()), halves(out.expected.data()));
             }
 
-            // Numbers whose sums depend on the order: a row's bits alone are those that it has in company.
+            // Numbers whose sums depend on the order: a row's bits alone are those that it has in the batch.
             let (data, weight) = (even(seed ^ 32, in_shape.len()), even(seed ^ 64, shape.len()));
             let layer = device.pack(shape, &weight, Some(&bias), precision).unwrap();
             let product = |rows: std::ops::Range<usize>| {

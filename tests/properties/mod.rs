@@ -176,7 +176,7 @@ pub fn linear<B: Backend>(device: &B) {
             rounding(inputs) * (scale.data()[i] + bias.map_or(0.0, |bias| bias[i % outputs].abs())) + 1e-9
         })?;
 
-        // A row alone gives the same bits as in company.
+        // A row alone gives the same bits as in the batch.
         if epilogue != Epilogue::Accumulate {
             let row = seed as usize % rows;
             let alone = device.upload(Shape::new(1, inputs), &input.data[row * inputs..][..inputs]).unwrap();
@@ -295,7 +295,7 @@ pub fn attention<B: Backend>(device: &B) {
         let relative = 4.0 * rounding(dim) * logit + 2.0 * rounding(all);
         close(device, &out, |_| largest(&keys_values.data) * relative.min(2.0))?;
 
-        // The last sequence alone gives the same bits as in company.
+        // The last sequence alone gives the same bits as in the batch.
         let s = lengths.len() - 1;
         let part = |data: &[f32], offsets: &[u32], width: usize| {
             data[offsets[s] as usize * width..offsets[s + 1] as usize * width].to_vec()
@@ -436,7 +436,7 @@ pub fn alignment_weights<B: Backend>(device: &B) {
         // The rows have unit length: so has no more than theirs what the weights' errors add up to.
         close(device, &lengths, |_| (4.0 * count as f32 + 2.0) * rounding(width) * (1.0 + scale))?;
 
-        // The last segment alone gives the same bits as in company.
+        // The last segment alone gives the same bits as in the batch.
         let (first, all) = (offsets[segments - 1] as usize, rows.expected.data());
         let alone = device.upload(Shape::new(count - first, width), &all[first * width..]).unwrap();
         let anchor = device.upload(Shape::new(1, width), anchors.expected.row(segments - 1)).unwrap();
@@ -548,7 +548,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         };
         close(device, &out, |i| bounds[i])?;
 
-        // The last class alone gives the same bits as in company.
+        // The last class alone gives the same bits as in the batch.
         let last = classes.len() - 2;
         let first = classes[last] as usize;
         if first < texts {

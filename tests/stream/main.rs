@@ -110,15 +110,20 @@ impl Fixture {
     fn new(device: &str, views_at_once: usize) -> Self {
         let reference = Reference::golden();
         let classifiers = |views_at_once| {
-            let options = ModelOptions { device: device.into(), threads: 2, views_at_once, ..Default::default() };
+            let options = ModelOptions::default()
+                .with_device(device.parse().unwrap())
+                .with_threads(2)
+                .with_views_at_once(views_at_once);
             let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
-            let compile =
-                |method| model.compile(&reference.prompts(), &CompileOptions { method, ..Default::default() }).unwrap();
+            let compile = |method| {
+                let options = CompileOptions::default().with_method(method);
+                model.compile(&reference.prompts(), &options).unwrap().with_views(views())
+            };
             [compile(Method::Cupl), compile(Method::Wca)]
         };
         let alone = classifiers(0).each_ref().map(|classifier| {
             let alone = |name: &&str| {
-                let results = classifier.classify_batch(&[&reference.picture(name)], &views()).unwrap();
+                let results = classifier.classify_batch(&[&reference.picture(name)]).unwrap();
                 bits(&results[0])
             };
             PICTURES.iter().map(alone).collect()
@@ -140,7 +145,7 @@ impl Fixture {
     /// Streams an input and compares each result.
     fn check(&self, case: &Case) {
         let Case { wca, threads, bytes, batch, taken, .. } = *case;
-        let options = StreamOptions::default().with_views(views()).with_threads(threads);
+        let options = StreamOptions::default().with_threads(threads);
         let stream = self.classifiers[usize::from(wca)].stream(options.with_bytes(bytes).with_batch(batch));
         let dropped = Arc::new(());
         let (held, input) = (dropped.clone(), case.input.clone());
@@ -262,14 +267,14 @@ fn an_endless_input_is_pulled() {
 #[test]
 fn files_name_their_errors_and_embeddings_stream() {
     let reference = Reference::golden();
-    let options = ModelOptions { device: "cpu".into(), ..Default::default() };
+    let options = ModelOptions::default().with_device("cpu".parse().unwrap());
     let model = Model::load(reference.root.join("models/transformers"), &options).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("damaged.png");
     std::fs::write(&damaged, b"\x89PNG\r\n\x1a\n").unwrap();
     let good = reference.picture_path("landscape");
     let paths = [good.clone(), damaged.clone(), good.clone()];
-    let stream = model.stream(StreamOptions::default().with_views(Views::Boxes(vec![])).with_batch(2), true);
+    let stream = model.stream(Views::Boxes(vec![]), true, StreamOptions::default().with_batch(2));
     let results: Vec<_> = stream.files(paths.clone()).collect();
     assert!(results.iter().map(|(path, _)| path).eq(&paths));
     let [first, second, third] = [0, 1, 2].map(|i| results[i].1.as_ref());
@@ -292,7 +297,7 @@ fn models_are_shared_by_threads() {
         for _ in 0..3 {
             scope.spawn(|| {
                 let input = (0..30).map(|i| (i % 3, Kind::Bytes(i % 3).input()));
-                let stream = fixture.classifiers[1].stream(StreamOptions::default().with_views(views()).with_batch(7));
+                let stream = fixture.classifiers[1].stream(StreamOptions::default().with_batch(7));
                 for (i, result) in sent(stream.pictures(input)) {
                     assert!(bits(&result.unwrap()) == fixture.alone[1][i]);
                 }

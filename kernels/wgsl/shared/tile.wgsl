@@ -40,7 +40,7 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, local: vec3<u32>, lane: u32) {
             //! end
         }
         workgroupBarrier();
-        // Zero beyond the inputs, where it is not used.
+        // Prefetches the next slab; past the last one it loads zeros, which are not used.
         if lane < blocks {
             next = input_block(row0 + side, k0 + SLAB + depth);
         } else if lane < 2 * blocks && k0 + SLAB < params.stride {

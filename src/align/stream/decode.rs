@@ -28,8 +28,7 @@ impl<T, R> Queue<T, R> {
             Input::Bytes(bytes) => (bytes, None),
             Input::File(path) => (read_file(&path, options)?, Some(path)),
         };
-        self.charge(number, bytes.len());
-        self.make_room(number, bytes.len().saturating_add(decoded_bytes(&bytes, options)))?;
+        self.make_room(number, bytes.len(), decoded_bytes(&bytes, options))?;
         let picture = Picture::decode(&bytes, options);
         match path {
             Some(path) => picture.map_err(|error| error.in_file(&path)),

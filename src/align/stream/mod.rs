@@ -6,12 +6,13 @@ mod input;
 mod queue;
 mod results;
 
-use super::classifier::Views;
 use super::task::Task;
 use crate::engine::Model;
 use crate::error::Result;
 use crate::image::DecodeOptions;
+use crate::options::with_fields;
 use queue::Queue;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -30,8 +31,6 @@ pub use results::Results;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StreamOptions {
-    /// The local views of each picture.
-    pub views: Views,
     /// How pictures are decoded.
     pub decode: DecodeOptions,
     /// Threads that read, decode and plan views; 0: as many as the machine runs at once. At most 4 times as many are
@@ -54,38 +53,18 @@ pub struct StreamOptions {
 }
 
 impl Default for StreamOptions {
-    /// Default views, all threads, 1 GiB.
+    /// All threads, 1 GiB.
     fn default() -> Self {
-        Self { views: Views::default(), decode: DecodeOptions::default(), threads: 0, bytes: 1 << 30, batch: 0 }
+        Self { decode: DecodeOptions::default(), threads: 0, bytes: 1 << 30, batch: 0 }
     }
 }
 
-impl StreamOptions {
-    /// With these views.
-    pub fn with_views(self, views: Views) -> Self {
-        Self { views, ..self }
-    }
-
-    /// With pictures decoded so.
-    pub fn with_decode(self, decode: DecodeOptions) -> Self {
-        Self { decode, ..self }
-    }
-
-    /// With so many decoding threads.
-    pub fn with_threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// With so many bytes in flight.
-    pub fn with_bytes(self, bytes: usize) -> Self {
-        Self { bytes, ..self }
-    }
-
-    /// With batches of so many views.
-    pub fn with_batch(self, batch: usize) -> Self {
-        Self { batch, ..self }
-    }
-}
+with_fields!(StreamOptions:
+    with_decode(decode: DecodeOptions),
+    with_threads(threads: usize),
+    with_bytes(bytes: usize),
+    with_batch(batch: usize),
+);
 
 /// What a stream must know of the devices.
 #[derive(Debug)]
@@ -100,7 +79,7 @@ pub struct Hardware {
 
 impl Hardware {
     pub(super) fn of(model: &Model) -> Self {
-        let is_host = model.engine().is_host();
+        let is_host = model.engine().facts().is_host;
         Self { views: model.views_at_once(), is_host, alternate: is_host && model.threads() < processors() }
     }
 }
@@ -139,6 +118,15 @@ pub struct Stream<R> {
     batches: Vec<usize>,
     is_host: bool,
     alternate: bool,
+}
+
+impl<R> fmt::Debug for Stream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { decode, threads, bytes, batches, .. } = self;
+        let mut stream = f.debug_struct("Stream");
+        stream.field("decode", decode).field("threads", threads).field("bytes", bytes).field("batches", batches);
+        stream.finish_non_exhaustive()
+    }
 }
 
 impl<R: Send + 'static> Stream<R> {

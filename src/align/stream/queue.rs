@@ -21,7 +21,8 @@
 //! * It is not pulled, because the budget is full: all that is charged is in batches, and the same holds.
 //! * It is not pulled, because too many results are not taken: they are in front of it, and the consumer can take them.
 //! * It is not pulled, because decoding is paused: only while a device computes.
-//! * It is not pulled, because the input has not given it: a batch is not kept back for it longer than [`PATIENCE`].
+//! * It is not pulled, because the input has not given it: a batch is not kept back for it when [`PATIENCE`] has passed and
+//!   nothing happened.
 
 use super::Stream;
 use super::input::Job;
@@ -33,13 +34,15 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{ThreadId, current};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a batch that could be larger waits for an input that gives nothing. An iterator over what is in memory
 /// takes microseconds; one that waits for a network or for the results themselves may take for ever.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 pub(super) type Jobs<T> = Box<dyn Iterator<Item = Job<T>> + Send>;
+
+type Guard<'a, T, R> = MutexGuard<'a, State<T, R>>;
 
 pub(super) struct Queue<T, R> {
     pub(super) stream: Stream<R>,
@@ -87,7 +90,7 @@ struct Slot<T, R> {
 
 enum Stage<R> {
     Working,
-    /// For room.
+    /// For bytes of the budget.
     Waiting,
     Ready(Planned<'static>),
     /// In a batch; or lost with the device that failed.
@@ -110,6 +113,14 @@ impl<T, R> State<T, R> {
 
     fn has_room(&self, stream: &Stream<R>) -> bool {
         self.charged < stream.bytes && self.slots.len() < stream.pictures
+    }
+
+    /// Whether a picture may be charged with so many bytes: they are within the budget, or it is the oldest that is not done.
+    fn fits(&self, number: usize, bytes: usize, budget: usize) -> bool {
+        let at = number - self.first;
+        let others = self.charged - self.slots[at].charged;
+        let mut older = self.slots.range(..at);
+        others.saturating_add(bytes) <= budget || older.all(|slot| matches!(slot.stage, Stage::Done(_)))
     }
 
     fn slot(&mut self, number: usize) -> &mut Slot<T, R> {
@@ -152,19 +163,11 @@ impl<T, R> Queue<T, R> {
 
     /// The input's next picture, with its number.
     pub(super) fn pull(&self) -> Option<(usize, Job<T>)> {
-        let mut state = lock(&self.state);
-        let mut input = loop {
-            if state.stopped || state.has_ended() {
-                return None;
-            }
-            if !state.paused
-                && state.has_room(&self.stream)
-                && let Some(input) = state.input.take()
-            {
-                break input;
-            }
-            state = self.wait(state);
-        };
+        let mut state = self.wait_while(lock(&self.state), |state| {
+            let is_free = state.input.is_some() && !state.paused && state.has_room(&self.stream);
+            !is_free && !state.stopped && !state.has_ended()
+        });
+        let mut input = state.input.take()?;
         state.pulling = Some(current().id());
         drop(state);
         let next = catch_unwind(AssertUnwindSafe(|| input.next()));
@@ -186,31 +189,21 @@ impl<T, R> Queue<T, R> {
         }
     }
 
-    /// Charges a picture with bytes that are there.
-    pub(super) fn charge(&self, number: usize, bytes: usize) {
-        lock(&self.state).charge(number, bytes);
-    }
-
-    /// Waits until a picture, charged with `bytes`, fits the budget or is the oldest, and charges it.
-    pub(super) fn make_room(&self, number: usize, bytes: usize) -> Result<()> {
+    /// Charges a picture with the bytes that are there, waits until it fits the budget with `more`, or is the oldest, and
+    /// charges these too.
+    pub(super) fn make_room(&self, number: usize, there: usize, more: usize) -> Result<()> {
+        let (bytes, budget) = (there.saturating_add(more), self.stream.bytes);
         let mut state = lock(&self.state);
-        loop {
-            if state.stopped {
-                return Err(Error::argument("picture", "a stream that was stopped", "one that goes on"));
-            }
-            let others = state.charged - state.slot(number).charged;
-            let mut older = state.slots.range(..number - state.first);
-            if others.saturating_add(bytes) <= self.stream.bytes
-                || older.all(|slot| matches!(slot.stage, Stage::Done(_)))
-            {
-                break;
-            }
-            if matches!(std::mem::replace(&mut state.slot(number).stage, Stage::Waiting), Stage::Working) {
-                self.changed.notify_all();
-            }
-            state = self.wait(state);
+        state.charge(number, there);
+        if !state.fits(number, bytes, budget) {
+            state.slot(number).stage = Stage::Waiting;
+            self.changed.notify_all();
+            state = self.wait_while(state, |state| !state.stopped && !state.fits(number, bytes, budget));
+            state.slot(number).stage = Stage::Working;
         }
-        state.slot(number).stage = Stage::Working;
+        if state.stopped {
+            return Err(Error::argument("picture", "a stream that was stopped", "one that goes on"));
+        }
         state.charge(number, bytes);
         Ok(())
     }
@@ -238,10 +231,10 @@ impl<T, R> Queue<T, R> {
     /// none before the batches that are held are released, or not soon; no batch after the last picture.
     pub(super) fn take(&self, device: usize, busy: bool) -> Option<Batch> {
         let (most, most_bytes) = (self.stream.batches[device], self.stream.batch_bytes);
-        let (mut batch, mut charged, mut deadline) = (Batch::default(), 0, None);
+        let (mut batch, mut charged) = (Batch::default(), 0);
         let (mut state, mut late) = (lock(&self.state), false);
         while state.filling && !state.stopped {
-            (state, late) = if busy { self.wait_a_little(state, &mut deadline) } else { (self.wait(state), false) };
+            (state, late) = self.wait(state, busy);
             if late {
                 return Some(batch);
             }
@@ -258,13 +251,15 @@ impl<T, R> Queue<T, R> {
                     }
                     batch.numbers.push(number);
                     charged += slot.charged;
-                    (state.next, deadline) = (number + 1, None);
+                    state.next += 1;
                 }
                 Some(Stage::Done(_)) => state.next += 1,
                 Some(Stage::Waiting) if has_pictures => break,
                 None if state.has_ended() || (has_pictures && !state.has_room(&self.stream)) => break,
-                None if has_pictures => (state, late) = self.wait_a_little(state, &mut deadline),
-                _ => state = self.wait(state),
+                slot => {
+                    let is_pulled = slot.is_some();
+                    (state, late) = self.wait(state, has_pictures && !is_pulled);
+                }
             }
         }
         state.filling = false;
@@ -312,17 +307,14 @@ impl<T, R> Queue<T, R> {
     /// # Panics
     /// Where the input or a device's thread did, in place of the results that are missing for it.
     pub(super) fn next(&self) -> Option<(T, Result<R>)> {
-        let mut state = lock(&self.state);
-        let is_left = loop {
-            match state.slots.front().map(|slot| &slot.stage) {
-                Some(Stage::Done(_)) => break true,
-                // No device will compute it.
-                Some(Stage::Ready(_) | Stage::Held) if state.devices == 0 => break state.fault.is_some(),
-                None if state.stopped || state.has_ended() => break false,
-                _ => state = self.wait(state),
-            }
-        };
-        if !is_left {
+        let mut state = self.wait_while(lock(&self.state), |state| match state.slots.front().map(|slot| &slot.stage) {
+            Some(Stage::Done(_)) => false,
+            Some(Stage::Ready(_) | Stage::Held) => state.devices > 0,
+            Some(Stage::Working | Stage::Waiting) => true,
+            None => !state.stopped && !state.has_ended(),
+        });
+        let is_done = matches!(state.slots.front(), Some(Slot { stage: Stage::Done(_), .. }));
+        if state.slots.is_empty() || (!is_done && state.fault.is_none()) {
             return state.panic.take().map(|panic| resume_unwind(panic));
         }
         let Slot { tag, stage, .. } = state.slots.pop_front()?;
@@ -351,19 +343,15 @@ impl<T, R> Queue<T, R> {
         lock(&self.state).pulling
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State<T, R>>) -> MutexGuard<'a, State<T, R>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    /// Waits as long as this is so.
+    fn wait_while<'a>(&self, state: Guard<'a, T, R>, is_so: impl Fn(&State<T, R>) -> bool) -> Guard<'a, T, R> {
+        self.changed.wait_while(state, |state| is_so(state)).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, but not beyond the deadline, which the first wait sets; and whether that has passed.
-    fn wait_a_little<'a>(
-        &self,
-        state: MutexGuard<'a, State<T, R>>,
-        deadline: &mut Option<Instant>,
-    ) -> (MutexGuard<'a, State<T, R>>, bool) {
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (state, timeout) = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for a change, `shortly` no longer than [`PATIENCE`]; and whether that was in vain.
+    fn wait<'a>(&self, state: Guard<'a, T, R>, shortly: bool) -> (Guard<'a, T, R>, bool) {
+        let patience = if shortly { PATIENCE } else { Duration::MAX };
+        let (state, timeout) = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
         (state, timeout.timed_out())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::queue::Queue;
 use crate::error::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -14,6 +15,15 @@ pub struct Results<T, R> {
     threads: Vec<JoinHandle<()>>,
     /// Why there are none.
     refused: Option<String>,
+}
+
+impl<T, R> fmt::Debug for Results<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Results")
+            .field("stream", &self.queue.stream)
+            .field("refused", &self.refused)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Send + 'static, R: Send + 'static> Results<T, R> {

@@ -86,7 +86,7 @@ impl SimdTask for Head<'_> {
             norms.clear();
             for (row, scores) in (first..first + count).zip(scores.chunks_exact_mut(padded)) {
                 let seen = keys.len() - if causal { rows.end - 1 - row } else { 0 };
-                // Whole vectors: beside the largest score's 1, what the last one has too many is lost in rounding.
+                // Padded to whole vectors with −∞, whose exp vanishes beside the largest score's 1.
                 let whole = seen.next_multiple_of(S::LANES);
                 scores[seen..whole].fill(f32::NEG_INFINITY);
                 // The next head's query.

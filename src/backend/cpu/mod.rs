@@ -99,7 +99,7 @@ impl Backend for Cpu {
     }
 
     /// In the pool, so that each kernel begins on one of its threads and none has to be woken for it.
-    fn replay(&self, _: &mut (), _: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
+    fn record_or_replay(&self, _: &mut (), _: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
         self.install(work)
     }
 

@@ -67,7 +67,7 @@ pub(super) struct PanelRows<'a, E> {
 }
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
-/// columns `p·width .. (p+1)·width`; what is beyond the last says nothing. The tile reads a panel front to back.
+/// columns `p·width .. (p+1)·width`; what pads the last panel is never used. The tile reads a panel front to back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panels<E: Pod> {
     width: usize,
@@ -130,8 +130,8 @@ impl Panels<f32> {
         }
     }
 
-    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and fetches as
-    /// many that follow; `width` is a multiple of 8.
+    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and prefetches the next
+    /// `depth` elements; `width` is a multiple of 8.
     #[inline(always)]
     pub(super) fn pack_columns<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, depth: usize) {
         let columns = rows.count;

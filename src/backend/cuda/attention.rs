@@ -5,7 +5,8 @@ use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{AttentionArgs, Checked};
-use crate::backend::{Shaped, Work, tables};
+use crate::backend::gpu::attention::{attention_items, attention_pairs};
+use crate::backend::{Shaped, Work};
 use crate::error::{Error, Result};
 
 /// The parameters of attention.cu and attention_f32.cu.
@@ -52,7 +53,7 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
     let width = queries.shape().cols;
     let head_dim = width / heads;
     let version = Version::choose(queries.element, head_dim);
-    let items = tables::attention_items(query_offsets, key_offsets, version.queries, causal);
+    let items = attention_items(query_offsets, key_offsets, version.queries, causal);
     let params = Params {
         items: items.len() as i32,
         heads: heads as i32,
@@ -67,7 +68,7 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
     let launch = Launch { grid, block: [128, 1], shared: 0 };
     let work = Work {
         bytes: queries.bytes() + keys_values.bytes() + out.bytes(),
-        flops: 4 * (width * tables::attention_pairs(&items, causal)) as u64,
+        flops: 4 * (width * attention_pairs(&items, causal)) as u64,
     };
     let table = context.table(&items)?;
     context.launch(version.kernel, &params, &[&queries.memory, &keys_values.memory, &table, &out.memory], launch, work)

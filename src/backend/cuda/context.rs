@@ -1,6 +1,6 @@
 //! A device's streams and its memory.
 //!
-//! All work goes to one stream, in order, but for uploads, which it waits for. Whoever uses the stream has the turn: while
+//! All work goes to one stream, in order, but for uploads, which it waits for. Work is submitted under the stream lock: while
 //! a graph is captured, no other thread's launch may come between.
 
 use super::device::Device;
@@ -8,7 +8,7 @@ use super::handles::{Memory, Stream};
 use super::kernels::Kernels;
 use super::profiling::Timed;
 use super::staging::{Download, Downloads, Uploads};
-use crate::backend::tables::Kept;
+use crate::backend::gpu::table_cache::TableCache;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use parking_lot::ReentrantMutexGuard;
@@ -28,9 +28,9 @@ pub(super) struct Context {
     pub(super) stream: Arc<Stream>,
     uploads: Uploads,
     downloads: Downloads,
-    /// What whoever has the stream's turn is about.
+    /// What the holder of the stream lock is about.
     about: Mutex<About>,
-    tables: Kept<Table>,
+    tables: TableCache<Table>,
     /// Counts the tensors that have moved to other memory.
     moved: AtomicU64,
     pub(super) kernels: Kernels,
@@ -46,11 +46,11 @@ struct About {
     collected: Option<Vec<Table>>,
 }
 
-/// The turn while it is about something; what it was about before comes back when this is dropped, also by a panic.
+/// The stream lock, held to do something; what it was about before comes back when this is dropped, also by a panic.
 struct Taken<'a> {
     about: &'a Mutex<About>,
     before: About,
-    _turn: ReentrantMutexGuard<'a, ()>,
+    _lock: ReentrantMutexGuard<'a, ()>,
 }
 
 impl Drop for Taken<'_> {
@@ -70,7 +70,7 @@ impl Context {
             uploads: Uploads::new(&device)?,
             downloads: Downloads::default(),
             about: Mutex::default(),
-            tables: Kept::default(),
+            tables: TableCache::default(),
             moved: AtomicU64::new(0),
             kernels: Kernels::new(device.clone()),
             profile: Mutex::default(),
@@ -84,13 +84,13 @@ impl Context {
 
     /// Memory of unspecified content; never empty.
     pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         self.allocate(&self.stream, bytes)
     }
 
     /// Memory of zeros.
     pub(super) fn zeros(&self, bytes: usize) -> Result<Memory> {
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         let memory = self.allocate(&self.stream, bytes)?;
         self.stream.fill_with_zeros(&memory).map(|()| memory)
     }
@@ -99,18 +99,18 @@ impl Context {
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Memory> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let memory = self.allocate(&self.uploads.stream, bytes.len())?;
-        // The host fills the ring while others have the turn.
+        // The host fills the ring while others hold the stream lock.
         self.uploads.start(bytes, &memory)?;
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         self.uploads.finish(memory, &self.stream)
     }
 
-    /// Memory for a stream's work. Where there is none, all work is waited for and what nobody needs is given back first.
+    /// Memory for a stream's work. Where there is none, all work is waited for and what is not in use is given back first.
     fn allocate(&self, stream: &Arc<Stream>, bytes: usize) -> Result<Memory> {
         let bytes = bytes.max(16);
         let mut memory = stream.allocate(bytes);
         if let Err(Error::OutOfMemory { .. }) = memory {
-            let _turn = self.stream.turn.lock();
+            let _lock = self.stream.lock.lock();
             self.tables.clear();
             self.stream.synchronize()?;
             self.device.trim()?;
@@ -128,7 +128,7 @@ impl Context {
 
     /// A table that holds `data`: uploaded where it is not there yet.
     pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Table> {
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         let table = self.tables.get(bytemuck::cast_slice(data), || self.upload(data).map(Arc::new))?;
         if let Some(collected) = &mut lock(&self.about).collected {
             collected.push(table.clone());
@@ -149,33 +149,33 @@ impl Context {
         lock(&self.profile).is_some()
     }
 
-    /// Whether whoever has the turn launches nothing.
+    /// Whether the holder of the stream lock launches nothing.
     pub(super) fn skips(&self) -> bool {
         lock(&self.about).skips
     }
 
     /// Runs `work` while no other thread uses the stream.
-    pub(super) fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _turn = self.stream.turn.lock();
+    pub(super) fn locked<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _lock = self.stream.lock.lock();
         work()
     }
 
-    /// Takes the turn to do what `about` says, until what is returned is dropped.
-    fn take_turn(&self, about: About) -> Taken<'_> {
-        let turn = self.stream.turn.lock();
+    /// Takes the stream lock to do what `about` says, until what is returned is dropped.
+    fn take_lock(&self, about: About) -> Taken<'_> {
+        let held = self.stream.lock.lock();
         let before = std::mem::replace(&mut *lock(&self.about), about);
-        Taken { about: &self.about, before, _turn: turn }
+        Taken { about: &self.about, before, _lock: held }
     }
 
     /// Runs `work`, but launches nothing: for what it does besides, such as giving tensors their shapes.
     pub(super) fn without_launches<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _taken = self.take_turn(About { skips: true, ..About::default() });
+        let _taken = self.take_lock(About { skips: true, ..About::default() });
         work()
     }
 
     /// Runs `work` and tells which tables it asked for.
     pub(super) fn collecting<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Table>) {
-        let taken = self.take_turn(About { collected: Some(Vec::new()), ..About::default() });
+        let taken = self.take_lock(About { collected: Some(Vec::new()), ..About::default() });
         let result = work();
         let collected = lock(taken.about).collected.take();
         (result, collected.unwrap_or_default())
@@ -187,7 +187,7 @@ impl Context {
         memories: [&Memory; N],
         sizes: [usize; N],
     ) -> Result<Download<N>> {
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         self.downloads.start(&self.stream, memories, sizes)
     }
 }

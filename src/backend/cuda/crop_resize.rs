@@ -6,7 +6,8 @@ use super::launch::Launch;
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropJob, PictureSize, Rgb, Work, tables};
+use crate::backend::gpu::crop_resize::{add_taps, crop_output, crop_work, view_table};
+use crate::backend::{CropJob, PictureSize, Rgb, Work};
 use crate::error::Result;
 
 /// Side of a block's part of a view, as in kernels/cuda/crop_resize.cu.
@@ -43,7 +44,7 @@ impl PictureSize for CudaPicture {
 
 pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, '_, Cuda>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
-    tables::crop_output(
+    crop_output(
         output,
         |shape| CudaTensor::allocate(context, shape),
         |out| CudaTensor::download_later(context, [out])?.wait().map(|[bytes]| bytes),
@@ -70,14 +71,14 @@ fn patches(
     let mut work = Work::default();
     for job in jobs {
         let sets = (taps.len() / size as usize) as u32;
-        tables::add_taps(job.plan, &mut taps, &mut weights);
+        add_taps(job.plan, &mut taps, &mut weights);
         let (address, (width, height)) = (job.picture.pixels.address, job.picture.size);
-        for [x, y, horizontal, vertical] in tables::views(job.views()) {
+        for [x, y, horizontal, vertical] in view_table(job.views()) {
             views.push([x, y, sets + horizontal, sets + vertical]);
             views.push([address as u32, (address >> 32) as u32, width, 0]);
         }
         let written = (out.element.bytes() * job.views.len() * elements) as u64;
-        let Work { bytes, flops } = tables::crop_work(job.plan, job.views(), 0..height as usize, written);
+        let Work { bytes, flops } = crop_work(job.plan, job.views(), 0..height as usize, written);
         (work.bytes, work.flops) = (work.bytes + bytes, work.flops + flops);
     }
     let count = views.len() / 2;

@@ -22,7 +22,7 @@ pub(super) struct Handle<T: Copy> {
     give_back: fn(&Functions) -> unsafe extern "C" fn(T) -> u32,
 }
 
-// SAFETY: any thread may use the driver's handles. Graphs, which it does not synchronise, are used in their stream's turn.
+// SAFETY: any thread may use the driver's handles. Graphs, which it does not synchronise, are used under their stream's lock.
 unsafe impl<T: Copy> Send for Handle<T> {}
 // SAFETY: as above.
 unsafe impl<T: Copy> Sync for Handle<T> {}
@@ -45,11 +45,11 @@ impl<T: Copy> Drop for Handle<T> {
     }
 }
 
-/// Work in order. Whoever uses it has the turn: while a graph is captured, nothing of another thread may come between.
+/// Work in order. Work is submitted under the stream lock: while a graph is captured, nothing of another thread may come between.
 pub(super) struct Stream {
     pub(super) device: Arc<Device>,
     handle: Handle<CUstream>,
-    pub(super) turn: ReentrantMutex<()>,
+    pub(super) lock: ReentrantMutex<()>,
 }
 
 impl Stream {
@@ -59,7 +59,7 @@ impl Stream {
         // SAFETY: a pointer to a handle, as the function wants it.
         let make = |f: &Functions, stream: *mut CUstream| unsafe { (f.cuStreamCreate)(stream, flags) };
         let handle = Handle::make(device, make, |f| f.cuStreamDestroy_v2)?;
-        Ok(Arc::new(Self { device: device.clone(), handle, turn: ReentrantMutex::new(()) }))
+        Ok(Arc::new(Self { device: device.clone(), handle, lock: ReentrantMutex::new(()) }))
     }
 
     /// Waits for all work so far.
@@ -186,7 +186,7 @@ impl Event {
     }
 }
 
-/// Memory of the device. It is given back behind the work of its stream, in the turn: not into what another thread captures.
+/// Memory of the device. It is given back behind the work of its stream, under the stream lock: not into what another thread captures.
 pub(super) struct Memory {
     /// Whose work uses it.
     pub(super) stream: Arc<Stream>,
@@ -197,7 +197,7 @@ pub(super) struct Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let (stream, address, pool) = (&self.stream, self.address, self.stream.device.has_pool());
-        let _turn = stream.turn.lock();
+        let _lock = stream.lock.lock();
         // Without a pool it is free at once.
         let _ = if pool { Ok(()) } else { stream.synchronize() };
         // SAFETY: allocated so, no work uses it any more, and nobody else has it.

@@ -27,7 +27,7 @@ struct Kernel {
     pointers: usize,
 }
 
-/// Dynamic shared memory that needs no permission.
+/// The dynamic shared memory of a block below the opt-in limit: 48 KiB (CUDA C++ Programming Guide, compute capabilities).
 const FREE_SHARED: u32 = 48 << 10;
 
 pub(super) struct Kernels {

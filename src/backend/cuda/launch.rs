@@ -49,7 +49,7 @@ impl Context {
         if x > i32::MAX as usize || y.max(z) > 65_535 {
             return Err(Error::argument(kernel, format!("{x}×{y}×{z} blocks"), "at most 2147483647×65535×65535"));
         }
-        let _turn = self.stream.turn.lock();
+        let _lock = self.stream.lock.lock();
         if self.skips() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Context {
         let profiling = Profiling::begin(&self.profile);
         let result = work();
         // An event that cannot be read leaves its launch without a time.
-        let _ = self.in_turn(|| self.stream.synchronize());
+        let _ = self.locked(|| self.stream.synchronize());
         let launches = profiling.end();
         let timed = |Timed { dispatch, start, end }: Timed| {
             let time = start.milliseconds_to(&end).ok().map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));

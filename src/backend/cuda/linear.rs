@@ -6,7 +6,8 @@ use super::launch::Launch;
 use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LinearArgs};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, TransformerRow, Work, tables};
+use crate::backend::gpu::linear::layer_bytes;
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, TransformerRow, Work};
 use crate::error::{Error, Result};
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -30,7 +31,7 @@ impl CudaLinear {
         bias: Option<&[f32]>,
         storage: Precision,
     ) -> Result<Self> {
-        let (weight, mut bias) = tables::layer(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
+        let (weight, mut bias) = layer_bytes(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
         // The kernel on tensor cores loads eight at once.
         bias.resize(shape.rows.next_multiple_of(8), 0.0);
         let (weight, bias) = (context.upload(&weight)?, context.upload(&bias)?);
@@ -120,7 +121,7 @@ struct Tile {
     block: [u32; 2],
     to_f32: &'static str,
     to_f16: &'static str,
-    /// Slabs under way.
+    /// Pipeline stages: slabs in shared memory, `STAGES` of the kernel.
     stages: usize,
     /// Share of the tensor cores' rate (benches/RESULTS-gpu.md).
     efficiency: f64,
@@ -164,7 +165,7 @@ impl Tile {
     fn choose(rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
         let time = |tile: &Self| {
             let blocks = rows.div_ceil(tile.rows) * outputs.div_ceil(tile.outputs);
-            // Blocks share a multiprocessor: a wave of several takes as long as they do one after the other.
+            // Blocks on one multiprocessor share its tensor cores, so that occupancy does not count: a wave is a block each.
             let waves = blocks.div_ceil(multiprocessors) as f64;
             waves * (tile.rows * tile.outputs * inputs.max(1)) as f64 / tile.efficiency
         };
@@ -177,8 +178,8 @@ impl Tile {
     }
 }
 
-/// Waves of blocks that a batch gives the narrowest layer. Products of whole waves leave no multiprocessor idle, and of nine
-/// ViT-B/32 gets the views of eight pictures on 132 multiprocessors.
+/// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506 views of
+/// ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
 const WAVES: usize = 9;
 
 /// Rows of a transformer that fill whole waves of the largest tile, as far as an eighth of the device's memory holds them.
@@ -201,7 +202,7 @@ mod tests {
             let row = TransformerRow { width, hidden: 4 * width, patch: 3 * patch * patch, streams: 2, precision };
             preferred_rows(row, multiprocessors, gib << 30) / tokens
         };
-        // ViT-B/32 on an H100, an A100 and an RTX 4090, then where memory is short: eight pictures of 61 views, six, six; one.
+        // ViT-B/32 on an H100, an A100 and an RTX 4090, then where memory is short: eight pictures of 61 views, six, eight; one.
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 80), 506);
         assert_eq!(views(768, 32, 50, Precision::F16, 108, 40), 414);
         assert_eq!(views(768, 32, 50, Precision::F16, 128, 24), 491);

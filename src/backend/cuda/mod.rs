@@ -120,8 +120,13 @@ impl Backend for Cuda {
         CudaLinear::new(&self.0, shape, weight, bias, precision)
     }
 
-    fn replay(&self, recording: &mut CudaRecording, key: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
-        recording.replay(&self.0, key, work)
+    fn record_or_replay(
+        &self,
+        recording: &mut CudaRecording,
+        key: usize,
+        work: impl FnMut() -> Result<()> + Send,
+    ) -> Result<()> {
+        recording.record_or_replay(&self.0, key, work)
     }
 
     kernels!(self, &self.0);

@@ -8,8 +8,8 @@ use crate::error::Result;
 #[derive(Default)]
 pub struct CudaRecording(Vec<(usize, Recorded)>);
 
-/// How many shapes are remembered. Batches are of one size, but for the last of a call: that of a shape that comes once
-/// is not captured, and a large one's launches are made while the device is still busy with the first of them.
+/// Graphs that are kept, the last used ones. A shape is captured when it comes for the second time; what comes once, as the last
+/// batch of a call, runs as launches.
 const SHAPES: usize = 16;
 
 /// What is known of one shape.
@@ -33,12 +33,17 @@ impl std::fmt::Debug for CudaRecording {
 
 impl CudaRecording {
     /// Runs `work`: as it is the first time of a shape, captured as a graph the second time, as that graph from then on.
-    pub(super) fn replay(&mut self, context: &Context, key: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    pub(super) fn record_or_replay(
+        &mut self,
+        context: &Context,
+        key: usize,
+        mut work: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         // A profile wants every launch.
         if context.is_profiling() {
             return work();
         }
-        let launch = |graph: &Graph| context.in_turn(|| context.stream.launch_graph(graph));
+        let launch = |graph: &Graph| context.locked(|| context.stream.launch_graph(graph));
         // Forgotten should it fail; it then runs as if for the first time.
         let known = self.0.iter().position(|(shape, _)| *shape == key).map(|at| self.0.remove(at).1);
         let recorded = match known {
@@ -78,7 +83,7 @@ impl CudaRecording {
 
 /// What `work` launches, as a graph, and the tables that it reads; nothing runs yet.
 fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(Graph, Vec<Table>)> {
-    context.in_turn(|| {
+    context.locked(|| {
         let capture = Capture::begin(&context.stream)?;
         let (result, tables) = context.collecting(&mut work);
         let graph = capture.end();

@@ -4,7 +4,8 @@ use super::context::Context;
 use super::launch::Launch;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
-use crate::backend::{Precision, Shaped, Work, tables};
+use crate::backend::gpu::weighted_similarity::best;
+use crate::backend::{Precision, Shaped, Work};
 use crate::error::Result;
 
 #[repr(C)]
@@ -28,7 +29,7 @@ pub(super) fn run(context: &Context, args: Checked<WeightedSimilarityArgs<'_, Cu
     };
     let count = classes.len() - 1;
     let (width, stride) = (v.cols as u32, texts.stride() as u32);
-    let params = Params { width, stride, best: tables::best(reduction), classes: count as u32 };
+    let params = Params { width, stride, best: best(reduction), classes: count as u32 };
     let (bounds, owners) = (context.table(classes)?, context.table(pictures)?);
     let memories = [
         views.f32("weighted_similarity views")?,

@@ -4,7 +4,8 @@ use super::pipeline::kernels::attention::{COLUMNS, KERNEL, Params, QUERIES};
 use super::queue::Queue;
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::args::{AttentionArgs, Checked};
-use crate::backend::{Shaped, Wgpu, Work, tables};
+use crate::backend::gpu::attention::{attention_items, attention_pairs};
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Result<()> {
@@ -18,7 +19,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
         let span = |offsets: &[u32]| offsets[sequences.start] as usize..offsets[sequences.end] as usize;
         let (rows, keys) = (span(query_offsets), span(key_offsets));
         let these = sequences.start..=sequences.end;
-        let items = tables::attention_items(&query_offsets[these.clone()], &key_offsets[these], QUERIES, causal);
+        let items = attention_items(&query_offsets[these.clone()], &key_offsets[these], QUERIES, causal);
         if items.is_empty() {
             continue;
         }
@@ -40,8 +41,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
         let [x, y, _] = queue.groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(COLUMNS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list.slice(..), out.slice];
-        let work =
-            Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * tables::attention_pairs(&items, causal));
+        let work = Work::words(2 * (rows.len() + keys.len()) * width, 4 * width * attention_pairs(&items, causal));
         queue.record(&KERNEL, &[], &params, &bindings, groups, work)?;
     }
     Ok(())

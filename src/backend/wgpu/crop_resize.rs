@@ -4,7 +4,8 @@ use super::pipeline::kernels::crop_resize::{KERNEL, Params, TILE};
 use super::queue::Queue;
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, Wgpu, tables};
+use crate::backend::gpu::crop_resize::{add_taps, crop_output, crop_work, view_table};
+use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, Wgpu};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -44,7 +45,7 @@ impl PictureSize for WgpuPicture {
 
 pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, '_, Wgpu>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
-    tables::crop_output(
+    crop_output(
         output,
         |shape| WgpuTensor::allocate(queue, shape),
         |out| WgpuTensor::download_later(queue, [out])?.wait().map(|[bytes]| bytes),
@@ -74,11 +75,11 @@ fn patches(
     let per_view = ((size / patch_side) as usize).pow(2);
     let columns = 3 * (patch_side as usize).pow(2);
     let (mut taps, mut weights) = (Vec::new(), Vec::new());
-    tables::add_taps(plan, &mut taps, &mut weights);
+    add_taps(plan, &mut taps, &mut weights);
     let (taps, weights, table) = (queue.upload(&taps)?, queue.upload(&weights)?, queue.table(table)?);
     // The views of a picture in several parts go one by one, each through the parts that have its rows.
     let whole = picture.parts.len() == 1;
-    let flops = |view| tables::crop_work(plan, std::slice::from_ref(view), 0..picture.size.1 as usize, 0).flops;
+    let flops = |view| crop_work(plan, std::slice::from_ref(view), 0..picture.size.1 as usize, 0).flops;
     let at_once = queue.at_once(views.iter().map(flops).max().unwrap_or(0) as usize).min(queue.max_groups as usize);
     let step = if whole { rows_at_once(queue, &[per_view * columns]).min(at_once) } else { 1 };
     let partial = queue.buffer(if whole { 4 } else { u64::from(size) * u64::from(size) * 3 * 4 })?;
@@ -86,7 +87,7 @@ fn patches(
         let batch_views = &views[batch.clone()];
         let rows = first_row + batch.start * per_view..first_row + batch.end * per_view;
         let window = out.window(queue, "crop_resize output", rows)?;
-        let boxes = queue.upload(&tables::views(batch_views))?;
+        let boxes = queue.upload(&view_table(batch_views))?;
         let parts = if whole { 0..1 } else { picture.parts_of(plan, &batch_views[0]) };
         for part in parts.clone() {
             let picture_rows = part * picture.rows..((part + 1) * picture.rows).min(picture.size.1 as usize);
@@ -105,7 +106,7 @@ fn patches(
             let bindings = [&inputs[..], &[window.slice]].concat();
             let tiles = size.div_ceil(TILE);
             let written = (4 * batch.len() * per_view * columns) as u64;
-            let work = tables::crop_work(plan, batch_views, picture_rows, written);
+            let work = crop_work(plan, batch_views, picture_rows, written);
             queue.record(&KERNEL, &[], &params, &bindings, [tiles, tiles, batch.len() as u32], work)?;
         }
     }

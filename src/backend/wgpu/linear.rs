@@ -9,7 +9,8 @@ use super::pipeline::kernels::{linear_64x64, linear_128x128};
 use super::queue::Queue;
 use super::tensor::{Window, chunks, rows_at_once, window};
 use crate::backend::args::{Checked, LinearArgs};
-use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Wgpu, Work, tables};
+use crate::backend::gpu::linear::layer_bytes;
+use crate::backend::{Activation, Epilogue, Precision, Shape, Shaped, Wgpu, Work};
 use crate::error::Result;
 
 /// Weights `[outputs, stride]` in their storage precision, and a bias: the packed layer of the
@@ -33,7 +34,7 @@ impl WgpuLinear {
         storage: Precision,
     ) -> Result<Self> {
         let stride = shape.cols.next_multiple_of(DEPTH as usize);
-        let (weight, bias) = tables::layer(shape, weight, bias, storage, stride)?;
+        let (weight, bias) = layer_bytes(shape, weight, bias, storage, stride)?;
         Ok(Self { shape, stride, storage, weight: queue.upload(&weight)?, bias: queue.upload(&bias)? })
     }
 
@@ -70,7 +71,7 @@ impl Shaped for WgpuLinear {
 pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<()> {
     let LinearArgs { input, layer, epilogue, out } = args.into_inner();
     let (rows, Shape { rows: outputs, cols: inputs }) = (input.shape().rows, layer.shape);
-    let (kernel, constants, tile) = version(queue, rows, layer, epilogue);
+    let (kernel, constants, tile) = choose(queue, rows, layer, epilogue);
     let whole_tiles = |n: usize| if n > tile { n / tile * tile } else { n };
     let most = rows_at_once(queue, &[layer.words()]).min(queue.max_groups as usize * tile);
     let output_step = most.min(whole_tiles(queue.at_once(2 * inputs * tile)));
@@ -108,7 +109,7 @@ pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<
 
 /// The kernel for so many rows and a layer, its constants in the order of its overrides, which is the alphabet's, and the side
 /// of its tile.
-fn version(queue: &Queue, rows: usize, layer: &WgpuLinear, epilogue: Epilogue) -> (&'static Kernel, [u32; 2], usize) {
+fn choose(queue: &Queue, rows: usize, layer: &WgpuLinear, epilogue: Epilogue) -> (&'static Kernel, [u32; 2], usize) {
     let epilogue = match epilogue {
         Epilogue::Store => STORE,
         Epilogue::Accumulate => ACCUMULATE,

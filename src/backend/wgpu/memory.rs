@@ -41,7 +41,7 @@ impl Queue {
         }
     }
 
-    /// Gives memory back that nobody needs: kept tables, and what only finished work has used.
+    /// Gives back memory that is not in use: kept tables, and what only finished work has used.
     fn free(&self) -> Result<()> {
         self.tables.clear();
         self.flush()?;

@@ -93,8 +93,7 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// As if a dispatch could have so many floating-point operations at most: larger ones are split, down to what one
-    /// row takes.
+    /// Caps the floating-point operations of a dispatch: larger ones are split, down to what one row takes.
     pub fn with_max_flops(mut self, flops: u64) -> Self {
         self.0.max_flops = flops.min(self.0.max_flops);
         self

@@ -11,7 +11,7 @@ use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
-use crate::backend::tables::Kept;
+use crate::backend::gpu::table_cache::TableCache;
 use crate::backend::{Dispatch, Pending, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -36,12 +36,12 @@ pub(super) struct Queue {
     queue: Guarded<wgpu::Queue>,
     pub(super) pipelines: Pipelines,
     pub(super) recorder: Mutex<Recorder>,
-    pub(super) tables: Kept<wgpu::Buffer>,
+    pub(super) tables: TableCache<wgpu::Buffer>,
     pace: Mutex<Pace>,
     /// Collected while somebody asks for it.
     profile: Mutex<Option<Profiling>>,
     pub(super) faults: Arc<Faults>,
-    /// Once the device is closed.
+    /// Waits for the closed device, the first time only.
     settled: Once,
     /// Bytes of the largest buffer.
     pub(super) max_buffer: u64,
@@ -53,7 +53,7 @@ pub(super) struct Queue {
     pub(super) max_groups: u32,
     /// Floating-point operations of a dispatch.
     pub(super) max_flops: u64,
-    /// Products are cut so that each of them has something to do.
+    /// As many compute units are assumed: a product takes the large tile where there is one for each.
     pub(super) multiprocessors: usize,
     /// What layers stored in f16 run on, where the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,
@@ -113,7 +113,7 @@ impl Queue {
             queue,
             pipelines: Pipelines::new(cache),
             recorder: Mutex::new(recorder),
-            tables: Kept::default(),
+            tables: TableCache::default(),
             pace: Mutex::default(),
             profile: Mutex::default(),
             faults,

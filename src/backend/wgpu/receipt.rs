@@ -4,7 +4,8 @@
 //! before. Behind its work each submission hands a token on to the next place; it comes down with the results where no
 //! submission was left out, and in no other case.
 
-/// Places of a buffer. As many submissions left out one after the other would not be seen, were none behind them.
+/// Places of a buffer, used in turn. Only if so many submissions were left out in a row, the very last ones, would it not be
+/// seen.
 const PLACES: u64 = 64;
 
 pub(super) struct Receipt {

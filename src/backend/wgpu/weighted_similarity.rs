@@ -4,7 +4,8 @@ use super::pipeline::kernels::weighted_similarity::{KERNEL, Params};
 use super::queue::Queue;
 use super::tensor::{rows_at_once, segment_batches};
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
-use crate::backend::{Shaped, Wgpu, Work, tables};
+use crate::backend::gpu::weighted_similarity::best;
+use crate::backend::{Shaped, Wgpu, Work};
 use crate::error::Result;
 
 pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>) -> Result<()> {
@@ -28,7 +29,7 @@ pub(super) fn run(queue: &Queue, args: Checked<WeightedSimilarityArgs<'_, Wgpu>>
             let params = Params {
                 width: v.cols as u32,
                 stride: texts.stride as u32,
-                best: tables::best(reduction),
+                best: best(reduction),
                 first_class: batch.start as u32,
                 classes: batch.len() as u32,
                 all_classes: classes.len() as u32 - 1,

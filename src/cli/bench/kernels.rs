@@ -86,3 +86,58 @@ pub(super) fn json(profile: &Profile) -> Value {
     let kernels: Vec<Value> = totals(profile).iter().map(Total::json).collect();
     json!({ "submissions": profile.submissions, "kernels": kernels })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{json, text};
+    use crate::backend::{Dispatch, Profile, Work};
+    use std::time::Duration;
+
+    /// Two layers, of two kernels, between others; times in milliseconds.
+    fn profile(times: impl Fn(u64) -> Option<u64>) -> Profile {
+        let kernels = ["embed", "attention", "linear", "linear", "attention", "linear", "embed"];
+        let dispatches = (1..).zip(kernels).map(|(i, kernel)| Dispatch {
+            kernel,
+            workgroups: [1; 3],
+            work: Work { bytes: i * 1_000_000, flops: i * 300_000_000 },
+            time: times(i).map(Duration::from_millis),
+        });
+        Profile { submissions: 2, dispatches: dispatches.collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn kernels_are_summed_in_the_order_of_their_first_use() {
+        let lines: Vec<String> = text(&profile(|i| Some(2 * i))).lines().map(str::to_string).collect();
+        let expected = [
+            "one forward pass: 2 submission(s)",
+            "kernel               dispatches         MB      GFLOP          ms       GB/s   GFLOP/s",
+            "embed                         2        8.0       2.40      16.00       0.50     150.00",
+            "attention                     2        7.0       2.10      14.00       0.50     150.00",
+            "linear                        3       13.0       3.90      26.00       0.50     150.00",
+            "one layer                     3        9.0       2.70      18.00       0.50     150.00",
+            "all                           7       28.0       8.40      56.00       0.50     150.00",
+        ];
+        assert_eq!(lines, expected);
+        // Where a time is missing, so are those that it is part of.
+        let untimed = text(&profile(|i| (i != 3).then_some(i)));
+        assert!(untimed.contains("GFLOP \n"), "{untimed}");
+        assert!(untimed.contains("13.0       3.90\n") && untimed.contains("2.40       8.00 "), "{untimed}");
+    }
+
+    #[test]
+    fn json_has_the_same_sums() {
+        let found = json(&profile(|i| (i != 3).then_some(i)));
+        let row = |name, dispatches, megabytes: u64, seconds: Option<f64>| {
+            let (bytes, flops) = (megabytes * 1_000_000, megabytes * 300_000_000);
+            json!({ "name": name, "dispatches": dispatches, "bytes": bytes, "flops": flops, "seconds": seconds })
+        };
+        let rows = [
+            row("embed", 2, 8, Some(0.008)),
+            row("attention", 2, 7, Some(0.007)),
+            row("linear", 3, 13, None),
+            row("one layer", 3, 9, None),
+            row("all", 7, 28, None),
+        ];
+        assert_eq!(found, json!({ "submissions": 2, "kernels": rows }));
+    }
+}

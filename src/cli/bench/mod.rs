@@ -7,7 +7,7 @@ use super::print;
 use crate::engine::Model;
 use crate::error::{Error, Result};
 use crate::image::{Picture, ViewSampling};
-use crate::model::{Config, ViewJob};
+use crate::model::{Config, PictureViews};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -46,7 +46,7 @@ impl Args {
         let picture = waves(512)?;
         let boxes = ViewSampling { count: self.views - 1, ..Default::default() }.boxes(picture.as_rgb())?;
         let plan = model.config().plan_views((512, 512), &boxes)?;
-        let job = ViewJob { picture: picture.as_rgb(), plan: &plan };
+        let job = PictureViews { picture: picture.as_rgb(), plan: &plan };
         let time = || -> Result<f64> {
             let start = Instant::now();
             model.encode_views(&[job], true)?;
@@ -63,7 +63,7 @@ impl Args {
         let (rate, speed) = (self.views as f64 / median, gflop / median);
         let (profiled, profile) = model.profile(|| model.encode_views(&[job], true));
         profiled?;
-        print(&match self.format {
+        print(match self.format {
             Format::Json => {
                 let mut line = json!({
                     "arch": self.arch, "device": model.device(), "precision": model.precision().to_string(),

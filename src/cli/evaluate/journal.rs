@@ -35,7 +35,8 @@ pub(super) struct Key {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    known: Arc<Known>,
+    /// What earlier runs gave.
+    pub(super) known: Arc<Known>,
 }
 
 /// Ranks of earlier runs.
@@ -78,11 +79,6 @@ impl Journal {
         };
         begin().map_err(Error::io(path))?;
         Ok(Self { path: path.to_owned(), file, known: known.into() })
-    }
-
-    /// What earlier runs gave.
-    pub(super) fn known(&self) -> Arc<Known> {
-        self.known.clone()
     }
 
     /// Keeps a record at once: in one write, so that an interruption costs this line at most.

@@ -1,6 +1,6 @@
 //! Classifier files: safetensors with the class vectors or the texts, and metadata that says what they are.
 
-use super::compile::{CompileOptions, Compiled};
+use super::compile::{CompileOptions, CompiledClassifier};
 use super::texts::{Kept, Texts};
 use crate::engine::Embeddings;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ const EMBEDDINGS: &str = "text_embeddings";
 const WEIGHTS: &str = "text_weights";
 const OFFSETS: &str = "text_offsets";
 
-impl Compiled {
+impl CompiledClassifier {
     /// Writes a classifier file; it appears whole or not at all.
     ///
     /// # Errors
@@ -81,10 +81,10 @@ impl Compiled {
         Self::from_bytes(&std::fs::read(path).map_err(Error::io(path))?).map_err(|error| error.in_file(path))
     }
 
-    /// As [`Compiled::open`] from the file's content.
+    /// As [`CompiledClassifier::open`] from the file's content.
     ///
     /// # Errors
-    /// As [`Compiled::open`].
+    /// As [`CompiledClassifier::open`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;

@@ -1,0 +1,61 @@
+//! What `crop_resize` reads besides pictures, and its outputs.
+
+use crate::backend::{CropOutput, CropPlan, CropView, Shape, Taps, Work};
+use crate::error::Result;
+
+/// Both outputs of `crop_resize` by one kernel, which writes patches of a side, with each byte's value, from a row on.
+pub(in crate::backend) fn crop_output<T>(
+    output: CropOutput<'_, T>,
+    allocate: impl FnOnce(Shape) -> Result<T>,
+    download: impl FnOnce(&T) -> Result<Vec<f32>>,
+    patches: impl FnOnce(u32, &[f32], usize, &mut T) -> Result<()>,
+) -> Result<()> {
+    match output {
+        CropOutput::Patches { layout, first_row, out } => {
+            patches(layout.patch(), layout.table().as_flattened(), first_row, out)
+        }
+        // Bytes are patches of one pixel, each byte as the number that it is.
+        CropOutput::Bytes(bytes) => {
+            let values: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
+            let mut out = allocate(Shape::new(bytes.len() / 3, 3))?;
+            patches(1, &values, 0, &mut out)?;
+            bytes.iter_mut().zip(download(&out)?).for_each(|(byte, x)| *byte = x as u8);
+            Ok(())
+        }
+    }
+}
+
+/// A plan's taps, flat, behind those of other plans: for each output pixel of each set the first pixel, the first weight and
+/// the number of weights; and all weights.
+pub(in crate::backend) fn add_taps(plan: &CropPlan, taps: &mut Vec<[u32; 4]>, weights: &mut Vec<i32>) {
+    for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
+        taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
+        weights.extend_from_slice(its_weights);
+    }
+}
+
+/// Each view's left and upper edge, and the sets of taps of its columns and of its rows.
+pub(in crate::backend) fn view_table(views: &[CropView]) -> Vec<[u32; 4]> {
+    views.iter().map(|view| [view.x, view.y, view.horizontal as u32, view.vertical as u32]).collect()
+}
+
+/// Each view's box once, a byte a channel, as far as it is in these rows of the picture, and what is written; the
+/// multiply-adds of both passes on those rows.
+pub(in crate::backend) fn crop_work(
+    plan: &CropPlan,
+    views: &[CropView],
+    rows: std::ops::Range<usize>,
+    written: u64,
+) -> Work {
+    let mut work = Work { bytes: written, flops: 0 };
+    for view in views {
+        let (across, down) = (&plan.taps()[view.horizontal], &plan.taps()[view.vertical]);
+        let taps = |set: &Taps| (0..set.len()).map(|i| set.get(i).1.len()).sum::<usize>();
+        let (top, bottom) = (view.y as usize + down.span().start, view.y as usize + down.span().end);
+        let height = bottom.min(rows.end).saturating_sub(top.max(rows.start));
+        work.bytes += (3 * height * across.span().len()) as u64;
+        let vertical = across.len() * taps(down) * height / down.span().len().max(1);
+        work.flops += (6 * (height * taps(across) + vertical)) as u64;
+    }
+    work
+}
