@@ -26,7 +26,7 @@ pub(super) enum Format {
 pub(super) struct DeviceArgs {
     /// auto, cpu, wgpu[:N|:NAME], cuda[:N|:UUID|:all] or reference
     #[arg(long, default_value = "auto")]
-    pub(super) device: Device,
+    device: String,
     /// Of the weights and what meets them: f32, f16, bf16 or int8 (or fp32, float16, half, …); auto is f16 on GPUs with
     /// matrix units, f32 elsewhere
     #[arg(long, default_value = "auto", value_name = "auto|…", value_parser = parse_precision)]
@@ -59,13 +59,9 @@ pub(super) struct ModelArgs {
 }
 
 impl DeviceArgs {
-    pub(super) fn options(&self) -> ModelOptions {
-        ModelOptions {
-            device: self.device.clone(),
-            threads: self.threads,
-            precision: self.precision,
-            ..ModelOptions::default()
-        }
+    pub(super) fn options(&self) -> Result<ModelOptions> {
+        let device: Device = self.device.parse()?;
+        Ok(ModelOptions { device, threads: self.threads, precision: self.precision, ..ModelOptions::default() })
     }
 }
 
@@ -80,7 +76,7 @@ impl ModelArgs {
             towers,
             text_cleaning: self.text_cleaning,
             activation: self.activation,
-            ..self.device.options()
+            ..self.device.options()?
         };
         let model = self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))?;
         report_notes(model.device_notes());

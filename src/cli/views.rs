@@ -34,7 +34,7 @@ pub(super) struct Args {
     decode: DecodeArgs,
     /// auto, cpu, wgpu[:N|:NAME] or reference
     #[arg(long, default_value = "auto")]
-    device: Device,
+    device: String,
     /// Threads of the CPU backend [default: all]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     threads: usize,
@@ -70,7 +70,7 @@ impl Args {
         };
         let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| name_picture(error, &self.image))?;
-        let (device, notes) = engine::open(&self.device, self.threads, None)?;
+        let (device, notes) = engine::open(&self.device.parse()?, self.threads, None)?;
         report_notes(&notes);
         let views = device.resample(picture.as_rgb(), &plan)?;
         let file = if sheet { contact_sheet(&views, side) } else { tensors(&views, side) };

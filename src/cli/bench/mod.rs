@@ -41,7 +41,7 @@ impl Args {
         }
         let config = Config::named(&self.arch)?;
         let gflop = config.vision_flops() * self.views as f64 / 1e9;
-        let model = Model::random(config, &self.device.options())?;
+        let model = Model::random(config, &self.device.options()?)?;
         report_notes(model.device_notes());
         let picture = waves(512)?;
         let boxes = ViewSampling { count: self.views - 1, ..Default::default() }.boxes(picture.as_rgb())?;
