@@ -79,7 +79,7 @@ fn patches(
     let (taps, weights, table) = (queue.upload(&taps)?, queue.upload(&weights)?, queue.table(table)?);
     // The views of a picture in several parts go one by one, each through the parts that have its rows.
     let whole = picture.parts.len() == 1;
-    let flops = |view| tables::crop_work(plan, std::slice::from_ref(view), 0..picture.size.1 as usize, 0).flops;
+    let flops = |view| crop_work(plan, std::slice::from_ref(view), 0..picture.size.1 as usize, 0).flops;
     let at_once = queue.at_once(views.iter().map(flops).max().unwrap_or(0) as usize).min(queue.max_groups as usize);
     let step = if whole { rows_at_once(queue, &[per_view * columns]).min(at_once) } else { 1 };
     let partial = queue.buffer(if whole { 4 } else { u64::from(size) * u64::from(size) * 3 * 4 })?;
