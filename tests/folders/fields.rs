@@ -162,6 +162,7 @@ fn transformers(rows: &mut Vec<Row>) {
     rows.push((TEXT, "max_position_embeddings", json!(40), Contradicts));
     rows.push((TEXT, "eos_token_id", json!(2), Same)); // by the highest id
     rows.push((TEXT, "eos_token_id", json!(7), Refused));
+    rows.push((TEXT, "eos_token_id", json!((1u64 << 32) + 813), Refused));
     rows.push((TEXT, "eos_token_id", json!([813]), Refused));
 }
 

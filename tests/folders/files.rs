@@ -203,6 +203,20 @@ fn end_tokens() {
     assert_refused(folder.load_with(Towers::Both, activation), &["end token", "813", "814"]);
 }
 
+/// A template names tokens that it does not define, alone or among other steps.
+#[test]
+fn special_tokens_must_be_defined() {
+    let folder = Folder::golden("transformers");
+    let mut json = folder.json("tokenizer.json");
+    json["post_processor"]["special_tokens"].as_object_mut().unwrap().remove("<|endoftext|>");
+    folder.write("tokenizer.json", json.to_string());
+    let words = ["tokenizer.json", "special token \"<|endoftext|>\" without an entry"];
+    assert_refused(folder.load(), &words);
+    json["post_processor"] = json!({"type": "Sequence", "processors": [json["post_processor"]]});
+    folder.write("tokenizer.json", json.to_string());
+    assert_refused(folder.load(), &words);
+}
+
 #[test]
 fn other_formats_are_named_with_what_converts_them() {
     for (file, what, remedy) in [
