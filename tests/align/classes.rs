@@ -44,7 +44,7 @@ fn classes_come_in_the_order_of_the_labels() {
     }
     assert_eq!(Prompts::labels_from_text("night sky\n").unwrap(), ["night sky"]);
     assert!(Prompts::labels_from_text("\ncat, dog\n").unwrap_err().to_string().contains("the one line \"cat, dog\""));
-    let message = Prompts::from_json("3", None).unwrap_err().to_string();
+    let message = Prompts::from_json("3").unwrap_err().to_string();
     assert!(message.contains("expected an object of classes or a list of templates"), "{message}");
     let names = |prompts: &Prompts| prompts.classes().iter().map(|class| class.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&labelled(r#"["a {}"]"#, &["b", "a", "c"])), ["b", "a", "c"]);
