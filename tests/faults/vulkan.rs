@@ -136,6 +136,18 @@ fn a_batch_that_does_not_fit_is_halved() {
 
 #[test]
 #[machine::has(gxx, vulkan)]
+fn b32_with_61_views_fits_in_512_mb() {
+    let bench = ["bench", "--arch", "ViT-B-32", "--views", "61", "--device", "wgpu:0", "--precision", "f16"];
+    // What opening tries out runs; all else is allocated and left out.
+    for (memory, words) in [("512000000", "returned no result"), ("150000000", "bytes more of ")] {
+        let fault = [("FAULTS", "vkQueueSubmit:2:skip:stick"), ("FAULTS_MEMORY", memory)];
+        let told = told(&crossalign(driver(), &bench, &fault));
+        assert!(matches!(&told[..], [line] if line.contains(words)), "{memory}: {told:?}");
+    }
+}
+
+#[test]
+#[machine::has(gxx, vulkan)]
 fn no_driver_is_no_news() {
     let none = [("VK_ICD_FILENAMES", "/nonexistent.json"), ("VK_DRIVER_FILES", "/nonexistent.json")];
     for environment in [&none[..], &[("FAULTS", "vkCreateInstance:0:-9")]] {
