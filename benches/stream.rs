@@ -4,7 +4,7 @@
 //! ViT-B-32 on random weights, 61 views a picture (`--method wca`) and one (`cupl`), on `CROSSALIGN_DEVICE` (auto) in the
 //! precision auto. MODEL is another architecture of `crossalign bench`, or mini: with that, a few pictures are a quick try.
 //!
-//! The tower's rate is that of batches as large as the stream's, of a picture that is decoded before.
+//! The tower's rate is that of batches as large as the stream's, of a picture that is decoded before; the two take turns.
 
 mod input;
 
@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const CLASSES: usize = 1000;
-/// Of each figure, the median counts.
-const RUNS: usize = 3;
+/// Of each figure, the median of so many counts.
+const RUNS: usize = 5;
 /// The share of the tower's rate that `classify` is to reach, and the pictures a second of `cupl` on 16 threads.
 const GOALS: [f64; 2] = [0.9, 2000.0];
 
@@ -44,13 +44,15 @@ fn main() {
     println!("{pictures} JPEGs of 1024x768, {} kB each, {CLASSES} classes", bytes / 1000 / paths.len() as u64);
 
     let sampling = ViewSampling { count: views - 1, ..Default::default() };
-    let (views_a_second, [share, least]) = (tower(&model, &sampling, paths.len()), GOALS);
-    let whole = views_a_second / views as f64;
-    println!("tower: {views_a_second:.1} views/s; ÷ {views}: {whole:.2} pictures/s");
-    let wca = rate(&model, Method::Wca, &sampling, &paths);
-    let (found, result) = (wca / whole, met(wca, share * whole));
-    println!("classify, {views} views: {wca:.2} pictures/s, {found:.3} of the tower; goal {share}: {result}");
-    let cupl = rate(&model, Method::Cupl, &sampling, &paths);
+    let [share, least] = GOALS;
+    let (wca, cupl) =
+        (streamed(&model, Method::Wca, &sampling, &paths), streamed(&model, Method::Cupl, &sampling, &paths));
+    let [tower, classify] = paired([&tower(&model, &sampling, paths.len()), &wca]);
+    let (whole, found) = (median(&tower), median(&ratios(&tower, &classify)));
+    println!("tower: {:.1} views/s; ÷ {views}: {whole:.2} pictures/s", whole * views as f64);
+    let (rate, result) = (median(&classify), met(found, share));
+    println!("classify, {views} views: {rate:.2} pictures/s, {found:.3} of the tower; goal {share}: {result}");
+    let [cupl] = paired([&cupl]).map(|rates| median(&rates));
     println!("classify, cupl: {cupl:.0} pictures/s; goal {least} on 16 threads: {}", met(cupl, least));
 }
 
@@ -68,41 +70,51 @@ fn make(folder: &Path, pictures: usize) -> Vec<PathBuf> {
     (0..pictures).into_par_iter().map(file).collect()
 }
 
-/// Views a second, from decoded pictures, at `most` so many together, to embeddings.
-fn tower(model: &Model, sampling: &ViewSampling, most: usize) -> f64 {
+/// Pictures a second, of as many as `pictures`: once.
+type Rate<'a> = Box<dyn Fn() -> f64 + 'a>;
+
+/// From a decoded picture, as many at once as in the stream's batches, to embeddings.
+fn tower<'a>(model: &'a Model, sampling: &ViewSampling, pictures: usize) -> Rate<'a> {
     let picture = input::picture(1024, 768);
     let boxes = sampling.boxes(picture.as_rgb()).expect("default ranges");
     let plan = model.config().plan_views((1024, 768), &boxes).expect("boxes of this picture");
-    let together = (model.preferred_views() / plan.views().len()).clamp(1, most);
-    let jobs = vec![PictureViews { picture: picture.as_rgb(), plan: &plan }; together];
-    let seconds = median(|| {
-        model.encode_views(&jobs, true).expect("a valid call");
-    });
-    (jobs.len() * plan.views().len()) as f64 / seconds
+    let together = (model.preferred_views() / plan.views().len()).clamp(1, pictures);
+    Box::new(move || {
+        let jobs = vec![PictureViews { picture: picture.as_rgb(), plan: &plan }; together];
+        let start = Instant::now();
+        let calls = pictures.div_ceil(together);
+        for _ in 0..calls {
+            model.encode_views(&jobs, true).expect("a valid call");
+        }
+        (calls * together) as f64 / start.elapsed().as_secs_f64()
+    })
 }
 
-/// Pictures a second, from files to scores.
-fn rate(model: &Model, method: Method, sampling: &ViewSampling, paths: &[PathBuf]) -> f64 {
+/// From files to scores.
+fn streamed<'a>(model: &Model, method: Method, sampling: &ViewSampling, paths: &'a [PathBuf]) -> Rate<'a> {
     let classifier = input::classifier(model.clone(), method, CLASSES).with_views(Views::Sampled(*sampling));
-    let options = StreamOptions::default();
-    let seconds = median(|| {
-        for (path, result) in classifier.stream(options.clone()).files(paths.to_vec()) {
+    Box::new(move || {
+        let start = Instant::now();
+        for (path, result) in classifier.stream(StreamOptions::default()).files(paths.to_vec()) {
             result.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
-    });
-    paths.len() as f64 / seconds
+        paths.len() as f64 / start.elapsed().as_secs_f64()
+    })
 }
 
-/// Seconds that `work` takes, after one run that does not count.
-fn median(mut work: impl FnMut()) -> f64 {
-    work();
-    let mut seconds: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[RUNS / 2]
+/// Rates of what takes turns, so that each meets the same noise, after one round that does not count.
+fn paired<const N: usize>(rates: [&Rate<'_>; N]) -> [Vec<f64>; N] {
+    let rounds: Vec<[f64; N]> = (0..=RUNS).map(|_| rates.map(|rate| rate())).collect();
+    std::array::from_fn(|at| rounds[1..].iter().map(|round| round[at]).collect())
+}
+
+/// Of each round, the second rate by the first.
+fn ratios(first: &[f64], second: &[f64]) -> Vec<f64> {
+    first.iter().zip(second).map(|(first, second)| second / first).collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -24,7 +24,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`image`] | decoding, crop sampling, Pillow's resampling tables |
-//! | [`backend`] | the kernels: one trait; reference, SIMD and WebGPU implementations |
+//! | [`backend`] | the kernels: one trait; reference, SIMD, WebGPU and CUDA implementations |
 //! | [`engine`] | a CLIP model on its devices |
 //! | [`model`] | CLIP: configs, weights, tokenizer, forward passes |
 //! | [`align`] | prompts, weights, scores, the compiled classifier |

@@ -10,6 +10,7 @@ use crate::backend::{Pending, Reduction};
 use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -48,16 +49,17 @@ impl Views {
 }
 
 /// A local view and its share in the score.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct WeightedView {
     /// Where in the picture.
+    #[serde(rename = "box")]
     pub crop: CropBox,
     /// `wᵢ`; all sum to 1.
     pub weight: f32,
 }
 
 /// A class and its score.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Prediction<'a> {
     /// The class's name.
     pub class: &'a str,
@@ -65,7 +67,7 @@ pub struct Prediction<'a> {
     pub score: f32,
 }
 
-/// What a picture scored.
+/// What a picture scored. serde writes its `predictions` and `views`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
     classes: Arc<[String]>,
@@ -88,6 +90,15 @@ impl Classification {
     pub fn predictions(&self) -> Vec<Prediction<'_>> {
         let order = best(self.scores.iter().copied(), usize::MAX);
         order.into_iter().map(|i| Prediction { class: &self.classes[i], score: self.scores[i] }).collect()
+    }
+}
+
+impl Serialize for Classification {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Classification", 2)?;
+        fields.serialize_field("predictions", &self.predictions())?;
+        fields.serialize_field("views", &self.views)?;
+        fields.end()
     }
 }
 

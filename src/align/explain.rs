@@ -10,11 +10,12 @@ use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::model::PictureViews;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
 
 /// A description and its share in the score.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightedText {
     /// The description.
     pub text: String,
@@ -25,7 +26,7 @@ pub struct WeightedText {
 }
 
 /// A view and a description, and what the two added to the score.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Pair {
     /// Index of the view.
     pub view: usize,

@@ -88,16 +88,13 @@ impl Args {
                 std::iter::once(format!("{}\n", path.display())).chain(lines).collect()
             }
             Format::Json => {
-                let crop = |v: &crate::align::WeightedView| [v.crop.x, v.crop.y, v.crop.width, v.crop.height];
                 let line = json!({
                     "image": path.to_string_lossy(),
                     "method": options.method,
                     "score": (options.method == Method::Wca).then_some(options.score),
                     "reduction": options.reduction,
-                    "predictions": predictions.iter()
-                        .map(|p| json!({"class": p.class, "score": p.score})).collect::<Vec<_>>(),
-                    "views": result.views().iter()
-                        .map(|v| json!({"box": crop(v), "weight": v.weight})).collect::<Vec<_>>(),
+                    "predictions": predictions,
+                    "views": result.views(),
                 });
                 format!("{line}\n")
             }

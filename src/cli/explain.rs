@@ -156,9 +156,8 @@ impl Args {
 
     fn json(&self, explanation: &Explanation) -> Value {
         let view = |i: usize| {
-            let CropBox { x, y, width, height } = explanation.views()[i].crop;
             json!({
-                "box": [x, y, width, height],
+                "box": explanation.views()[i].crop,
                 "weight": explanation.views()[i].weight,
                 "similarity": explanation.view_similarity(i),
                 "contribution": explanation.view_contribution(i),

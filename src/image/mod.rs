@@ -1,5 +1,6 @@
 //! Pictures and views: decoding, crop sampling, resampling tables, and the crop-resize kernel for direct use.
 
+mod crop_box;
 mod decode;
 mod fault;
 mod file;
@@ -9,6 +10,7 @@ mod orientation;
 mod png;
 mod resample;
 mod rgb;
+mod sampling;
 mod tiff;
 mod views;
 
@@ -16,6 +18,7 @@ use crate::backend::args::CropResizeArgs;
 use crate::backend::{Backend, CropJob, CropOutput, CropPlan, Rgb};
 use crate::error::{Error, Result};
 
+pub use crop_box::CropBox;
 pub(crate) use decode::decoded_bytes;
 pub use decode::{DecodeOptions, Picture};
 pub(crate) use fault::decoder_panicked;
@@ -23,8 +26,9 @@ pub(crate) use file::read_file;
 #[cfg(feature = "cli")]
 pub(crate) use file::read_picture;
 pub use resample::bicubic_taps;
+pub use sampling::ViewSampling;
 pub(crate) use views::MAX_BOXES;
-pub use views::{CropBox, Resize, ViewSampling, plan_views};
+pub use views::{Resize, plan_views};
 
 /// Cuts boxes out of an RGB picture and resamples each to `size × size`, as Pillow's
 /// `im.crop(box).resize((size, size), BICUBIC)` does, bit for bit.

@@ -2,10 +2,11 @@
 
 use super::is_dropped;
 use super::played::{Played, numbered, numbers, ready};
+use crossalign::Error;
 use crossalign::align::{Hardware, Input, Stream, StreamOptions};
 use crossalign::backend::Pending;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 const SIDE: u32 = 20;
@@ -106,6 +107,49 @@ fn pictures_wait_for_room() {
     });
     assert!(results.map(|(_, result)| result.unwrap()).eq(0..COUNT));
     assert_eq!(in_flight.decoded.most.load(SeqCst), 2);
+}
+
+/// Whatever becomes of pictures, their bytes are given back: in the end, four fit that fill the budget.
+#[test]
+fn all_bytes_are_given_back() {
+    const FIRST: u8 = 96;
+    let refused = || Error::Argument { name: "picture".into(), found: "a bad one".into(), expected: "another".into() };
+    let (taken, meeting) = (Arc::new(AtomicUsize::new(0)), Arc::new((Mutex::new(0), Condvar::new())));
+    let is_last = taken.clone();
+    let meet = meeting.clone();
+    let plan = move || {
+        if is_last.load(SeqCst) == usize::from(FIRST) {
+            let mut met = meet.0.lock().unwrap();
+            *met += 1;
+            meet.1.notify_all();
+            let (met, _) = meet.1.wait_timeout_while(met, Duration::from_secs(10), |met| *met < 4).unwrap();
+            assert_eq!(*met, 4, "pictures that fit together");
+        }
+    };
+    let submit = move |device, numbers: &[u8]| match numbers {
+        [number, ..] if number % 5 == 1 => Err(refused()),
+        [number, ..] if number % 5 == 2 => Ok(Pending::new(move || Err(refused()))),
+        _ => ready(device, numbers),
+    };
+    let open = move |number: &mut u8| match *number % 5 {
+        _ if *number >= FIRST => Ok(Input::Bytes(png(0))),
+        3 => Ok(Input::Bytes(vec![0; PICTURE])),
+        4 => Err(refused()),
+        _ => Ok(Input::Bytes(png(*number))),
+    };
+    let given = taken.clone();
+    let tags = (0..FIRST + 4).inspect(move |&number| {
+        while number == FIRST && given.load(SeqCst) < usize::from(FIRST) {
+            std::thread::yield_now();
+        }
+    });
+    let options = StreamOptions::default().with_threads(4).with_bytes(4 * (png(0).len() + PICTURE));
+    let hardware = Hardware { views: vec![1], is_host: false, alternate: false };
+    let results = Stream::new(hardware, options, 1, Played { plan, submit }).open(tags, open);
+    for (number, result) in results {
+        taken.fetch_add(1, SeqCst);
+        assert_eq!(result.is_ok(), number >= FIRST || number % 5 == 0, "{number}: {result:?}");
+    }
 }
 
 /// The first picture that does not fit is decoded, but not beside batches that devices hold.

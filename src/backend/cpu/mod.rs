@@ -15,6 +15,7 @@ mod l2_normalize;
 mod layer_norm;
 mod linear;
 mod math;
+mod packed_weights;
 mod panel;
 mod pool;
 mod rounded;
@@ -29,7 +30,7 @@ use super::{Backend, Precision, Shape, TransformerRow};
 use crate::error::{Error, Result};
 use pool::Pool;
 
-pub use linear::CpuLinear;
+pub use packed_weights::CpuLinear;
 pub use simd::SimdLevel;
 
 /// The CPU backend.

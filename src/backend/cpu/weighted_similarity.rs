@@ -5,7 +5,7 @@
 
 use super::Cpu;
 use super::grid::{cuts, for_each_tile};
-use super::linear::{CpuLinear, Left, Rounded};
+use super::packed_weights::{CpuLinear, Left, Rounded};
 use super::simd::{Simd, SimdTask};
 use super::tile::{Store, TileSink};
 use crate::backend::args::{Checked, WeightedSimilarityArgs};
