@@ -21,6 +21,18 @@ __device__ __forceinline__ void load(const float* at, float (&x)[4]) {
     const float4 four = *reinterpret_cast<const float4*>(at);
     x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
 }
+__device__ __forceinline__ void load(const __half* at, float (&x)[4]) {
+    const uint2 four = *reinterpret_cast<const uint2*>(at);
+    const float2 low = __half22float2(*reinterpret_cast<const __half2*>(&four.x));
+    const float2 high = __half22float2(*reinterpret_cast<const __half2*>(&four.y));
+    x[0] = low.x, x[1] = low.y, x[2] = high.x, x[3] = high.y;
+}
+__device__ __forceinline__ void load(const __nv_bfloat16* at, float (&x)[4]) {
+    const uint2 four = *reinterpret_cast<const uint2*>(at);
+    // A bf16 is the upper half of the f32.
+    x[0] = __uint_as_float(four.x << 16), x[1] = __uint_as_float(four.x & 0xffff0000u);
+    x[2] = __uint_as_float(four.y << 16), x[3] = __uint_as_float(four.y & 0xffff0000u);
+}
 __device__ __forceinline__ void load(const float* at, float (&x)[8]) {
     const float4 low = reinterpret_cast<const float4*>(at)[0];
     const float4 high = reinterpret_cast<const float4*>(at)[1];

@@ -149,6 +149,6 @@ def elsewhere(model: Model, rows: int) -> list[Call]:
     text = model.text_width
     return [
         Call("embed_tokens", f"[{TEXT_ROWS}, {text}]", 0, 3 * F32 * TEXT_ROWS * text + 8 * TEXT_ROWS, TEXT_ROWS * text),
-        linear("linear_f32_f32", "up", 0, rows, model.mlp, model.width, F32),
+        linear("linear_f32_f32_128x128", "up", 0, rows, model.mlp, model.width, F32),
         attention("attention_f32", 0, model, F32),
     ]

@@ -87,89 +87,87 @@ pub(super) fn run(context: &Context, args: Checked<LinearArgs<'_, Cuda>>) -> Res
             Epilogue::Activate(Activation::GeluTanh) => 4,
         },
     };
-    let tile = match input.element {
-        Element::F32 => TILE_F32,
-        Element::F16 => Tile::choose(rows, outputs, inputs, context.multiprocessors),
-    };
-    let kernel = match (input.element, layer.storage, out.element) {
-        (Element::F32, Precision::F32, Element::F32) => "linear_f32_f32",
-        (Element::F32, Precision::F16, Element::F32) => "linear_f32_f16",
-        (Element::F32, Precision::Bf16, Element::F32) => "linear_f32_bf16",
-        (Element::F16, Precision::F16, Element::F32) => tile.to_f32,
-        (Element::F16, Precision::F16, Element::F16) => tile.to_f16,
+    let family: &[Tile] = match (input.element, layer.storage, out.element) {
+        (Element::F32, Precision::F32, Element::F32) => &F32_BY_F32,
+        (Element::F32, Precision::F16, Element::F32) => &F32_BY_F16,
+        (Element::F32, Precision::Bf16, Element::F32) => &F32_BY_BF16,
+        (Element::F16, Precision::F16, Element::F32) => &F16_TO_F32,
+        (Element::F16, Precision::F16, Element::F16) => &F16_TO_F16,
         (input, weight, out) => {
             let found = format!("{input:?} by {weight} into {out:?}");
             return Err(Error::argument("linear storage", found, "F32 into F32, or F16 by f16"));
         }
     };
+    let tile = Tile::choose(family, rows, outputs, inputs, context.multiprocessors);
     let launch = Launch {
         grid: [rows.div_ceil(tile.rows), outputs.div_ceil(tile.outputs), 1],
-        block: tile.block,
+        block: [tile.threads, 1],
         shared: tile.shared(),
     };
     let passes = if epilogue == Epilogue::Accumulate { 2 } else { 1 };
     let bytes = input.bytes() + layer.bytes() + 4 * outputs as u64 + passes * out.bytes();
     let work = Work { bytes, flops: 2 * (rows * outputs * inputs) as u64 };
-    context.launch(kernel, &params, &[&input.memory, &layer.weight, &layer.bias, &out.memory], launch, work)
+    context.launch(tile.kernel, &params, &[&input.memory, &layer.weight, &layer.bias, &out.memory], launch, work)
 }
 
-/// A block's part of the product, and the kernels that compute such parts.
+/// A block's part of the product, and the kernel that computes such parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tile {
+    kernel: &'static str,
     rows: usize,
     outputs: usize,
-    block: [u32; 2],
-    to_f32: &'static str,
-    to_f16: &'static str,
-    /// Pipeline stages: slabs in shared memory, `STAGES` of the kernel.
+    /// Of a block.
+    threads: u32,
+    /// Pipeline stages: slabs in dynamic shared memory, `STAGES` of the kernel.
     stages: usize,
-    /// Share of the tensor cores' rate (benches/RESULTS-gpu.md).
+    /// Share of the arithmetic units' rate (benches/RESULTS-gpu.md; of the 128×128 tile in f32 an estimate: no card has run it).
     efficiency: f64,
 }
 
-const TILE_F32: Tile =
-    Tile { rows: 64, outputs: 64, block: [16, 16], to_f32: "", to_f16: "", stages: 0, efficiency: 1.0 };
+impl Tile {
+    const fn on_tensor_cores(
+        kernel: &'static str,
+        [rows, outputs]: [usize; 2],
+        stages: usize,
+        efficiency: f64,
+    ) -> Self {
+        Self { kernel, rows, outputs, threads: 128, stages, efficiency }
+    }
 
-const TILES: [Tile; 3] = [
-    Tile {
-        rows: 128,
-        outputs: 128,
-        block: [128, 1],
-        to_f32: "linear_128x128_f32",
-        to_f16: "linear_128x128_f16",
-        stages: 3,
-        efficiency: 0.33,
-    },
-    Tile {
-        rows: 128,
-        outputs: 96,
-        block: [128, 1],
-        to_f32: "linear_128x96_f32",
-        to_f16: "linear_128x96_f16",
-        stages: 3,
-        efficiency: 0.30,
-    },
-    Tile {
-        rows: 64,
-        outputs: 64,
-        block: [128, 1],
-        to_f32: "linear_64x64_f32",
-        to_f16: "linear_64x64_f16",
-        stages: 4,
-        efficiency: 0.24,
-    },
+    const fn in_f32(kernel: &'static str, side: usize, efficiency: f64) -> Self {
+        Self { kernel, rows: side, outputs: side, threads: 256, stages: 0, efficiency }
+    }
+}
+
+/// The tiles of kernels/cuda/linear.cu, by the output's elements.
+const F16_TO_F32: [Tile; 3] = [
+    Tile::on_tensor_cores("linear_128x128_f32", [128, 128], 3, 0.33),
+    Tile::on_tensor_cores("linear_128x96_f32", [128, 96], 3, 0.30),
+    Tile::on_tensor_cores("linear_64x64_f32", [64, 64], 4, 0.24),
 ];
+const F16_TO_F16: [Tile; 3] = [
+    Tile::on_tensor_cores("linear_128x128_f16", [128, 128], 3, 0.33),
+    Tile::on_tensor_cores("linear_128x96_f16", [128, 96], 3, 0.30),
+    Tile::on_tensor_cores("linear_64x64_f16", [64, 64], 4, 0.24),
+];
+/// The tiles of kernels/cuda/linear_f32.cu, by the weights' elements.
+const F32_BY_F32: [Tile; 2] =
+    [Tile::in_f32("linear_f32_f32_128x128", 128, 0.6), Tile::in_f32("linear_f32_f32_64x64", 64, 0.33)];
+const F32_BY_F16: [Tile; 2] =
+    [Tile::in_f32("linear_f32_f16_128x128", 128, 0.6), Tile::in_f32("linear_f32_f16_64x64", 64, 0.33)];
+const F32_BY_BF16: [Tile; 2] =
+    [Tile::in_f32("linear_f32_bf16_128x128", 128, 0.6), Tile::in_f32("linear_f32_bf16_64x64", 64, 0.33)];
 
 impl Tile {
-    /// The tile that takes the least time by this estimate: waves of blocks, each as long as its work.
-    fn choose(rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
+    /// The tile of a family that takes the least time by this estimate: waves of blocks, each as long as its work.
+    fn choose(family: &[Self], rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
         let time = |tile: &Self| {
             let blocks = rows.div_ceil(tile.rows) * outputs.div_ceil(tile.outputs);
-            // Blocks on one multiprocessor share its tensor cores, so that occupancy does not count: a wave is a block each.
+            // Blocks on one multiprocessor share its arithmetic units, so that occupancy does not count: a wave is a block each.
             let waves = blocks.div_ceil(multiprocessors) as f64;
             waves * (tile.rows * tile.outputs * inputs.max(1)) as f64 / tile.efficiency
         };
-        TILES.into_iter().min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(TILES[0])
+        family.iter().copied().min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(family[0])
     }
 
     /// Bytes of dynamic shared memory.
@@ -185,8 +183,8 @@ const WAVES: usize = 9;
 /// Rows of a transformer that fill whole waves of the largest tile, as far as an eighth of the device's memory holds them.
 pub(super) fn preferred_rows(row: TransformerRow, multiprocessors: usize, memory: usize) -> usize {
     let (tile, element) = match row.precision {
-        Precision::F16 => (TILES[0], Element::F16),
-        _ => (TILE_F32, Element::F32),
+        Precision::F16 => (F16_TO_F16[0], Element::F16),
+        _ => (F32_BY_F32[0], Element::F32),
     };
     let filled = WAVES * multiprocessors / row.width.div_ceil(tile.outputs).max(1) * tile.rows;
     filled.min(memory / 8 / row.bytes(element.bytes()).max(1)).max(1)
@@ -207,8 +205,8 @@ mod tests {
         assert_eq!(views(768, 32, 50, Precision::F16, 108, 40), 414);
         assert_eq!(views(768, 32, 50, Precision::F16, 128, 24), 491);
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 1), 102);
-        // In f32, of tiles of 64.
-        assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 126);
+        // In f32, of tiles as large.
+        assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 506);
         // ViT-L/14 at 336 pixels.
         assert_eq!(views(1024, 14, 577, Precision::F16, 132, 80), 32);
         let row = TransformerRow { width: 1 << 40, hidden: 1, patch: 0, streams: 1, precision: Precision::F16 };
@@ -220,18 +218,20 @@ mod tests {
     fn tiles() {
         let rows = |tile: Tile| tile.rows;
         for multiprocessors in [108, 132, 128] {
-            assert_eq!(rows(Tile::choose(61 * 50, 3072, 768, multiprocessors)), 128);
-            assert_eq!(rows(Tile::choose(61 * 257, 4096, 1024, multiprocessors)), 128);
-            assert_eq!(rows(Tile::choose(50, 768, 768, multiprocessors)), 64);
-            assert_eq!(rows(Tile::choose(61, 512, 768, multiprocessors)), 64);
+            for family in [&F16_TO_F32[..], &F16_TO_F16, &F32_BY_F32, &F32_BY_F16, &F32_BY_BF16] {
+                assert_eq!(rows(Tile::choose(family, 61 * 50, 3072, 768, multiprocessors)), 128);
+                assert_eq!(rows(Tile::choose(family, 61 * 257, 4096, 1024, multiprocessors)), 128);
+                assert_eq!(rows(Tile::choose(family, 50, 768, 768, multiprocessors)), 64);
+                assert_eq!(rows(Tile::choose(family, 61, 512, 768, multiprocessors)), 64);
+                assert_eq!(Tile::choose(family, 0, 0, 0, 1), family[0]);
+            }
         }
-        assert_eq!(Tile::choose(0, 0, 0, 1), TILES[0]);
     }
 
     #[test]
     fn shared_memory_fits_every_target() {
         // 99 KiB of a block on sm_86, sm_89 and sm_120 (CUDA C++ Programming Guide, technical specifications).
-        for tile in TILES {
+        for tile in F16_TO_F32.iter().chain(&F16_TO_F16) {
             assert!(tile.shared() <= 99 << 10, "{tile:?}");
         }
     }
