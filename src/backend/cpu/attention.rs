@@ -1,8 +1,9 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 //!
 //! A task packs the head's keys and values as panels (13–150 KB for a sequence, which the cache holds), then takes the
-//! queries a block at a time. Scores with all keys are there at once, so that the softmax takes one pass over them, not
-//! online as on the GPUs; scores, softmax and the product with the values never leave the cache.
+//! queries a block at a time. A block's scores with all keys are kept, so that the softmax need not be online as it is on
+//! GPUs; scores, softmax and the product with the values never leave the cache.
+//!
 //! ```text
 //! queries         key panels         scores                      value panels      out
 //! [block, d]   ·  [d, keys]    →     [block, keys]            ·  [keys, d]    →    [block, d]

@@ -5,6 +5,7 @@
 //! on bands of 16 rows, transposed so that 16 rows lie side by side: one pair of weights then multiplies 16 pairs of
 //! neighbouring pixels, without a shuffle. Its bytes are transposed back, each beside the one below it, which is the
 //! pair that the vertical pass takes. All sums are of integers, so every level gives the same bytes as Pillow.
+//!
 //! ```text
 //! picture          pairs of pixels       resampled           middle               view
 //! 16 rows     →    columns × 16 rows  →  columns × 16 rows → pairs of rows   →    rows

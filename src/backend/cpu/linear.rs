@@ -4,6 +4,7 @@
 //! panel's block (`DEPTH_BLOCK × 64 × 4` bytes) stays in the second-level cache while the tiles of the row block pass
 //! over it, and each of them prefetches a share of the next block. Between blocks of depth the partial sums are kept in
 //! `out`, so every element is summed in one order.
+//!
 //! ```text
 //!      input                 panels               out
 //! ┌───────┬───────┐     ┌─────┬─────┐        ┌─────┬─────┐

@@ -1,4 +1,5 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
+//!
 //! A panel is as wide as the tile. Its rows follow each other in memory, so that the tile reads it front to back; with
 //! panels of four columns, numbered by their place in memory:
 //!

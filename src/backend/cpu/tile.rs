@@ -5,6 +5,7 @@
 //! of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each. It also
 //! prefetches a cache line of what follows the panel's rows, so that the next tiles need not wait for memory. Levels:
 //! AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
+//!
 //! ```text
 //!                            row k of the panel
 //!                              w₀  w₁  w₂  w₃      NV vectors
