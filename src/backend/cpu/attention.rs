@@ -1,8 +1,8 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 //!
 //! A task packs the head's keys and values as panels (13–150 KB for a sequence, which the cache holds), then takes the
-//! queries a block at a time. A block's scores with all keys are kept, so that the softmax need not be online as it is on
-//! GPUs; scores, softmax and the product with the values never leave the cache.
+//! queries a block at a time. A block's scores with all keys are kept, so that the softmax need not be online as it is
+//! on GPUs; scores, softmax and the product with the values never leave the cache.
 //!
 //! ```text
 //! queries         key panels         scores                      value panels      out

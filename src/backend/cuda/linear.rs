@@ -20,7 +20,7 @@ pub struct CudaLinear {
     bias: Memory,
 }
 
-/// Inputs of a slab, as in kernels/cuda/linear.cu.
+/// Depth of a slab in inputs, as in kernels/cuda/linear.cu.
 const DEPTH: usize = 64;
 
 impl CudaLinear {
@@ -32,13 +32,13 @@ impl CudaLinear {
         storage: Precision,
     ) -> Result<Self> {
         let (weight, mut bias) = layer_bytes(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
-        // The kernel on tensor cores loads eight at once.
+        // The tensor-core kernel loads eight biases at once.
         bias.resize(shape.rows.next_multiple_of(8), 0.0);
         let (weight, bias) = (context.upload(&weight)?, context.upload(&bias)?);
         Ok(Self { shape, storage, weight, bias })
     }
 
-    /// Elements from one row to the next: what is past the inputs is zero.
+    /// Leading dimension: elements from one row to the next; the padding behind the inputs is zero.
     pub(super) fn stride(&self) -> usize {
         self.shape.cols.next_multiple_of(DEPTH)
     }
@@ -113,7 +113,7 @@ pub(super) fn run(context: &Context, args: Checked<LinearArgs<'_, Cuda>>) -> Res
     context.launch(kernel, &params, &[&input.memory, &layer.weight, &layer.bias, &out.memory], launch, work)
 }
 
-/// A block's part of the product, and the kernels that compute such parts.
+/// A block's tile of the product, and the kernels that compute it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tile {
     rows: usize,
@@ -123,7 +123,7 @@ struct Tile {
     to_f16: &'static str,
     /// Pipeline stages: slabs in shared memory, `STAGES` of the kernel.
     stages: usize,
-    /// Share of the tensor cores' rate (benches/RESULTS-gpu.md).
+    /// Measured share of the tensor cores' peak rate (benches/RESULTS-gpu.md).
     efficiency: f64,
 }
 
@@ -161,11 +161,12 @@ const TILES: [Tile; 3] = [
 ];
 
 impl Tile {
-    /// The tile that takes the least time by this estimate: waves of blocks, each as long as its work.
+    /// The tile with the least estimated time: the number of waves of blocks times the work of a block.
     fn choose(rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
         let time = |tile: &Self| {
             let blocks = rows.div_ceil(tile.rows) * outputs.div_ceil(tile.outputs);
-            // Blocks on one multiprocessor share its tensor cores, so that occupancy does not count: a wave is a block each.
+            // Blocks on one multiprocessor share its tensor cores, so occupancy does not count: a wave is one block per
+            // multiprocessor.
             let waves = blocks.div_ceil(multiprocessors) as f64;
             waves * (tile.rows * tile.outputs * inputs.max(1)) as f64 / tile.efficiency
         };
@@ -178,11 +179,12 @@ impl Tile {
     }
 }
 
-/// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506 views of
-/// ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
+/// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506
+/// views of ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
 const WAVES: usize = 9;
 
-/// Rows of a transformer that fill whole waves of the largest tile, as far as an eighth of the device's memory holds them.
+/// Rows of a transformer that fill whole waves of the largest tile, but at most what fits an eighth of the device's
+/// memory.
 pub(super) fn preferred_rows(row: TransformerRow, multiprocessors: usize, memory: usize) -> usize {
     let (tile, element) = match row.precision {
         Precision::F16 => (TILES[0], Element::F16),
@@ -202,12 +204,13 @@ mod tests {
             let row = TransformerRow { width, hidden: 4 * width, patch: 3 * patch * patch, streams: 2, precision };
             preferred_rows(row, multiprocessors, gib << 30) / tokens
         };
-        // ViT-B/32 on an H100, an A100 and an RTX 4090, then where memory is short: eight pictures of 61 views, six, eight; one.
+        // ViT-B/32 on an H100, an A100 and an RTX 4090, then with little memory: eight, six, eight and one picture of
+        // 61 views.
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 80), 506);
         assert_eq!(views(768, 32, 50, Precision::F16, 108, 40), 414);
         assert_eq!(views(768, 32, 50, Precision::F16, 128, 24), 491);
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 1), 102);
-        // In f32, of tiles of 64.
+        // In f32, by tiles of 64.
         assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 126);
         // ViT-L/14 at 336 pixels.
         assert_eq!(views(1024, 14, 577, Precision::F16, 132, 80), 32);
