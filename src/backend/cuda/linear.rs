@@ -123,7 +123,7 @@ struct Tile {
     to_f16: &'static str,
     /// Pipeline stages: slabs in shared memory, `STAGES` of the kernel.
     stages: usize,
-    /// Measured share of the tensor cores' peak rate (benches/RESULTS-gpu.md).
+    /// Share of the tensor cores' rate that the tile reaches (benches/RESULTS-gpu.md).
     efficiency: f64,
 }
 
