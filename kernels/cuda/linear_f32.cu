@@ -27,7 +27,7 @@ struct LinearParams {
 template <typename Weight>
 __device__ __forceinline__ void linear(const LinearParams& params, const float* input, const Weight* weight,
                                        const float* bias, float* out) {
-    // Slabs, DEPTH first.
+    // Slabs: [DEPTH, TILE].
     __shared__ __align__(16) float a_slab[DEPTH * TILE];
     __shared__ __align__(16) float b_slab[DEPTH * TILE];
     const int row0 = blockIdx.x * TILE;
