@@ -48,9 +48,9 @@ __device__ __forceinline__ unsigned horizontal(const unsigned char* pixel, const
     return clip8(sum.red) | clip8(sum.green) << 8 | clip8(sum.blue) << 16;
 }
 
-// views: for each view two vectors: left and upper edge, the taps of its columns and of its rows; the address (in
-// halves) and width of its picture. taps [sets, S]: the first pixel, the first weight, the number of weights. table [3,
-// 256]: the normalised value of each byte of each channel.
+// views: for each view two vectors: left and upper edge, the taps of its columns and of its rows; then the address (in
+// halves) and width of its picture. taps [sets, S]: the first pixel, the first weight, the number of weights.
+// table [3, 256]: the normalised value of each byte of each channel.
 template <typename Out>
 __device__ __forceinline__ void crop_resize(const CropResizeParams& params, const uint4* views, const uint4* taps, const int* weights,
                                             const float* table, Out* out) {

@@ -43,8 +43,9 @@ pub struct Cpu {
 impl Cpu {
     /// The fastest level of this machine, on `threads` threads (0: as many as the machine runs at once).
     ///
-    /// # Errors When `threads` is more than 4 times what the machine runs at once, or the operating system refuses even
-    /// one thread. If it refuses only some, fewer are started.
+    /// # Errors
+    /// When `threads` is more than 4 times what the machine runs at once, or the operating system refuses even one
+    /// thread. If it refuses only some, fewer are started.
     pub fn new(threads: usize) -> Result<Self> {
         Self::with_level(SimdLevel::best(), threads)
     }

@@ -3,8 +3,7 @@
 //! A layer's weights `W`, `[outputs, inputs]`, become panels (module `panel`) of the transposed matrix. An element of a
 //! panel is what a step of the register tile takes of a column: an f32, an f16, two bf16 or four int8 that are
 //! neighbours in depth. Where the level lacks the dot product of such groups, a step has two parts, and a vector of
-//! elements holds the first halves of all its columns before the second ones. For bf16, outputs 0, 1, … and inputs 0,
-//! 1:
+//! elements holds the first halves of all its columns before the second ones. With bf16 and inputs 0 and 1:
 //!
 //! ```text
 //! one part    W₀₀ W₀₁  W₁₀ W₁₁  W₂₀ W₂₁ …     vdpbf16ps multiplies the pairs

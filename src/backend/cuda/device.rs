@@ -40,7 +40,7 @@ impl Device {
         Ok(count.max(0) as usize)
     }
 
-    /// The index of the device whose UUID starts with `begin`, including its `GPU-` or `MIG-`.
+    /// The index of the device whose UUID starts with `begin`, which includes the `GPU-` or `MIG-`.
     pub(super) fn by_uuid(begin: &str) -> Result<usize> {
         let uuids = (0..Self::count()?).map(|index| Self::find(index)?.uuid()).collect::<Result<Vec<_>>>()?;
         let digits = |uuid: &str| uuid.get(4..).unwrap_or_default().to_lowercase();

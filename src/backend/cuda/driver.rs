@@ -59,7 +59,8 @@ impl Driver {
 
     /// Starts a library's driver.
     ///
-    /// # Errors When the library is no driver: the next one may be.
+    /// # Errors
+    /// When the library is no driver: the next one may be.
     fn open(name: &str) -> Result<Result<Self>> {
         // SAFETY: programs are meant to load this library; if another one has its name, the user has set up the machine
         // so.

@@ -40,8 +40,8 @@ impl<T: Copy + Zeroable> Handle<T> {
 
 impl<T: Copy> Drop for Handle<T> {
     fn drop(&mut self) {
-        // An error here is ignored: a failed device reports it at the next call. SAFETY: the driver made it, and nobody
-        // else has it.
+        // An error here is ignored: a failed device reports it at the next call.
+        // SAFETY: the driver made the handle, and nobody else has it.
         let _ = self.device.call(|f| unsafe { (self.give_back)(f)(self.raw) });
     }
 }
@@ -93,7 +93,8 @@ impl Stream {
 
     /// Copies to memory at an offset.
     ///
-    /// # Safety The bytes are pinned, and not changed until the copy is done.
+    /// # Safety
+    /// The bytes are pinned, and not changed until the copy is done.
     pub(super) unsafe fn upload(&self, bytes: &[u8], memory: &Memory, offset: usize) -> Result<()> {
         assert!(offset + bytes.len() <= memory.bytes);
         let (to, from) = (memory.address + offset as u64, bytes.as_ptr().cast());
@@ -103,7 +104,8 @@ impl Stream {
 
     /// Copies the first bytes of memory to the host.
     ///
-    /// # Safety `bytes` are pinned, and not accessed until the copy is done.
+    /// # Safety
+    /// `bytes` are pinned, and not accessed until the copy is done.
     pub(super) unsafe fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {
         assert!(bytes.len() <= memory.bytes);
         let to = bytes.as_mut_ptr().cast();

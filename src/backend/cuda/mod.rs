@@ -53,7 +53,8 @@ impl Cuda {
 
     /// The device whose UUID starts with `begin`, as nvidia-smi prints it: `GPU-` and hexadecimal digits.
     ///
-    /// # Errors As [`Cuda::new`], or when no UUID or several start with it.
+    /// # Errors
+    /// As [`Cuda::new`], or when no UUID or several start with it.
     pub fn with_uuid(begin: &str) -> Result<Self> {
         Self::new(Device::by_uuid(begin)?)
     }

@@ -9,7 +9,7 @@ use crate::error::Result;
 pub struct CudaRecording(Vec<(usize, Recorded)>);
 
 /// How many shapes are kept, the most recently used ones. A shape is captured when it comes for the second time, since
-/// one that comes only once, as the last batch of a call, does not pay for a graph.
+/// one that comes only once, as the last batch of a call, is not worth a graph.
 const SHAPES: usize = 16;
 
 /// What is known of one shape.

@@ -45,7 +45,8 @@ impl Faults {
 
     /// Runs calls of wgpu.
     ///
-    /// # Errors When they report an error or panic, or the device is closed.
+    /// # Errors
+    /// When they report an error or panic, or the device is closed.
     pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
         match caught(calls) {
