@@ -68,7 +68,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
         ptx::ldmatrix_x4(q_fragments[d], k_block + (warp * 16 + lane % 16) * PITCH + d * 16 + lane / 16 * CHUNK);
     }
 
-    // For the two query rows of which this lane holds elements, lane / 4 and lane / 4 + 8.
+    // The online softmax of the two query rows of which this lane holds elements, lane / 4 and lane / 4 + 8.
     float maxima[2] = {LOWEST, LOWEST};
     float totals[2] = {};
     float sums[DIM / 8][4] = {};

@@ -1,8 +1,8 @@
 // linear on tensor cores: out = epilogue(input · Wᵀ + b).
 //
 // input [rows, input_stride] f16, weight [outputs, weight_stride] f16, bias [outputs] f32, out [rows, out_stride] f32
-// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; rows of weights are padded with zeros, and so is
-// the bias, to a multiple of eight.
+// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; rows of weights are padded with zeros to the
+// stride, the bias to a multiple of eight.
 // Block: one tile of out; each warp computes a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.
@@ -58,8 +58,8 @@ __device__ __forceinline__ void activate_eight(unsigned epilogue, float (&x)[8])
     }
 }
 
-// Stores a row of fragments, of each of which this lane holds two neighbours in two rows (PTX ISA, m16n8k16); `row` is
-// the first of its rows, `output` the warp's first output. Four lanes share a row: they exchange elements of four
+// Stores a row of fragments. Of each, this lane holds two neighbours in each of two rows (PTX ISA, m16n8k16); `row` is
+// the first of the two, `output` the warp's first output. Four lanes share a row: they exchange elements of four
 // fragments, so that each stores eight neighbours. What ACCUMULATE adds to is loaded for all fragments before any is
 // stored, to wait for memory once.
 template <unsigned EPILOGUE, int FRAGMENTS, typename Out>

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
-/// The least bytes that get a mapping of their own: half a huge page of x86-64.
+/// Allocations from this many bytes on get a mapping of their own: half a huge page of x86-64.
 const MAPPED_BYTES: usize = 1 << 20;
 
 /// A slice in its own memory, zeroed at first.

@@ -5,7 +5,7 @@
 //! against it. A backend knows matrices and pictures; it does not know what CLIP is.
 //!
 //! All matrices are row-major f32; activations between kernels may be f16 on CUDA. Every output element is reduced in
-//! one fixed order, whatever else is in the batch and however many threads run: results are batch-invariant: a row
+//! one fixed order, whatever else is in the batch and however many threads run. So results are batch-invariant: a row
 //! gives the same bits in any batch.
 
 pub mod args;
@@ -338,7 +338,7 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     ///
     /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`; picture `p` owns
     /// the views `pictures[p] .. pictures[p+1]`, class `c` the texts `classes[c] .. classes[c+1]`. A device may round
-    /// the views to the precision that the texts are stored in. The similarities are streamed by tiles: the matrix `[V,
-    /// T]` is never in memory. `out` is `[P, C]`.
+    /// the views to the precision that the texts are stored in. The similarities are streamed by tiles: the matrix
+    /// `[V, T]` is never in memory. `out` is `[P, C]`.
     fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()>;
 }

@@ -24,8 +24,8 @@ use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Most inputs that are multiplied in one go, so that a panel's rows stay in the cache; for bf16 twice as many, at half
-/// the bytes.
+/// Most inputs that are multiplied in one go, so that a panel's rows stay in the cache; for bf16 twice as many, of half
+/// the size.
 const DEPTH_BLOCK: usize = 768;
 
 /// Input rows that one task rounds.

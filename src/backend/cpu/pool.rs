@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::process::Process;
 use std::sync::OnceLock;
 
-/// Most threads for each that the machine runs at once: more are slower, and thousands would stall the machine.
+/// Most threads per hardware thread: more are slower, and thousands would stall the machine.
 const MAX_THREADS: usize = 4;
 
 /// A process's threads. A forked child has none of them and starts its own when it first needs them.

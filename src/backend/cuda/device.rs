@@ -1,4 +1,4 @@
-//! A device: what it is, and its primary context.
+//! A device: its properties and its primary context.
 
 use super::driver::{Driver, driver};
 use super::functions::Functions;

@@ -78,7 +78,7 @@ impl Driver {
             }
         };
         let mut driver = Self { functions, version: 0, library, process: Process::current() };
-        // SAFETY: the function takes flags, of which there are none.
+        // SAFETY: the function takes flags, which must be 0.
         let started = match unsafe { (driver.functions.cuInit)(0) } {
             // SAFETY: the function takes a pointer to a number.
             0 => unsafe { (driver.functions.cuDriverGetVersion)(&mut driver.version) },

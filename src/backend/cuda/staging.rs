@@ -43,7 +43,7 @@ pub(super) struct Uploads {
 
 struct Ring {
     buffers: Vec<Buffer>,
-    /// The buffer that is being filled, and how many of its bytes are.
+    /// The buffer that is being filled, and how many of its bytes are filled.
     current: usize,
     filled: usize,
 }

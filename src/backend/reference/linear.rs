@@ -34,7 +34,7 @@ impl ReferenceLinear {
         }
     }
 
-    /// An input row as it is multiplied: quantized and back for int8.
+    /// An input row as the layer multiplies it: for int8 quantized and back.
     pub(super) fn left<'a>(&self, row: &'a [f32]) -> Cow<'a, [f32]> {
         if self.precision == Precision::Int8 { through_int8(row).into() } else { row.into() }
     }

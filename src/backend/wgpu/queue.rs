@@ -320,8 +320,8 @@ impl Drop for Queue {
     fn drop(&mut self) {
         let _ = self.run(|| self.pipelines.save());
         if self.faults.is_closed() {
-            // Leaks a handle: dropping the last handle of a lost device may panic, whichever tensor holds it, so none
-            // may be the last. Buffers are freed all the same.
+            // Leaks one handle each: dropping the last handle of a lost device may panic, whichever tensor holds it, so
+            // none may be the last. Buffers are freed all the same.
             std::mem::forget((wgpu::Device::clone(&self.device), wgpu::Queue::clone(&self.queue)));
         }
     }
