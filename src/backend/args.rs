@@ -24,7 +24,7 @@ pub trait KernelArgs: Sized {
     }
 }
 
-/// Arguments that keep their kernel's contract.
+/// Arguments that satisfy their kernel's contract.
 #[derive(Debug)]
 pub struct Checked<A>(A);
 
@@ -64,7 +64,7 @@ pub(super) use kernels;
 pub struct CropResizeArgs<'a, 'p, B: Backend> {
     /// Pictures and their views, all of one size.
     pub jobs: &'a [CropJob<'a, B::Picture<'p>>],
-    /// Where all views go, one after the other.
+    /// Where all views are written, one after the other.
     pub output: CropOutput<'a, B::Tensor>,
 }
 

@@ -1,4 +1,4 @@
-//! What [`Backend::crop_resize`](super::Backend::crop_resize) takes: a picture, a plan of views, an output.
+//! The arguments of [`Backend::crop_resize`](super::Backend::crop_resize): pictures, plans of views, an output.
 
 use crate::error::{Error, Result};
 

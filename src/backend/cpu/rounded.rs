@@ -34,7 +34,7 @@ impl Bf16x2 {
 pub(super) fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    // A NaN stays one.
+    // A NaN stays a NaN.
     (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 

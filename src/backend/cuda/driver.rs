@@ -57,7 +57,7 @@ impl Driver {
         Err(useless.or(absent).unwrap_or_else(|| Error::no_device("cuda", "no NVIDIA driver")))
     }
 
-    /// Starts a library's driver.
+    /// Loads a library and starts its driver.
     ///
     /// # Errors
     /// When the library is no driver: the next one may be.
@@ -123,7 +123,8 @@ impl Driver {
         type Words = unsafe extern "C" fn(u32, *mut *const c_char) -> u32;
         let ask = |function| {
             let mut words = std::ptr::null();
-            // SAFETY: cuda.h declares both functions so, the enum a number; the text is a constant of the library's.
+            // SAFETY: cuda.h declares both functions like this, except that the enum is a number here; the text is a
+            // constant of the library.
             unsafe {
                 let known = self.library.get::<Words>(function).ok()?(code, &mut words) == 0 && !words.is_null();
                 known.then(|| CStr::from_ptr(words).to_string_lossy().into_owned())

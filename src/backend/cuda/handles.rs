@@ -66,13 +66,13 @@ impl Stream {
 
     /// Blocks until all work so far is done.
     pub(super) fn synchronize(&self) -> Result<()> {
-        // SAFETY: a stream of the device's.
+        // SAFETY: the stream belongs to the device.
         self.device.call(|f| unsafe { (f.cuStreamSynchronize)(self.handle.raw) })
     }
 
     /// Makes all later work wait for an event.
     pub(super) fn wait(&self, event: &Event) -> Result<()> {
-        // SAFETY: a stream and an event of the device's.
+        // SAFETY: the stream and the event belong to the device.
         self.device.call(|f| unsafe { (f.cuStreamWaitEvent)(self.handle.raw, event.0.raw, 0) })
     }
 
@@ -115,8 +115,7 @@ impl Stream {
 
     /// Launches a kernel on a grid of blocks.
     ///
-    /// # Safety
-    /// The arguments are what the kernel takes, and it stays within its operands.
+    /// # Safety The arguments match the kernel's signature, and it stays within its operands.
     pub(super) unsafe fn launch(
         &self,
         kernel: &Function,
@@ -135,7 +134,7 @@ impl Stream {
     /// Records what this thread launches from here on instead of running it.
     pub(super) fn begin_capture(&self) -> Result<()> {
         let mode = CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: a stream of the device's.
+        // SAFETY: the stream belongs to the device.
         self.device.call(|f| unsafe { (f.cuStreamBeginCapture_v2)(self.handle.raw, mode) })
     }
 
@@ -143,7 +142,7 @@ impl Stream {
     pub(super) fn end_capture(&self) -> Result<Graph> {
         // SAFETY: the function takes a pointer to a handle.
         let graph: CUgraph = self.device.ask(|f, graph| unsafe { (f.cuStreamEndCapture)(self.handle.raw, graph) })?;
-        // SAFETY: a graph that the driver made.
+        // SAFETY: the driver made the graph.
         let make = |f: &Functions, made| unsafe { (f.cuGraphInstantiateWithFlags)(made, graph, 0) };
         let made = Handle::make(&self.device, make, |f| f.cuGraphExecDestroy);
         // SAFETY: the instantiated graph does not need it any more.
@@ -152,7 +151,7 @@ impl Stream {
     }
 
     pub(super) fn launch_graph(&self, graph: &Graph) -> Result<()> {
-        // SAFETY: a graph and a stream of the device's.
+        // SAFETY: the graph and the stream belong to the device.
         self.device.call(|f| unsafe { (f.cuGraphLaunch)(graph.0.raw, self.handle.raw) })
     }
 }
@@ -171,19 +170,19 @@ impl Event {
 
     /// Records the event behind a stream's work so far.
     pub(super) fn record(&self, stream: &Stream) -> Result<()> {
-        // SAFETY: an event and a stream of the device's.
+        // SAFETY: the event and the stream belong to the device.
         self.0.device.call(|f| unsafe { (f.cuEventRecord)(self.0.raw, stream.handle.raw) })
     }
 
     /// Blocks until the work before the event is done.
     pub(super) fn synchronize(&self) -> Result<()> {
-        // SAFETY: an event of the device's.
+        // SAFETY: the event belongs to the device.
         self.0.device.call(|f| unsafe { (f.cuEventSynchronize)(self.0.raw) })
     }
 
     /// The milliseconds to another event; both must have completed.
     pub(super) fn milliseconds_to(&self, end: &Self) -> Result<f32> {
-        // SAFETY: a pointer to a number, and two events of the device's.
+        // SAFETY: the function takes a pointer to a number, and both events belong to the device.
         self.0.device.ask(|f, time| unsafe { (f.cuEventElapsedTime)(time, self.0.raw, end.0.raw) })
     }
 }
@@ -230,7 +229,7 @@ impl Pinned {
         Ok(Self { memory: Handle::make(device, make, |f| f.cuMemFreeHost)?, bytes })
     }
 
-    /// Some of its bytes.
+    /// A range of the bytes.
     ///
     /// # Safety
     /// No copy from or to these bytes is under way.
@@ -273,7 +272,7 @@ impl Function {
     }
 
     pub(super) fn set(&self, attribute: CUfunction_attribute, value: c_int) -> Result<()> {
-        // SAFETY: a kernel of the device's.
+        // SAFETY: the kernel belongs to the device.
         self.module.device.call(|f| unsafe { (f.cuFuncSetAttribute)(self.raw, attribute, value) })
     }
 }

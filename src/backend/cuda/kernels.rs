@@ -27,7 +27,8 @@ struct Kernel {
     pointers: usize,
 }
 
-/// The dynamic shared memory of a block below the opt-in limit: 48 KiB (CUDA C++ Programming Guide, compute capabilities).
+/// Dynamic shared memory that a block may use without opting in: 48 KiB (CUDA C++ Programming Guide, compute
+/// capabilities).
 const FREE_SHARED: u32 = 48 << 10;
 
 pub(super) struct Kernels {

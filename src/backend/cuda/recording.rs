@@ -12,7 +12,7 @@ pub struct CudaRecording(Vec<(usize, Recorded)>);
 /// one that comes only once, as the last batch of a call, is not worth a graph.
 const SHAPES: usize = 16;
 
-/// What is known of one shape.
+/// The state of one shape.
 enum Recorded {
     /// It ran once without a graph: now the tensors have their sizes, and the tables are on the device.
     Ran,

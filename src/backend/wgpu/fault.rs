@@ -36,7 +36,7 @@ impl Faults {
             });
         }));
         device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device is no loss.
+            // Dropping the device is not a loss of the device.
             if reason != wgpu::DeviceLostReason::Destroyed {
                 lost.close(&format!("device lost: {message}"));
             }

@@ -38,7 +38,7 @@ impl WgpuLinear {
         Ok(Self { shape, stride, storage, weight: queue.upload(&weight)?, bias: queue.upload(&bias)? })
     }
 
-    /// Words of a row.
+    /// Words (32 bits) of a row of weights.
     pub(super) fn words(&self) -> usize {
         if self.storage == Precision::F32 { self.stride } else { self.stride / 2 }
     }

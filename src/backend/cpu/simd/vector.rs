@@ -3,7 +3,7 @@
 use half::f16;
 use std::ops::Range;
 
-/// Bits of the lower digit of a weight of `crop_resize`. Both digits fit 16 bits, for weights stay below 2²⁷.
+/// Bits of the lower digit of a weight of `crop_resize`. Both digits fit 16 bits, since weights stay below 2²⁷.
 pub(in crate::backend::cpu) const DIGIT_BITS: u32 = 12;
 
 /// Two bf16 that are neighbours in depth: what `vdpbf16ps` multiplies.
@@ -103,12 +103,12 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a·b + c`; with one rounding where the level has FMA.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// To the nearest integer, ties to even.
+    /// Rounds to the nearest integer, ties to even.
     fn round(self, x: Self::F) -> Self::F;
     /// `x · 2ⁿ` for integral `n` in −126 ..= 127.
     fn scale(self, x: Self::F, n: Self::F) -> Self::F;
 
-    /// Rows to columns.
+    /// Transposes an 8×8 matrix.
     #[inline(always)]
     fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
         std::array::from_fn(|i| rows.map(|row| row[i]))
