@@ -36,8 +36,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> items: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-// Holds in turn: the slabs [DEPTH, QUERIES] and, from KEY_SLAB on, [DEPTH, KEYS]; the partial maxima [8, 8] of 8
-// queries each; the values [KEYS, COLUMNS]. A vector holds four neighbours of a row.
+// Holds in turn: the slabs [DEPTH, QUERIES] and, from KEY_SLAB on, [DEPTH, KEYS]; the partial maxima, at the end the
+// totals, [8, 8] of 8 queries each; the values [KEYS, COLUMNS]. A vector holds four neighbours of a row.
 var<workgroup> operands: array<vec4<f32>, KEYS * COLUMNS / 4>;
 const KEY_SLAB: u32 = DEPTH * QUERIES / 4;
 // [KEYS, QUERIES]; a vector holds four neighbouring queries.
