@@ -8,9 +8,9 @@ fn main() {
     wgsl::generate("kernels/wgsl".as_ref());
 }
 
-/// The table of `$OUT_DIR/cuda.rs`: the images, each with its kernels and the parameters that they declare. An image is
-/// PTX, which the driver compiles for its card; with `CROSSALIGN_NVCC`, the path of an nvcc, machine code for
-/// `CROSSALIGN_CUDA_ARCH` (native), which only that architecture runs.
+/// Generates `$OUT_DIR/cuda.rs`: a table of images, each with its kernels and the parameters that they declare. An
+/// image is PTX, which the driver compiles for its card; or, if `CROSSALIGN_NVCC` is the path of an nvcc, machine code
+/// for `CROSSALIGN_CUDA_ARCH` (default: native), which only that architecture runs.
 #[cfg(feature = "cuda")]
 mod cuda {
     use std::fmt::Write;
@@ -75,8 +75,8 @@ mod cuda {
     }
 }
 
-/// From each module of kernels/wgsl one entry of the table in `$OUT_DIR/wgsl.rs`: source, bindings, overrides, constants
-/// and the parameters' struct, as the module itself declares them: the host writes none of these again.
+/// Generates `$OUT_DIR/wgsl.rs`: for each module of kernels/wgsl its source, bindings, overrides, constants and
+/// parameter struct, as the module itself declares them, so that the host code does not repeat them.
 #[cfg(feature = "wgpu")]
 mod wgsl {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -107,7 +107,7 @@ mod wgsl {
         }
     }
 
-    /// A module with the files that it imports behind it, and its repetitions written out.
+    /// A module followed by the files that it imports, with all `unroll` directives expanded.
     fn compose(path: &Path) -> String {
         let own = std::fs::read_to_string(path).expect("a kernel can be read");
         let imports = own.lines().filter_map(|line| line.strip_prefix("//! import "));
@@ -116,8 +116,9 @@ mod wgsl {
         unroll(&std::iter::once(own.clone()).chain(imported).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Writes the lines from `//! unroll NAME COUNT` to its `//! end` COUNT times, `$NAME` being 0, 1 and so on: compilers
-    /// leave a loop whose bounds a checking layer counts as it is, and a private array that is indexed in it in memory.
+    /// Repeats the lines from `//! unroll NAME COUNT` to its `//! end` COUNT times, with `$NAME` replaced by 0, 1 and
+    /// so on: shader compilers do not unroll a loop in which a checking layer counts, and then keep a private array
+    /// that it indexes in memory.
     fn unroll(source: &str) -> String {
         let (mut out, mut lines) = (String::new(), source.lines());
         while let Some(line) = lines.next() {
@@ -142,10 +143,10 @@ mod wgsl {
 
     fn entry(path: &Path, out: &Path) -> Result<String, String> {
         let (source, file) = (compose(path), path.display().to_string());
-        // For the tests, which run it elsewhere.
+        // Written for the tests, which run the module elsewhere.
         std::fs::write(out.join(path.file_name().expect("a file")), &source).expect("OUT_DIR can be written");
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string_with_path(&source, &file))?;
-        // What a module asks for beyond core WGSL, by its `enable` lines, the host offers where the adapter has it.
+        // A module may request these by `enable` lines; the host uses it only if the adapter has them.
         let optional = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
         Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32 | optional)
             .validate(&module)
@@ -179,7 +180,7 @@ mod wgsl {
         Ok(out)
     }
 
-    /// Finds what is indexed by a variable and is neither in a buffer nor in workgroup memory.
+    /// Rejects arrays and vectors indexed by a variable that are neither in a buffer nor in workgroup memory.
     fn check_indices(module: &Module) -> Result<(), naga::Span> {
         let functions = module.functions.iter().map(|(_, function)| function);
         for function in functions.chain(module.entry_points.iter().map(|entry| &entry.function)) {
@@ -204,7 +205,7 @@ mod wgsl {
         Ok(())
     }
 
-    /// `Binding::…` of each binding, by number.
+    /// The variant of `Binding` for each binding, ordered by number.
     fn bindings(module: &Module) -> String {
         let mut bindings: Vec<(u32, &str)> = module
             .global_variables
@@ -223,7 +224,7 @@ mod wgsl {
         bindings.iter().map(|(_, kind)| format!("super::Binding::{kind}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The uniform's struct, with the layout that Rust gives it: words without padding.
+    /// The uniform's struct in Rust: words without padding, so that both layouts are the same.
     fn params(module: &Module, file: &str) -> Result<String, String> {
         let uniform = |(_, variable): (_, &naga::GlobalVariable)| match &module.types[variable.ty].inner {
             TypeInner::Struct { members, span } if variable.space == AddressSpace::Uniform => Some((members, *span)),
@@ -248,7 +249,7 @@ mod wgsl {
             }
             writeln!(fields, "pub {name}: {kind},").unwrap();
         }
-        // A kernel that takes those of another has no caller for its own.
+        // A kernel that is given another one's `Params` leaves its own unused.
         let attributes = "#[allow(dead_code)]\n#[repr(C)]\n#[derive(Clone, Copy, bytemuck::NoUninit)]";
         Ok(format!("{attributes}\npub struct Params {{\n{fields}}}\n"))
     }

@@ -1,7 +1,7 @@
 // alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s], lengths[s] = |Σ out[r]·rows[r]|.
 //
 // rows [·, width], anchors [segments, width], offsets [segments + 1], lengths [segments], out [·]; all f32.
-// Block: one segment, a warp a row at a time.
+// Block: one segment; each warp takes one row at a time.
 // Shared memory: a partial maximum or sum of each warp.
 #include "reduce.cuh"
 
@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(256) alignment_weights(AlignmentWei
     __syncthreads();
     for (unsigned i = 0; i < WARPS; i++) maximum = fmaxf(maximum, maxima[i]);
 
-    // An invocation reads logits that others of its block wrote, behind the barrier.
+    // Behind the barrier a thread reads logits that other threads of its block wrote.
     float sum = 0;
     for (unsigned row = begin + threadIdx.x; row < end; row += blockDim.x) {
         const float weight = expf(out[row] - maximum);
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256) alignment_weights(AlignmentWei
     for (unsigned i = 0; i < WARPS; i++) total += sums[i];
     for (unsigned row = begin + threadIdx.x; row < end; row += blockDim.x) out[row] /= total;
 
-    // A thread reads the weights of all, and adds up whole columns.
+    // Each thread reads the weights of all rows and adds up whole columns.
     __syncthreads();
     float square = 0;
     for (unsigned i = threadIdx.x; i < params.width; i += blockDim.x) {

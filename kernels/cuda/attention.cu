@@ -2,19 +2,19 @@
 //
 // queries and out [·, stride] f16, keys_values [·, stride] f16 (keys, then values); head h takes columns h·d ..
 // (h+1)·d. f16 products, f32 sums and softmax; the weights are rounded to f16 for the second product.
-// Block: up to 64 queries of a sequence, one head; a warp 16 of the queries.
+// Block: up to 64 queries of a sequence, one head; each warp takes 16 of the queries.
 // Shared memory: 64 keys and 64 values, padded by 16 bytes a row so that the rows of an 8×8 matrix lie in different
-// banks. The keys are walked in blocks of 64: up to 64 tokens the whole row of scores is in registers at once, from the
-// second block on the sums so far are scaled to the new maximum (online softmax).
+// banks. The keys are walked in blocks of 64: up to 64 tokens the whole row of scores is in registers at once; from the
+// second block on the sums so far are rescaled to the new maximum (online softmax).
 #include "element.cuh"
 
 namespace {
 
-// Four warps of 16.
+// Four warps of 16 queries each.
 constexpr int QUERIES = 64;
 constexpr int KEYS = 64;
 constexpr int CHUNK = 8;
-// Below every score, and far enough from it that its weight is 0.
+// Below every score, so far that the weight of a masked key is 0.
 constexpr float LOWEST = -3.4e38f;
 
 struct AttentionParams {
@@ -35,7 +35,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
     constexpr int CHUNKS = DIM / CHUNK;
     __shared__ __align__(16) __half k_block[KEYS * PITCH];
     __shared__ __align__(16) __half v_block[KEYS * PITCH];
-    // The first query row, their number, the first key row, the keys that the first query sees.
+    // The first query row, the number of queries, the first key row, the number of keys that the first query sees.
     const uint4 item = items[blockIdx.x];
     const int count = item.y;
     const int column = blockIdx.y * DIM;
@@ -58,7 +58,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
         ptx::cp_async_commit();
     };
 
-    // The queries pass through the keys' memory into registers.
+    // The queries are loaded into registers through the keys' shared memory.
     ptx::u32 q_fragments[DIM / 16][4];
     load(k_block, queries, params.queries_stride, count);
     ptx::cp_async_wait<0>();
@@ -68,7 +68,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
         ptx::ldmatrix_x4(q_fragments[d], k_block + (warp * 16 + lane % 16) * PITCH + d * 16 + lane / 16 * CHUNK);
     }
 
-    // Of the two rows of which this lane holds elements: lane / 4 and 8 further.
+    // The online softmax of the two query rows of which this lane holds elements, lane / 4 and lane / 4 + 8.
     float maxima[2] = {LOWEST, LOWEST};
     float totals[2] = {};
     float sums[DIM / 8][4] = {};
@@ -110,7 +110,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
                     maximum = fmaxf(maximum, score);
                 }
             }
-            // With the other three lanes of the row.
+            // Combined with the other three lanes of the row.
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
             rescale[half] = expf(maxima[half] - maximum);
@@ -137,7 +137,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const _
         __syncthreads();
 #pragma unroll
         for (int k = 0; k < KEYS / 16; k++) {
-            // Two fragments of sums are one of the left operand.
+            // Two fragments of weights make one of the left operand.
             ptx::u32 weights[4];
             for (int i = 0; i < 4; i++) {
                 const float* pair = scores[k * 2 + i / 2] + i % 2 * 2;

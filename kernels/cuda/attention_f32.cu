@@ -4,7 +4,7 @@
 // (h+1)·d. f32 products and sums.
 // Block: up to 8 queries of a sequence, one head, up to 128 columns of it.
 // Shared memory: the scores of 8 queries for 128 keys and 32 columns of the queries, 5.6 KiB. The keys are walked in
-// blocks of 128; from the second block on the sums so far are scaled to the new maximum (online softmax).
+// blocks of 128; from the second block on the sums so far are rescaled to the new maximum (online softmax).
 #include "element.cuh"
 
 namespace {
@@ -33,11 +33,11 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const T
     __shared__ float query_piece[QUERIES * PIECE];
     __shared__ float scores[QUERIES * KEYS];
     __shared__ float partial[KEYS];
-    // Of each query: the maximum so far, the sum of its weights, and what its older sums are scaled by.
+    // For each query: the maximum so far, the sum of its weights, and the factor that rescales its sums so far.
     __shared__ float maxima[QUERIES];
     __shared__ float totals[QUERIES];
     __shared__ float rescale[QUERIES];
-    // The first query row, their number, the first key row, the keys that the first query sees.
+    // The first query row, the number of queries, the first key row, the number of keys that the first query sees.
     const uint4 item = items[blockIdx.x];
     const int count = item.y;
     const int thread = threadIdx.x;
@@ -58,7 +58,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const T
     }
     float sums[QUERIES] = {};
     for (int block = 0; block < keys; block += KEYS) {
-        // One key a thread.
+        // One key per thread.
         const int key = block + thread;
         float dots[QUERIES] = {};
         for (int d0 = 0; d0 < params.head_dim; d0 += PIECE) {
@@ -83,7 +83,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const T
         for (int q = 0; q < QUERIES; q++) scores[q * KEYS + thread] = dots[q];
         __syncthreads();
 
-        // 16 threads a query: the maximum, then the weights, then their sum.
+        // 16 threads per query: the maximum, then the weights, then their sum.
         const int query = thread / SHARE;
         const int visible = int(item.w) + (params.causal ? query : 0);
         const int end = min(KEYS, max(visible, block) - block);
@@ -111,7 +111,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const T
         }
         __syncthreads();
 
-        // One column a thread.
+        // One column per thread.
 #pragma unroll
         for (int q = 0; q < QUERIES; q++) sums[q] *= rescale[q];
         if (column < params.head_dim) {
@@ -125,7 +125,7 @@ __device__ __forceinline__ void attention(const AttentionParams& params, const T
     }
     __syncthreads();
     if (column < params.head_dim) {
-        // All of them, so that the sums stay in registers.
+        // Loops over all queries, so that the sums, indexed by constants, stay in registers.
 #pragma unroll
         for (int q = 0; q < QUERIES; q++) {
             if (q < count) store(out + size_t(q) * params.out_stride + column, sums[q] / totals[q]);

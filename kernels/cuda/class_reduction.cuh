@@ -4,13 +4,13 @@
 
 namespace {
 
-// The best k are found so many at a time: each round takes up where the last one ended.
+// The best k are selected BEST at a time: each round continues where the last one ended.
 constexpr unsigned BEST = 8;
 constexpr float LARGEST = 3.4e38f;
 
 struct WeightedSimilarityParams {
     unsigned width;
-    // Elements from one text to the next.
+    // Leading dimension: elements from one text to the next.
     unsigned stride;
     // How many of a class's texts count: 0 for all of them, as a weighted sum.
     unsigned best;
@@ -20,17 +20,17 @@ struct WeightedSimilarityParams {
 struct ClassReduction {
     float weighted = 0;  // Σ v·s
     float weights = 0;   // Σ v
-    // The last text that was taken: the next ones are worse, or as good and further on.
+    // The last text that was selected: later ones have a lower similarity, or the same one and a higher index.
     float last = LARGEST;
     unsigned last_text = 0;
-    // This round's, sorted, and which texts they are.
+    // This round's best similarities, sorted, and their texts.
     float values[BEST];
     unsigned texts[BEST];
     unsigned found;
 
     __device__ __forceinline__ void begin_round() { found = 0; }
 
-    // `best` is the parameter, `taken` how many earlier rounds took.
+    // Adds a text; `best` is the kernel's parameter, `taken` how many texts earlier rounds selected.
     __device__ __forceinline__ void add(unsigned best, unsigned taken, unsigned text, float weight, float similarity) {
         if (best == 0) {
             weighted += weight * similarity;
@@ -39,8 +39,8 @@ struct ClassReduction {
         const bool after = similarity < last || (similarity == last && text > last_text);
         // A text of weight 0 is masked out.
         if (weight == 0 || (taken > 0 && !after)) return;
-        // Into the sorted list, behind its equals: they have the lower index. All places in order, so that the list
-        // stays in registers.
+        // Inserts the text into the sorted list behind its equals, which have lower indices. Goes through all places,
+        // so that the list stays in registers.
         bool shift = false;
 #pragma unroll
         for (unsigned place = 0; place < BEST; place++) {
@@ -56,7 +56,7 @@ struct ClassReduction {
         found = min(found + 1, BEST);
     }
 
-    // `count`: how many of this round's still count.
+    // Adds this round's best `count` texts to the sums.
     __device__ __forceinline__ void end_round(unsigned count, const float* text_weights) {
         count = min(found, count);
 #pragma unroll
@@ -68,7 +68,7 @@ struct ClassReduction {
             last = values[i];
             last_text = texts[i];
         }
-        // Fewer than a round holds: there are no more.
+        // The round is not full: no text is left.
         if (found < BEST) {
             last = -LARGEST;
             last_text = 0xffffffffu;

@@ -39,7 +39,7 @@ __device__ __forceinline__ void add(Sum& sum, int weight, unsigned bytes) {
 
 __device__ __forceinline__ unsigned clip8(int sum) { return unsigned(min(max(sum >> PRECISION_BITS, 0), 255)); }
 
-// One pixel of the horizontal pass, its bytes in a word.
+// One pixel of the horizontal pass, its bytes packed in a word.
 __device__ __forceinline__ unsigned horizontal(const unsigned char* pixel, const uint4& tap, const int* weights) {
     Sum sum = half_of_the_unit();
     for (unsigned i = 0; i < tap.z; i++, pixel += 3) {
@@ -48,9 +48,9 @@ __device__ __forceinline__ unsigned horizontal(const unsigned char* pixel, const
     return clip8(sum.red) | clip8(sum.green) << 8 | clip8(sum.blue) << 16;
 }
 
-// views: per view left and upper edge, the taps of its columns and of its rows; then the address and width of its picture;
-// taps [sets, S]: the first pixel,
-// the first weight, the number of weights; table [3, 256]: the normalised value of each byte of each channel.
+// views: for each view two vectors: left and upper edge, the taps of its columns and of its rows; then the address (in
+// halves) and width of its picture. taps [sets, S]: the first pixel, the first weight, the number of weights.
+// table [3, 256]: the normalised value of each byte of each channel.
 template <typename Out>
 __device__ __forceinline__ void crop_resize(const CropResizeParams& params, const uint4* views, const uint4* taps, const int* weights,
                                             const float* table, Out* out) {

@@ -9,13 +9,14 @@ __device__ __forceinline__ float widen(__nv_bfloat16 x) { return __bfloat162floa
 __device__ __forceinline__ void store(float* at, float x) { *at = x; }
 __device__ __forceinline__ void store(__half* at, float x) { *at = __float2half_rn(x); }
 
-// Two neighbours; `at` is even in its row, and rows begin at even elements.
+// Stores two neighbours; `at` is an even element of its row, and rows begin at even elements.
 __device__ __forceinline__ void store_pair(float* at, float x, float y) { *reinterpret_cast<float2*>(at) = make_float2(x, y); }
 __device__ __forceinline__ void store_pair(__half* at, float x, float y) {
     *reinterpret_cast<__half2*>(at) = __floats2half2_rn(x, y);
 }
 
-// One, four or eight neighbours; of more than one, `at` is a multiple of 16 bytes, or of 8 for four f16.
+// Loads and stores of one, four or eight neighbours; for more than one, `at` is aligned to 16 bytes, or to 8 for four
+// f16.
 __device__ __forceinline__ void load(const float* at, float (&x)[1]) { x[0] = *at; }
 __device__ __forceinline__ void load(const float* at, float (&x)[4]) {
     const float4 four = *reinterpret_cast<const float4*>(at);

@@ -1,7 +1,7 @@
 // l2_normalize: each row divided by its Euclidean length, or by 1e-12 where that is longer.
 //
 // tensor [rows, width] f32, in place; f32 sums.
-// Block: eight rows, a warp each.
+// Block: eight rows, one warp each.
 #include "reduce.cuh"
 
 namespace {

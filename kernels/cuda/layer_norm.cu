@@ -1,7 +1,7 @@
 // layer_norm: out = (input − mean) / √(variance + eps) · γ + β, row by row, in two passes.
 //
 // input [rows, width] f32, gamma and beta [width], out [rows, stride] f32 or f16; f32 sums.
-// Block: eight rows, a warp each.
+// Block: eight rows, one warp each.
 #include "element.cuh"
 #include "reduce.cuh"
 
@@ -14,7 +14,7 @@ struct LayerNormParams {
     unsigned out_stride;
 };
 
-// A lane takes N neighbours at once.
+// A lane loads N neighbours at once.
 template <int N, typename Out>
 __device__ __forceinline__ void layer_norm_of(const LayerNormParams& params, const float* __restrict__ input,
                                               const float* __restrict__ gamma, const float* __restrict__ beta,
@@ -54,7 +54,7 @@ __device__ __forceinline__ void layer_norm_of(const LayerNormParams& params, con
 template <typename Out>
 __device__ __forceinline__ void layer_norm(const LayerNormParams& params, const float* input, const float* gamma,
                                            const float* beta, Out* out) {
-    // Rows begin at whole fours then.
+    // Rows then begin at multiples of four elements.
     if (params.width % 4 == 0 && params.out_stride % 4 == 0) {
         layer_norm_of<4>(params, input, gamma, beta, out);
     } else {

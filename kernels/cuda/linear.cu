@@ -1,9 +1,9 @@
 // linear on tensor cores: out = epilogue(input · Wᵀ + b).
 //
 // input [rows, input_stride] f16, weight [outputs, weight_stride] f16, bias [outputs] f32, out [rows, out_stride] f32
-// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; the weights' are zero past the inputs, and the
-// bias goes on to a multiple of eight.
-// Block: one tile of out, a warp a part of it in fragments of 16×8.
+// or f16; f16 products, f32 sums. Rows begin at multiples of 16 bytes; rows of weights are padded with zeros to the
+// stride, the bias to a multiple of eight.
+// Block: one tile of out; each warp computes a part of it in fragments of 16×8.
 // Shared memory: STAGES slabs of 64 inputs of both operands, filled by cp.async while earlier ones are multiplied, and
 // swizzled so that the eight rows of an 8×8 matrix lie in different banks.
 // Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
@@ -28,10 +28,11 @@ struct LinearParams {
     unsigned epilogue;
 };
 
-// Where a chunk of a slab's row lies. A row is the 128 bytes of all banks: neighbouring rows get other chunks.
+// The offset of a chunk of a slab's row. A row spans all banks (128 bytes), so each row permutes its chunks
+// differently.
 __device__ __forceinline__ int swizzled(int row, int chunk) { return row * DEPTH + (chunk ^ row % CHUNKS) * CHUNK; }
 
-// The first `count` of eight. A call, for it is rare: a copy for each eight would be most of the code.
+// Stores the first `count` of eight. Not inlined: it is rare, and its copies would be most of the code.
 template <typename Out>
 __device__ __noinline__ void store_some(Out* to, int count, bool accumulate, float4 low, float4 high) {
     const float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
@@ -41,7 +42,7 @@ __device__ __noinline__ void store_some(Out* to, int count, bool accumulate, flo
     }
 }
 
-// QUICK_GELU is inlined; the template's GELU is both forms of GELU, which are called, since their code is long.
+// QUICK_GELU is inlined; the template's GELU stands for both forms of GELU, which are not, since their code is long.
 template <unsigned EPILOGUE>
 __device__ __forceinline__ void activate_eight(unsigned epilogue, float (&x)[8]) {
     if (EPILOGUE == QUICK_GELU) {
@@ -57,15 +58,16 @@ __device__ __forceinline__ void activate_eight(unsigned epilogue, float (&x)[8])
     }
 }
 
-// Stores a row of fragments, of which this lane has two neighbours of two rows each (PTX ISA, m16n8k16); `row` is the
-// first of its rows, `output` the warp's first. Four lanes share a row: they exchange four fragments, so that each has
-// eight neighbours to store. What is added to is loaded for all fragments before any is stored, to wait for it once.
+// Stores a row of fragments. Of each, this lane holds two neighbours in each of two rows (PTX ISA, m16n8k16); `row` is
+// the first of the two, `output` the warp's first output. Four lanes share a row: they exchange elements of four
+// fragments, so that each stores eight neighbours. What ACCUMULATE adds to is loaded for all fragments before any is
+// stored, to wait for memory once.
 template <unsigned EPILOGUE, int FRAGMENTS, typename Out>
 __device__ __forceinline__ void store_fragments(const LinearParams& params, const float* __restrict__ bias, Out* out,
                                                 int row, int output, const float (&sums)[FRAGMENTS][4]) {
     static_assert(FRAGMENTS % 4 == 0, "four lanes exchange four fragments");
     constexpr int EIGHTS = FRAGMENTS / 4;
-    // Rows begin at whole eights.
+    // Whether rows begin at multiples of eight elements.
     const bool aligned = params.out_stride % 8 == 0;
     const int lane = threadIdx.x % 4;
 #pragma unroll
@@ -129,8 +131,8 @@ __device__ __forceinline__ void linear(const LinearParams& params, const __half*
     const int output0 = blockIdx.y * TILE_N;
     const int steps = (params.inputs + DEPTH - 1) / DEPTH;
 
-    // One group of copies a step, an empty one past the last: the count of groups stays the count of steps. What lies
-    // past the last row or output repeats it, and is not stored.
+    // Commits one group of copies per step, an empty one past the last, so that the wait can count groups as steps.
+    // Rows past the last row or output repeat it; their results are not stored.
     auto load = [&](int step) {
         if (step < steps) {
             const int chunk = threadIdx.x % CHUNKS;
@@ -159,7 +161,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const __half*
     for (int step = 0; step < STAGES - 1; step++) load(step);
     for (int step = 0; step < steps; step++) {
         ptx::cp_async_wait<STAGES - 2>();
-        // The slab of this step has arrived, and the one before it has been read by all.
+        // This step's slab has arrived, and all warps have read the one before it, which the next copies overwrite.
         __syncthreads();
         load(step + STAGES - 1);
         const __half* a = slabs + step % STAGES * SLAB;
@@ -173,7 +175,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const __half*
                 const int row = warp_row + m * 16 + lane % 16;
                 ptx::ldmatrix_x4(a_fragments[m], a + swizzled(row, k * 2 + lane / 16));
             }
-            // Two fragments at once: 8×8 matrices in the order of (outputs, inputs) 00, 01, 10, 11.
+            // Loads two fragments at once: 8×8 matrices in the order of (outputs, inputs) 00, 01, 10, 11.
 #pragma unroll
             for (int n = 0; n < FRAGMENTS_N; n += 2) {
                 const int row = warp_output + n * 8 + lane / 16 * 8 + lane % 8;

@@ -9,7 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-// Shared memory whose size the launch gives.
+// Shared memory whose size is set at launch.
 #define DYNAMIC_SHARED(T, name)                             \
     extern __shared__ __align__(128) unsigned char dynamic_shared[]; \
     T* name = reinterpret_cast<T*>(dynamic_shared)
@@ -20,13 +20,13 @@ typedef unsigned int u32;
 
 __device__ __forceinline__ u32 shared(const void* p) { return static_cast<u32>(__cvta_generic_to_shared(p)); }
 
-// Four 8×8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
+// Loads four 8×8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
 __device__ __forceinline__ void ldmatrix_x4(u32 (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared(row)) : "memory");
 }
 
-// The same, each matrix transposed.
+// As ldmatrix_x4, with each matrix transposed.
 __device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared(row)) : "memory");
@@ -45,7 +45,7 @@ __device__ __forceinline__ u32 pack(float x, float y) {
     return *reinterpret_cast<const u32*>(&pair);
 }
 
-// Starts a copy of 16 bytes to shared memory: of `bytes` (0 to 16) from global memory, the rest is zeroed.
+// Starts a copy of 16 bytes to shared memory: the first `bytes` (0 to 16) from global memory, then zeros.
 __device__ __forceinline__ void cp_async_16(void* to, const void* from, int bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared(to)), "l"(from), "r"(bytes) : "memory");
 }
@@ -53,7 +53,7 @@ __device__ __forceinline__ void cp_async_16(void* to, const void* from, int byte
 // Closes a group of copies.
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Waits until at most N of this thread's groups are under way.
+// Waits until at most N of this thread's groups are pending.
 template <int N>
 __device__ __forceinline__ void cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 

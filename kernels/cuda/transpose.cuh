@@ -2,11 +2,11 @@
 #pragma once
 #include "ptx.cuh"
 
-// Four neighbouring lanes hold a row of a 4×4 matrix each, and then a column.
+// Transposes a 4×4 matrix: four neighbouring lanes hold a row each before, a column each after.
 __device__ __forceinline__ void transpose_of_four(float (&x)[4]) {
     const bool odd = threadIdx.x & 1;
     const bool upper = threadIdx.x & 2;
-    // Within 2×2 blocks, then the blocks.
+    // Transposes within 2×2 blocks, then swaps blocks.
 #pragma unroll
     for (int i = 0; i < 4; i += 2) {
         const float other = __shfl_xor_sync(0xffffffffu, odd ? x[i] : x[i + 1], 1);

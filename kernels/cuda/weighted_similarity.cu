@@ -3,7 +3,8 @@
 //
 // views [V, width] f32, rounded to f16, view_weights [V], texts [T, stride] f16, text_weights [T],
 // pictures [P + 1], classes [C + 1], out [P, C]; f16 products, f32 sums.
-// Block: one class of one picture; tiles of 64 views × 64 texts, a warp 16 of the views; then a thread a view reduces its row.
+// Block: one class of one picture; tiles of 64 views × 64 texts, 16 views per warp; then one thread per view reduces
+// its row.
 // Shared memory: 64 columns of both operands, padded so that the rows of an 8×8 matrix lie in different banks, and a
 // tile of similarities, 34.3 KiB. The matrix of similarities is never stored.
 #include "class_reduction.cuh"
@@ -17,7 +18,7 @@ constexpr unsigned TEXTS = 64;
 constexpr unsigned DEPTH = 64;
 constexpr unsigned CHUNK = 8;
 constexpr unsigned PITCH = DEPTH + CHUNK;
-// A column more than it holds: the threads' rows begin in different banks.
+// One column of padding, so that the threads' rows begin in different banks.
 constexpr unsigned TILE_PITCH = TEXTS + 1;
 
 }  // namespace
@@ -38,16 +39,16 @@ extern "C" __global__ void __launch_bounds__(128)
     const unsigned views_end = pictures[blockIdx.y + 1];
     const unsigned wanted = min(params.best, end - begin);
 
-    // The similarities of 64 views and 64 texts into `tile`, each summed over the columns first to last.
+    // Computes the similarities of 64 views and 64 texts into `tile`, each summed over the columns first to last.
     auto similarities = [&](unsigned view0, unsigned text0) {
         float sums[TEXTS / 8][4] = {};
         for (unsigned k0 = 0; k0 < params.width; k0 += DEPTH) {
-            // The slabs, and at first the tile, have been read by all.
+            // All threads have read the slabs, and before the first step the tile.
             __syncthreads();
             for (unsigned i = thread; i < TEXTS * DEPTH / CHUNK; i += THREADS) {
                 const unsigned row = i / (DEPTH / CHUNK);
                 const unsigned chunk = i % (DEPTH / CHUNK) * CHUNK;
-                // The texts are zero past their width, up to the stride.
+                // Texts are padded with zeros from the width to the stride.
                 const bool inside = text0 + row < end && k0 + chunk < params.stride;
                 const __half* from = texts + (inside ? size_t(text0 + row) * params.stride + k0 + chunk : 0);
                 ptx::cp_async_16(text_slab + row * PITCH + chunk, from, inside ? 16 : 0);

@@ -2,7 +2,7 @@
 //
 // views [V, width] f32, view_weights [V], texts [T, stride] f32 or bf16, text_weights [T],
 // pictures [P + 1], classes [C + 1], out [P, C]; f32 products and sums.
-// Block: one class of one picture; one view a thread, 64 at a time, against tiles of 8 texts.
+// Block: one class of one picture; one view per thread, 64 at a time, against tiles of 8 texts.
 // Shared memory: 32 columns of 8 texts and of 64 views, and a sum of each warp, 9.3 KiB. The matrix of similarities is
 // never stored.
 #include "class_reduction.cuh"
@@ -13,7 +13,7 @@ namespace {
 constexpr unsigned THREADS = 64;
 constexpr unsigned TEXTS = 8;
 constexpr unsigned PIECE = 32;
-// A column more than it holds: the threads' rows begin in different banks.
+// One column of padding, so that the threads' rows begin in different banks.
 constexpr unsigned PITCH = PIECE + 1;
 
 // The similarities of this thread's view to 8 texts, summed over the columns first to last.
@@ -71,7 +71,7 @@ __device__ __forceinline__ void weighted_similarity(const WeightedSimilarityPara
 #pragma unroll
                 for (unsigned j = 0; j < TEXTS; j++) {
                     const unsigned text = text0 + j;
-                    // A thread past the views has nothing to reduce.
+                    // A thread past the last view has nothing to reduce.
                     if (text >= end || view >= views_end) continue;
                     reduction.add(params.best, taken, text, text_weights[text], similarities[j]);
                 }

@@ -1,14 +1,14 @@
 // alignment_weights: out[r] = softmax over r's segment of scale · rows[r]·anchors[s], lengths[s] = |Σ out[r]·rows[r]|.
 //
 // rows [·, width], anchors [segments, width], lengths [segments], out [·]; f32 sums.
-// Workgroup: one segment; an invocation keeps to its own rows up to the softmax, then to its own columns.
+// Workgroup: one segment; each invocation takes its own rows up to the softmax, then its own columns.
 // Workgroup memory: 64 partial sums or maxima.
 //! import shared/reduce.wgsl
 
 struct Params {
     width: u32,
     scale: f32,
-    // The dispatch's first segment, their number, and the first row in the bindings of rows and of out.
+    // The dispatch's first segment and number of segments, and the first row in the binding of rows.
     first_segment: u32,
     segments: u32,
     first_row: u32,
@@ -57,7 +57,7 @@ fn alignment_weights(
     for (var row = offsets[segment] + lane; row < end; row += LANES) {
         out[row] /= total;
     }
-    // The other invocations' weights.
+    // Makes the other invocations' weights visible.
     storageBarrier();
     var square = 0.0;
     for (var i = lane; i < params.width; i += LANES) {

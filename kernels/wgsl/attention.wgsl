@@ -1,11 +1,11 @@
 // attention: softmax(q kᵀ / √d) v for each sequence and head.
 //
 // queries and out [·, width], keys_values [·, 2·width] (keys, then values); head h takes columns h·d .. (h+1)·d.
-// Workgroup: up to 64 queries of a sequence, one head, up to 64 columns of it; 8×8 invocations. An invocation has the
-// scores of 8 queries with 4 keys, then 8 columns of their sums, all in registers.
-// Workgroup memory, 16 KiB: slabs of 16 columns of queries and keys, whose place the partial maxima, then the values take;
-// and the weights. The keys are walked in blocks of 32; from the second block on the sums so far are scaled to the new
-// maximum (online softmax).
+// Workgroup: up to 64 queries of a sequence, one head, up to 64 columns of it; 8×8 invocations. An invocation holds the
+// scores of 8 queries with 4 keys, then 8 columns of the queries' sums, all in registers.
+// Workgroup memory, 16 KiB: slabs of 16 columns of queries and keys, whose memory the partial maxima and then the
+// values reuse; and the weights. The keys are walked in blocks of 32; from the second block on the sums so far are
+// rescaled to the new maximum (online softmax).
 
 const QUERIES: u32 = 64;
 const KEYS: u32 = 32;
@@ -31,15 +31,16 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> keys_values: array<vec4<f32>>;
-// Per workgroup: the first query row, their number, the first key row, the keys that the first query sees.
+// Per workgroup: the first query row, the number of queries, the first key row, the number of keys that the first query
+// sees.
 @group(0) @binding(3) var<storage, read> items: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-// By turns: slabs [DEPTH, QUERIES] and, from KEY_SLAB on, [DEPTH, KEYS]; the maxima [8, 8] of 8 queries each; the values
-// [KEYS, COLUMNS]. Four neighbours of a row together.
+// Holds in turn: the slabs [DEPTH, QUERIES] and, from KEY_SLAB on, [DEPTH, KEYS]; the partial maxima, at the end the
+// totals, [8, 8] of 8 queries each; the values [KEYS, COLUMNS]. A vector holds four neighbours of a row.
 var<workgroup> operands: array<vec4<f32>, KEYS * COLUMNS / 4>;
 const KEY_SLAB: u32 = DEPTH * QUERIES / 4;
-// [KEYS, QUERIES], four queries together.
+// [KEYS, QUERIES]; a vector holds four neighbouring queries.
 var<workgroup> weights: array<vec4<f32>, KEYS * QUERIES / 4>;
 
 @compute @workgroup_size(8, 8)
@@ -63,15 +64,16 @@ fn attention(
     let value0 = key0 + params.width;
     let keys = item.w + select(0, item.y - 1, params.causal == 1);
 
-    // The invocation's queries are local.y·8 .. +8, its keys local.x·4 .. +4 of a block, its columns local.x·4 .. +4 and
-    // 32 behind them. Without a query it only helps to fill workgroup memory.
+    // The invocation's queries are local.y·8 .. +8, its keys local.x·4 .. +4 of a block, its columns local.x·4 .. +4
+    // and those 32 further on. An invocation without queries only helps to fill workgroup memory.
     let first_query = local.y * 8;
     let works = first_query < item.y;
-    // How many keys its first query sees, and how many more each next one.
+    // How many keys its first query sees, and how many more each next query sees.
     let visible = item.w + select(0, first_query, params.causal == 1);
     let more = params.causal;
     var sums = array<vec4<f32>, 16>();
-    // Of its first four queries and of the others: the maximum so far, and the sum of the weights of its own keys.
+    // For its first four queries (upper) and the others (lower): the maximum so far, and the sum of the weights of the
+    // invocation's own keys.
     var upper_maximum = vec4(LOWEST);
     var lower_maximum = vec4(LOWEST);
     var upper_total = vec4<f32>();
@@ -117,7 +119,7 @@ fn attention(
             }
         }
 
-        // A key that a query does not see has no part in its maximum, and the weight 0.
+        // A key that a query does not see does not count for its maximum and has weight 0.
         let key = block + local.x * 4;
         var upper = vec4(LOWEST);
         var lower = vec4(LOWEST);
@@ -183,7 +185,7 @@ fn attention(
         }
     }
 
-    // The totals of all keys.
+    // Adds up the totals over the keys of all invocations.
     workgroupBarrier();
     operands[lane * 2] = upper_total;
     operands[lane * 2 + 1] = lower_total;
@@ -208,7 +210,7 @@ fn attention(
     //! end
 }
 
-// Four columns of a query's sums, as far as the head has them.
+// Stores four columns of a query's sums, as far as the head has them.
 fn store(at: u32, column: u32, sums: vec4<f32>) {
     //! unroll i 4
     if column + $i < params.head_dim {

@@ -4,7 +4,7 @@
 // clip8((2²¹ + Σ w·v) >> 22) with integer weights and bytes in between: the same bytes as every other backend.
 // Workgroup: 16×16 pixels of one view, one invocation each.
 // Workgroup memory: 64 rows of 16 horizontally resampled pixels, 4 KiB; taller supports go through it in bands.
-// A binding may hold only some rows of the picture: the sums of one dispatch are then taken up by the next.
+// A binding may hold only some rows of the picture: each dispatch then continues the sums of the one before it.
 
 const TILE: u32 = 16;
 const BAND: u32 = 64;
@@ -16,12 +16,12 @@ struct Params {
     width: u32,
     size: u32,
     patch_side: u32,
-    // The picture's rows in the binding.
+    // The range of the picture's rows in the binding.
     first_row: u32,
     end_row: u32,
     // Where the rows of the dispatch's first view begin in the binding of out, in elements.
     out_base: u32,
-    // Whether these are the first and the last rows of the views.
+    // Whether these rows include the views' first and last rows.
     is_first: u32,
     is_last: u32,
 }
@@ -35,7 +35,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> weights: array<i32>;
 // [3, 256]: the normalised value of each byte of each channel.
 @group(0) @binding(5) var<storage, read> table: array<f32>;
-// [views, S, S, 3]: sums between dispatches.
+// [views, S, S, 3]: partial sums between dispatches.
 @group(0) @binding(6) var<storage, read_write> partial: array<i32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 
@@ -100,7 +100,7 @@ fn crop_resize(
     //! end
 }
 
-// One pixel of the horizontal pass, its bytes in a word.
+// One pixel of the horizontal pass, its bytes packed in a word.
 fn horizontal(x0: u32, y: u32, tap: vec4<u32>) -> u32 {
     var sum = vec3<i32>(1 << (PRECISION_BITS - 1));
     let start = ((y - params.first_row) * params.width + x0 + tap.x) * 3;

@@ -2,7 +2,8 @@
 //
 // tokens [rows] of (token, place in its sequence), table [vocabulary, width], positions [context, width],
 // out [rows, width].
-// Workgroup: one row of out. A binding may hold only the rows first .. end of table: the others stay as they are.
+// Workgroup: one row of out. A binding may hold only the rows first .. end of table: rows of out with other tokens stay
+// as they are.
 
 const LANES: u32 = 64;
 

@@ -1,7 +1,8 @@
 // gather_rows: out[i] = input[rows[i]].
 //
 // input and out [·, width], rows [count].
-// Workgroup: one row of out. A binding may hold only the rows first .. end of input: the others stay as they are.
+// Workgroup: one row of out. A binding may hold only the rows first .. end of input: rows of out that copy others stay
+// as they are.
 
 const LANES: u32 = 64;
 

@@ -62,7 +62,7 @@ fn input_at(start: u32, i: u32) -> vec4<f32> {
     return vector;
 }
 
-// Four elements of a row, as far as it goes.
+// Stores four elements of a row, up to its end.
 fn store(start: u32, i: u32, vector: vec4<f32>) {
     if params.width % 4 == 0 {
         out[(start + i) / 4] = vector;

@@ -2,9 +2,9 @@
 //
 // views [V, width], view_weights [V], texts [T, stride] packed, text_weights [T],
 // pictures [P + 1], classes [C + 1], out [P, C]; f32 sums.
-// Workgroup: one class of one picture; one view an invocation, 64 at a time, against tiles of 8 texts.
+// Workgroup: one class of one picture; one view per invocation, 64 at a time, against tiles of 8 texts.
 // Workgroup memory: 32 columns of 8 texts and 64 partial sums, 1.3 KiB. The matrix of similarities is never stored.
-// The best k are found 8 at a time: each round takes up where the last one ended.
+// The best k are selected 8 at a time: each round continues where the last one ended.
 //! import shared/reduce.wgsl
 //! import shared/weights.wgsl
 
@@ -14,11 +14,12 @@ const BEST: u32 = 8;
 
 struct Params {
     width: u32,
-    // Elements from one text to the next.
+    // Leading dimension: elements from one text to the next.
     stride: u32,
     // How many of a class's texts count: 0 for all of them, as a weighted sum.
     best: u32,
-    // The dispatch's first class, their number, that of all classes, and the first text in the binding of texts.
+    // The dispatch's first class and number of classes, the number of all classes, and the first text in the binding of
+    // texts.
     first_class: u32,
     classes: u32,
     all_classes: u32,
@@ -40,7 +41,7 @@ struct Params {
 
 var<workgroup> text_piece: array<f32, TEXTS * PIECE>;
 
-// The best of a view's texts so far, best first: so many of BEST.
+// This round's best texts of a view, sorted: their number, similarities and indices.
 var<private> found: u32;
 var<private> best: array<f32, BEST>;
 var<private> best_text: array<u32, BEST>;
@@ -67,21 +68,21 @@ fn weighted_similarity(
         let view = view0 + lane;
         var weighted = 0.0; // Σ v·s
         var weights = 0.0; // Σ v
-        // The last text that was taken: the next ones are worse, or as good and further on.
+        // The last text that was selected: later ones have a lower similarity, or the same one and a higher index.
         var last = 3.4e38;
         var last_text = 0u;
         for (var taken = 0u; taken < max(wanted, 1); taken += BEST) {
             found = 0;
             for (var text0 = begin; text0 < end; text0 += TEXTS) {
                 let similarities = similarity_tile(lane, view, views_end, text0, end);
-                // The next text's is always the first of these.
+                // Shifted by one after each text: the next text's similarity is always near.x.
                 var near = vec4(similarities[0], similarities[1], similarities[2], similarities[3]);
                 var far = vec4(similarities[4], similarities[5], similarities[6], similarities[7]);
                 for (var text = text0; text < min(text0 + TEXTS, end); text++) {
                     let similarity = near.x;
                     near = vec4(near.yzw, far.x);
                     far = vec4(far.yzw, 0);
-                    // A lane past the views has nothing to reduce; a text of weight 0 is masked out.
+                    // An invocation past the last view has nothing to reduce; a text of weight 0 is masked out.
                     let weight = text_weights[text];
                     let after = similarity < last || (similarity == last && text > last_text);
                     if view >= views_end {
@@ -103,7 +104,7 @@ fn weighted_similarity(
                 last_text = best_text[$i];
             }
             //! end
-            // Fewer than a round holds: there are no more.
+            // The round is not full: no text is left.
             if found < BEST {
                 last = -3.4e38;
                 last_text = 0xffffffff;
@@ -124,7 +125,7 @@ fn weighted_similarity(
     }
 }
 
-// Puts a text among the best, behind its equals: they have the lower index. The last one makes room.
+// Inserts a text into the sorted list behind its equals, which have lower indices; the last one drops out.
 fn insert(similarity: f32, text: u32) {
     var next = similarity;
     var next_text = text;

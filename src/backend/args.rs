@@ -1,7 +1,7 @@
 //! Each kernel's arguments as one struct, whose fields' documentation is the kernel's contract, and the checks of it.
 //!
-//! A kernel gets arguments only as [`Checked`], which only a check makes: what follows may index without further thought,
-//! and a kernel on a GPU stays within its operands.
+//! Kernels take their arguments only as [`Checked`], which only a passed check creates: their code may index without
+//! further checks, and a GPU kernel stays within its operands.
 
 use super::{Backend, CropJob, CropOutput, Epilogue, PictureSize, Reduction, Shape, Shaped};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ pub trait KernelArgs: Sized {
     /// An [`Error::Argument`] that names the kernel and the argument.
     fn check(&self) -> Result<()>;
 
-    /// The arguments, for a backend to run.
+    /// Checks the arguments and wraps them for a backend to run.
     ///
     /// # Errors
     /// As [`KernelArgs::check`].
@@ -24,7 +24,7 @@ pub trait KernelArgs: Sized {
     }
 }
 
-/// Arguments that keep their kernel's contract.
+/// Arguments that satisfy their kernel's contract.
 #[derive(Debug)]
 pub struct Checked<A>(A);
 
@@ -34,7 +34,8 @@ impl<A> Checked<A> {
     }
 }
 
-/// The kernels of a [`Backend`]: each is the function `run` of the module of its name, on `$device`, with checked arguments.
+/// The kernel methods of a [`Backend`]: each checks its arguments and calls `run` of the module of its name on
+/// `$device`.
 macro_rules! kernels {
     ($self:ident, $device:expr) => {
         $crate::backend::args::kernels! { $self, $device;
@@ -58,12 +59,12 @@ macro_rules! kernels {
 }
 pub(super) use kernels;
 
-/// Of [`Backend::crop_resize`].
+/// Arguments of [`Backend::crop_resize`].
 #[derive(Debug)]
 pub struct CropResizeArgs<'a, 'p, B: Backend> {
     /// Pictures and their views, all of one size.
     pub jobs: &'a [CropJob<'a, B::Picture<'p>>],
-    /// Where all views go, one after the other.
+    /// Where all views are written, one after the other.
     pub output: CropOutput<'a, B::Tensor>,
 }
 
@@ -110,7 +111,7 @@ impl<B: Backend> KernelArgs for CropResizeArgs<'_, '_, B> {
     }
 }
 
-/// Of [`Backend::linear`].
+/// Arguments of [`Backend::linear`].
 #[derive(Debug)]
 pub struct LinearArgs<'a, B: Backend> {
     /// `[rows, inputs]`
@@ -131,7 +132,7 @@ impl<B: Backend> KernelArgs for LinearArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::layer_norm`].
+/// Arguments of [`Backend::layer_norm`].
 #[derive(Debug)]
 pub struct LayerNormArgs<'a, B: Backend> {
     /// `[rows, D]`
@@ -155,7 +156,7 @@ impl<B: Backend> KernelArgs for LayerNormArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::attention`].
+/// Arguments of [`Backend::attention`].
 #[derive(Debug)]
 pub struct AttentionArgs<'a, B: Backend> {
     /// `[Q, D]`
@@ -164,11 +165,12 @@ pub struct AttentionArgs<'a, B: Backend> {
     pub keys_values: &'a B::Tensor,
     /// Sequence `s` owns the query rows `query_offsets[s] .. query_offsets[s+1]`.
     pub query_offsets: &'a [u32],
-    /// And the key rows `key_offsets[s] .. key_offsets[s+1]`, at least as many.
+    /// Sequence `s` owns the key rows `key_offsets[s] .. key_offsets[s+1]`, at least as many as queries.
     pub key_offsets: &'a [u32],
     /// Head `h` takes columns `h·d .. (h+1)·d` with `d = D / heads`.
     pub heads: usize,
-    /// A sequence's queries are its last positions: query `i` of `n` then sees the first `keys − n + i + 1` keys.
+    /// Whether query `i` of `n` sees only the first `keys − n + i + 1` keys: a sequence's queries are its last
+    /// positions.
     pub causal: bool,
     /// `[Q, D]`
     pub out: &'a mut B::Tensor,
@@ -200,10 +202,10 @@ impl<B: Backend> KernelArgs for AttentionArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::embed_tokens`].
+/// Arguments of [`Backend::embed_tokens`].
 #[derive(Debug)]
 pub struct EmbedTokensArgs<'a, B: Backend> {
-    /// A row of the table each.
+    /// For each row of `out`, the row of the table.
     pub tokens: &'a [u32],
     /// Sequence `s` owns the rows `offsets[s] .. offsets[s+1]`.
     pub offsets: &'a [u32],
@@ -232,7 +234,7 @@ impl<B: Backend> KernelArgs for EmbedTokensArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::add_positions`], with `n` patches a view.
+/// Arguments of [`Backend::add_positions`], with `n` patches a view.
 #[derive(Debug)]
 pub struct AddPositionsArgs<'a, B: Backend> {
     /// `[views·n, D]`
@@ -260,14 +262,14 @@ impl<B: Backend> KernelArgs for AddPositionsArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::gather_rows`].
+/// Arguments of [`Backend::gather_rows`].
 #[derive(Debug)]
 pub struct GatherRowsArgs<'a, B: Backend> {
     /// `[·, D]`
     pub input: &'a B::Tensor,
     /// Which rows of `input`.
     pub rows: &'a [u32],
-    /// The first row of `out` to write; the others stay.
+    /// The first row of `out` to write; rows outside the written range stay as they are.
     pub first_row: usize,
     /// `[at least first_row + rows, D]`
     pub out: &'a mut B::Tensor,
@@ -285,7 +287,7 @@ impl<B: Backend> KernelArgs for GatherRowsArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::l2_normalize`].
+/// Arguments of [`Backend::l2_normalize`].
 #[derive(Debug)]
 pub struct L2NormalizeArgs<'a, B: Backend> {
     /// `[rows, D]`
@@ -298,7 +300,7 @@ impl<B: Backend> KernelArgs for L2NormalizeArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::alignment_weights`].
+/// Arguments of [`Backend::alignment_weights`].
 #[derive(Debug)]
 pub struct AlignmentWeightsArgs<'a, B: Backend> {
     /// `[R, D]`
@@ -307,7 +309,7 @@ pub struct AlignmentWeightsArgs<'a, B: Backend> {
     pub anchors: &'a B::Tensor,
     /// Segment `s` owns the rows `offsets[s] .. offsets[s+1]`.
     pub offsets: &'a [u32],
-    /// Of the cosines before the softmax.
+    /// Factor of the cosines before the softmax.
     pub scale: f32,
     /// `[1, segments]`: the lengths of the segments' weighted sums.
     pub lengths: &'a mut B::Tensor,
@@ -330,7 +332,7 @@ impl<B: Backend> KernelArgs for AlignmentWeightsArgs<'_, B> {
     }
 }
 
-/// Of [`Backend::weighted_similarity`].
+/// Arguments of [`Backend::weighted_similarity`].
 #[derive(Debug)]
 pub struct WeightedSimilarityArgs<'a, B: Backend> {
     /// `[V, D]`
@@ -345,7 +347,7 @@ pub struct WeightedSimilarityArgs<'a, B: Backend> {
     pub pictures: &'a [u32],
     /// Class `c` owns the texts `classes[c] .. classes[c+1]`.
     pub classes: &'a [u32],
-    /// Of a class's texts.
+    /// How a class's texts are reduced.
     pub reduction: Reduction,
     /// `[P, C]`
     pub out: &'a mut B::Tensor,
@@ -385,7 +387,7 @@ fn expect_shape(name: &str, found: Shape, expected: Shape) -> Result<()> {
     if found == expected { Ok(()) } else { Err(Error::argument(name, found.to_string(), expected.to_string())) }
 }
 
-/// Offsets `0 = o₀ ≤ o₁ ≤ … = total`, at least one segment.
+/// Expects offsets `0 = o₀ ≤ o₁ ≤ … = total` of at least one segment.
 fn expect_offsets(name: &str, offsets: &[u32], total: usize) -> Result<()> {
     let ends = offsets.len() >= 2 && offsets[0] == 0 && offsets[offsets.len() - 1] as usize == total;
     if ends && offsets.is_sorted() {

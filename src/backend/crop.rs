@@ -1,4 +1,4 @@
-//! What [`Backend::crop_resize`](super::Backend::crop_resize) takes: a picture, a plan of views, an output.
+//! The arguments of [`Backend::crop_resize`](super::Backend::crop_resize): pictures, plans of views, an output.
 
 use crate::error::{Error, Result};
 
@@ -160,14 +160,14 @@ impl CropPlan {
         &self.taps
     }
 
-    /// The bytes that it holds.
+    /// Bytes of the plan's views and taps.
     pub(crate) fn bytes(&self) -> usize {
         let taps = |taps: &Taps| size_of_val(&*taps.starts) + size_of_val(&*taps.offsets) + size_of_val(&*taps.weights);
         size_of_val(&*self.views) + self.taps.iter().map(taps).sum::<usize>()
     }
 }
 
-/// How bytes become the numbers that the patch embedding multiplies.
+/// How a view's bytes are normalised and cut into patches for the patch embedding.
 #[derive(Clone, Debug)]
 pub struct PatchLayout {
     patch: u32,
@@ -220,9 +220,9 @@ impl PictureSize for Rgb<'_> {
 pub struct CropJob<'a, P> {
     /// The picture, from [`Backend::upload_picture`](super::Backend::upload_picture).
     pub picture: &'a P,
-    /// Its views.
+    /// The plan that the views are taken from.
     pub plan: &'a CropPlan,
-    /// Which of them.
+    /// Which of the plan's views to cut.
     pub views: std::ops::Range<usize>,
 }
 

@@ -62,7 +62,7 @@ impl Shaped for HostTensor {
     }
 }
 
-/// The memory of a [`Backend`](super::Backend) that computes on the host.
+/// The memory methods of a [`Backend`](super::Backend) that computes on the host.
 macro_rules! host_memory {
     () => {
         type Tensor = $crate::backend::HostTensor;

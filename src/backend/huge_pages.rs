@@ -1,16 +1,16 @@
 //! Memory for matrices, in huge pages where the system has them.
 //!
-//! A product walks down the rows of its matrices, which are kilobytes apart: with pages of 4 KiB the processor waits for
-//! address translation, the more so in a virtual machine, where each is a walk through two page tables.
+//! A matrix product walks down rows that are kilobytes apart: with pages of 4 KiB the processor waits for address
+//! translation, the more so in a virtual machine, where each TLB miss walks two page tables.
 
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
-/// The least that is mapped by itself: half of x86-64's huge page.
+/// Allocations from this many bytes on get a mapping of their own: half a huge page of x86-64.
 const MAPPED_BYTES: usize = 1 << 20;
 
-/// A slice of zeros to begin with.
+/// A slice in its own memory, zeroed at first.
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     memory: Memory<T>,
@@ -24,12 +24,12 @@ enum Memory<T> {
 }
 
 impl<T: Pod> Pages<T> {
-    /// `len` zeros; nothing where there is no memory for them.
+    /// `len` zeros; `None` if there is no memory for them.
     fn zeroed(len: usize) -> Option<Self> {
         let bytes = len.checked_mul(size_of::<T>())?;
         if bytes >= MAPPED_BYTES {
             let map = MmapMut::map_anon(bytes).ok()?;
-            // Where the system refuses, its ordinary pages do.
+            // If the system refuses, ordinary pages work as well.
             #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
             return Some(Self { memory: Memory::Mapped(map), len });
@@ -40,7 +40,7 @@ impl<T: Pod> Pages<T> {
         Some(Self { memory: Memory::Heap(heap), len })
     }
 
-    /// Makes it `len` long, and zeros where that is more than it has memory for; false where there is none.
+    /// Sets the length. Where the memory is too small, it is replaced by zeros; false if there is no memory for them.
     pub(crate) fn try_resize(&mut self, len: usize) -> bool {
         let capacity = match &self.memory {
             Memory::Heap(heap) => heap.len(),
@@ -53,7 +53,7 @@ impl<T: Pod> Pages<T> {
         Self::zeroed(len).map(|grown| *self = grown).is_some()
     }
 
-    /// As [`Pages::try_resize`]; where there is no memory, the process ends, as with a [`Vec`].
+    /// As [`Pages::try_resize`], but out of memory it ends the process, as [`Vec`] does.
     pub(crate) fn resize(&mut self, len: usize) {
         if !self.try_resize(len) {
             *self = Self { memory: Memory::Heap(vec![T::zeroed(); len]), len };
@@ -83,7 +83,7 @@ impl<T: Pod> Deref for Pages<T> {
     fn deref(&self) -> &[T] {
         match &self.memory {
             Memory::Heap(heap) => &heap[..self.len],
-            // A mapping begins at a page: aligned for any `T`.
+            // A mapping is page-aligned, hence aligned for any `T`.
             Memory::Mapped(map) => bytemuck::cast_slice(&map[..self.len * size_of::<T>()]),
         }
     }

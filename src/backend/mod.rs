@@ -4,8 +4,9 @@
 //! precision and source. [`Reference`] is the contract as plain scalar code; every other backend is tested
 //! against it. A backend knows matrices and pictures; it does not know what CLIP is.
 //!
-//! All matrices are row-major f32; activations between kernels may be f16 on CUDA. Every output element is reduced in one fixed order, whatever else is in the
-//! batch and however many threads run: results are batch-invariant, the same row gives the same bits alone and in any batch.
+//! All matrices are row-major f32; activations between kernels may be f16 on CUDA. Every output element is reduced in
+//! one fixed order, whatever else is in the batch and however many threads run. So results are batch-invariant: a row
+//! gives the same bits in any batch.
 
 pub mod args;
 pub mod cpu;
@@ -86,29 +87,29 @@ pub trait Shaped {
 /// | precision | relative error of a stored weight | largest weight |
 /// | --- | --- | --- |
 /// | `F32` | none | 3.4e38 |
-/// | `F16` | ≤ 2⁻¹¹ (4.9e-4); none for weights that come in f16 | 65,504 |
-/// | `Bf16` | ≤ 2⁻⁸ (3.9e-3); none for weights that come in bf16 | 3.4e38 |
+/// | `F16` | ≤ 2⁻¹¹ (4.9e-4); none for weights given in f16 | 65,504 |
+/// | `Bf16` | ≤ 2⁻⁸ (3.9e-3); none for weights given in bf16 | 3.4e38 |
 /// | `Int8` | ≤ 1/254 of the largest of its row | 3.4e38 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// IEEE half precision, widened to f32 as it is read, or multiplied as it is by a GPU's matrix units.
+    /// IEEE half precision: widened to f32 when read, or multiplied directly by a GPU's matrix units.
     F16,
-    /// The upper half of an f32, widened to f32 as it is read; the CPU rounds what it is multiplied by as well, and
-    /// multiplies two at once where the processor can.
+    /// The upper half of an f32, widened to f32 when read; the CPU rounds the input to bf16 as well, and multiplies
+    /// pairs at once where the processor can.
     Bf16,
-    /// 8-bit integers, symmetric: a row of weights, and each row that meets it, by its own largest magnitude; sums are
-    /// exact, results f32. On the CPU and the reference backend.
+    /// 8-bit integers, symmetric: each row of weights and each row of the input is scaled by its own largest magnitude;
+    /// sums are exact, results f32. Only on the CPU and the reference backend.
     Int8,
 }
 
 impl std::str::FromStr for Precision {
     type Err = crate::Error;
 
-    /// `f32`, `f16`, `bf16` or `int8`, or a name of PyTorch's and others': `fp32`, `float32`, `fp16`, `float16`, `half`,
-    /// `bfloat16`.
+    /// `f32`, `f16`, `bf16` or `int8`, or a name that PyTorch and others use: `fp32`, `float32`, `fp16`, `float16`,
+    /// `half`, `bfloat16`.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "f32" | "fp32" | "float32" => Ok(Self::F32),
@@ -181,19 +182,20 @@ mod sealed {
 
 /// One device's kernels, tensors and packed weights.
 ///
-/// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments, then runs them; a wrong
-/// shape is an [`Error::Argument`](crate::Error) that names the kernel and the argument, and nothing has been written then.
+/// Kernels write to tensors that the caller owns and reuses. A kernel's method checks its arguments before it runs; a
+/// wrong shape is an [`Error::Argument`](crate::Error) that names the kernel and the argument, and leaves all tensors
+/// unchanged.
 ///
-/// It is sealed: kernels, and with them required methods, come with any release.
+/// The trait is sealed: any release may add kernels, and with them required methods.
 pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A row-major f32 matrix in the device's memory.
     type Tensor: Shaped + Debug + Send + Sync;
     /// Weights and bias of a linear layer, laid out for this device's matrix kernel.
     type Linear: Shaped + Debug + Send + Sync;
-    /// A picture where [`Backend::crop_resize`] reads it: on the host the borrowed pixels themselves.
+    /// A picture in memory that [`Backend::crop_resize`] reads: on the host the borrowed pixels themselves.
     type Picture<'p>: PictureSize + Debug + Send + Sync;
 
-    /// What a device remembers of a sequence of kernels, see [`Backend::record_or_replay`].
+    /// A recorded sequence of kernels, see [`Backend::record_or_replay`].
     type Recording: Default + Send;
 
     /// The device in a few words: kind, instruction set, threads.
@@ -209,40 +211,41 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
         false
     }
 
-    /// Whether products of f16 run on matrix units, many times as fast as those of f32.
+    /// Whether f16 products run on matrix units, many times as fast as f32 products.
     fn has_matrix_units(&self) -> bool {
         false
     }
 
-    /// Runs `work` and tells what it submitted to a GPU; `None` where this is none. Profiles do not nest, and what other
-    /// threads submit meanwhile counts.
+    /// Runs `work` and returns what it submitted to the GPU; `None` if this backend is no GPU. Profiles do not nest,
+    /// and include what other threads submit meanwhile.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
         work();
         None
     }
 
-    /// How many rows of a transformer this device takes at once; the model cuts its batches by it. At least 1.
+    /// How many transformer rows (tokens) a batch should have on this device, at least 1; the model cuts its batches by
+    /// it.
     fn preferred_rows(&self, row: TransformerRow) -> usize;
 
     /// A tensor of zeros.
     fn allocate(&self, shape: Shape) -> Result<Self::Tensor>;
 
     /// An empty tensor for values that only kernels read: those of [`Backend::crop_resize`], [`Backend::linear`],
-    /// [`Backend::layer_norm`], [`Backend::attention`] and [`Backend::gather_rows`] may write it, and a device may keep
-    /// its elements in `precision`, rounded to nearest even. f32 here.
+    /// [`Backend::layer_norm`], [`Backend::attention`] and [`Backend::gather_rows`] may write it. A device may store
+    /// its elements in `precision`, rounded to nearest even; by default they are f32.
     fn activation(&self, precision: Precision) -> Result<Self::Tensor> {
         let _ = precision;
         self.allocate(Shape::new(0, 0))
     }
 
-    /// A tensor with `data`, row by row.
+    /// A tensor that holds `data`, row by row.
     fn upload(&self, shape: Shape, data: &[f32]) -> Result<Self::Tensor>;
 
-    /// A picture for [`Backend::crop_resize`] to read, as often as it is asked to.
+    /// Uploads a picture, for any number of calls of [`Backend::crop_resize`].
     fn upload_picture<'p>(&self, picture: Rgb<'p>) -> Result<Self::Picture<'p>>;
 
-    /// Submits all work so far, and with it the download of several tensors' elements, row by row: one wait is for all of
-    /// them. The tensors may change or go before that.
+    /// Submits all work so far and a download of several tensors' elements, row by row; one wait is for all of them.
+    /// The tensors may be changed or dropped before the wait.
     fn download_later<const N: usize>(&self, tensors: [&Self::Tensor; N]) -> Result<Pending<'_, [Vec<f32>; N]>>;
 
     /// The elements of several tensors, row by row, with one wait for all of them.
@@ -255,21 +258,22 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
         self.download_all([tensor]).map(|[elements]| elements)
     }
 
-    /// Submits what has been uploaded and computed so far, for a device that would wait for more; nothing waits for it.
+    /// Submits all uploads and kernels so far, on a device that would wait for more to submit; does not wait for them
+    /// to finish.
     fn flush(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Changes a tensor's shape. The memory is kept where it suffices; the elements are unspecified afterwards.
+    /// Changes a tensor's shape. The memory is reused if it is large enough; the elements are unspecified afterwards.
     fn reshape(&self, tensor: &mut Self::Tensor, shape: Shape) -> Result<()>;
 
-    /// Lays out the layer `x ↦ x Wᵀ + b`, with `weight` `[outputs, inputs]` row-major and `bias` `[outputs]`
-    /// (none is zero). The weights are rounded to `precision`, to nearest even; the bias stays f32.
+    /// Lays out the layer `x ↦ x Wᵀ + b`, with `weight` `[outputs, inputs]` row-major and `bias` `[outputs]` (`None`:
+    /// zeros). The weights are rounded to `precision`, to nearest even; the bias stays f32.
     fn pack(&self, shape: Shape, weight: &[f32], bias: Option<&[f32]>, precision: Precision) -> Result<Self::Linear>;
 
-    /// Runs `work`, which calls kernels on the same tensors each time that it is called with this `recording`, and the
-    /// same ones for the same `key`. A device may submit them as it has recorded them; `work` is called all the same,
-    /// for what it does besides. The recording must not outlive the tensors. By
+    /// Runs `work`, which must call kernels on the same tensors whenever it is given this `recording`, and the same
+    /// kernels whenever it is given the same `key`. A device may record the kernels once and submit the recording from
+    /// then on; `work` is called all the same, for its other effects. The recording must not outlive the tensors. By
     /// default nothing is recorded.
     fn record_or_replay(
         &self,
@@ -281,8 +285,8 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
         work()
     }
 
-    /// Cuts each of `plan.views()[views]` out of each job's picture, resamples it to `S×S` and writes it out, the views of all
-    /// jobs in order.
+    /// Cuts each of `plan.views()[views]` out of each job's picture, resamples it to `S×S` and writes it out, the views
+    /// of all jobs in order.
     ///
     /// Resampling is Pillow's bicubic bit for bit: two passes, horizontal first, each `clip8((2²¹ + Σ w·v) >> 22)`
     /// with the integer weights of the plan's [`Taps`] and bytes in between.
@@ -332,9 +336,9 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// `out[p, c] = Σᵢ wᵢ · reduction over j in class c of (vⱼ, sᵢⱼ)` over the views `i` of picture `p`, with
     /// `sᵢⱼ = views[i]·texts[j]`.
     ///
-    /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`;
-    /// picture `p` owns the views `pictures[p] .. pictures[p+1]`, class `c` the texts `classes[c] .. classes[c+1]`. A device may round the views to the precision
-    /// that the texts are stored in. The similarities are streamed by tiles: the matrix
+    /// `views` is `[V, D]`, `view_weights` `[1, V]`, `texts` packed `[T, D]`, `text_weights` `[1, T]`; picture `p` owns
+    /// the views `pictures[p] .. pictures[p+1]`, class `c` the texts `classes[c] .. classes[c+1]`. A device may round
+    /// the views to the precision that the texts are stored in. The similarities are streamed by tiles: the matrix
     /// `[V, T]` is never in memory. `out` is `[P, C]`.
     fn weighted_similarity(&self, args: args::WeightedSimilarityArgs<'_, Self>) -> Result<()>;
 }

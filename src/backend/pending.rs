@@ -1,8 +1,8 @@
-//! A result that a device still computes.
+//! A result that a device is still computing.
 
 use crate::error::Result;
 
-/// What has been submitted to a device and not been waited for. Dropping it leaves the work to the device.
+/// The result of work that a device was given. Dropping it does not cancel the work.
 #[must_use = "a result has to be waited for"]
 pub struct Pending<'d, T>(Box<dyn FnOnce() -> Result<T> + Send + 'd>);
 
@@ -12,12 +12,12 @@ impl<'d, T: Send + 'd> Pending<'d, T> {
         Self(Box::new(wait))
     }
 
-    /// A result that is there.
+    /// A result that is already available.
     pub fn ready(result: T) -> Self {
         Self::new(|| Ok(result))
     }
 
-    /// The result.
+    /// Waits for the result.
     ///
     /// # Errors
     /// When the device fails.
@@ -25,12 +25,12 @@ impl<'d, T: Send + 'd> Pending<'d, T> {
         self.0()
     }
 
-    /// The same with `next` done to its result.
+    /// Applies `next` to the result once it is waited for.
     pub fn map<U: Send + 'd>(self, next: impl FnOnce(T) -> U + Send + 'd) -> Pending<'d, U> {
         self.and_then(|result| Ok(next(result)))
     }
 
-    /// The same with `next`, which may fail, done to its result.
+    /// Applies `next`, which may fail, to the result once it is waited for.
     pub fn and_then<U: Send + 'd>(self, next: impl FnOnce(T) -> Result<U> + Send + 'd) -> Pending<'d, U> {
         Pending::new(|| self.wait().and_then(next))
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 pub struct Profile {
     /// Command buffers submitted.
     pub submissions: usize,
-    /// Floating-point operations of the largest of them, where the device is given several.
+    /// Floating-point operations of the largest submission.
     pub largest_submission: u64,
-    /// What they held.
+    /// Their dispatches.
     pub dispatches: Vec<Dispatch>,
 }
 
@@ -20,16 +20,16 @@ pub struct Dispatch {
     pub kernel: &'static str,
     /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
-    /// What it must move and compute.
+    /// Bytes that it must move and operations that it must compute.
     pub work: Work,
-    /// On the device, by its timestamps; `None` without them.
+    /// Time on the device, by its timestamps; `None` without them.
     pub time: Option<Duration>,
 }
 
 /// What a kernel call must move and compute at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Bytes of its operands, each read or written once; what it updates in place counts twice.
+    /// Bytes of its operands, each read or written once; operands updated in place count twice.
     pub bytes: u64,
     /// Floating-point operations; a multiply-add is two. `crop_resize` counts integer ones.
     pub flops: u64,
@@ -37,7 +37,7 @@ pub struct Work {
 
 #[cfg(feature = "wgpu")]
 impl Work {
-    /// `words` of 4 bytes, and operations.
+    /// The work of moving `words` words of 4 bytes and of `flops` operations.
     pub(crate) fn words(words: usize, flops: usize) -> Self {
         Self { bytes: 4 * words as u64, flops: flops as u64 }
     }

@@ -1,18 +1,18 @@
-//! int8 as every backend rounds to it: symmetric, a row by its largest magnitude.
+//! int8 quantization, the same on every backend: symmetric, each row scaled by its largest magnitude.
 
-/// The step of a row's integers.
+/// The scale of a row's integers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    /// What 1 stands for.
+    /// The value of the integer 1.
     pub(crate) unit: f32,
     inverse: f32,
 }
 
 impl Scale {
-    /// The one by which the largest magnitude of the row becomes 127; all of a row of zeros becomes 0.
+    /// The scale that maps the row's largest magnitude to 127; a row of zeros stays 0.
     #[inline(always)]
     pub(crate) fn of(row: &[f32]) -> Self {
-        // Lanes of their own, so that it becomes vectors; the maximum is the same in any order.
+        // 32 independent maxima, so that the compiler vectorises the loop; the maximum is the same in any order.
         let larger = |a: f32, b: f32| if a > b { a } else { b };
         let (chunks, rest) = row.as_chunks::<32>();
         let mut largest = [0f32; 32];
@@ -31,11 +31,11 @@ impl Scale {
         if inverse.is_finite() { Self { unit: largest / 127.0, inverse } } else { Self { unit: 0.0, inverse: 0.0 } }
     }
 
-    /// To the nearest integer of −127 ..= 127, ties to even.
+    /// Rounds to the nearest integer of −127 ..= 127, ties to even.
     #[inline(always)]
     pub(crate) fn quantize(self, x: f32) -> i8 {
-        // Adding 1.5 · 2²³ leaves no fraction bits, and the integer in the lowest ones; without a branch, so that a loop
-        // over it becomes vectors.
+        // Adding 1.5 · 2²³ rounds to an integer, which the lowest bits then hold; branch-free, so that the compiler
+        // vectorises loops over it.
         const SHIFT: f32 = 12_582_912.0;
         (x * self.inverse + SHIFT).to_bits() as i8
     }

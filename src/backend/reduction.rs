@@ -13,9 +13,9 @@ pub enum Reduction {
     /// `Σⱼ vⱼ sᵢⱼ`: bilinear, WCA's own.
     #[default]
     WeightedMean,
-    /// `Σⱼ vⱼ sᵢⱼ / Σⱼ vⱼ` over the `k` descriptions that fit the view best; texts of weight 0 are masked out,
-    /// and of equal similarities the lower index counts as better. Of fewer than `k` descriptions all count. `k = 1` is the
-    /// maximum, in which no weight shows.
+    /// `Σⱼ vⱼ sᵢⱼ / Σⱼ vⱼ` over the `k` descriptions that fit the view best; texts of weight 0 are masked out, and of
+    /// equal similarities the lower index counts as better. Of fewer than `k` descriptions all count. `k = 1` is the
+    /// maximum, whatever its weight.
     BestMean(usize),
 }
 

@@ -1,17 +1,17 @@
-// A tile of the product on cooperative matrices, whatever the side of a fragment.
+// A tile of the product on cooperative matrices, for any side of a fragment.
 
 // Invocations of a subgroup.
 override SUBGROUP: u32 = 32;
 
 const SUBGROUPS: u32 = 4;
 const TILE: u32 = 4 * FRAGMENT;
-// From one row of a slab to the next: not a multiple of the banks.
+// Leading dimension of a slab, padded so that rows begin in different banks.
 const PITCH: u32 = DEPTH + 8;
 
 // Slabs: [TILE, PITCH].
 var<workgroup> a_slab: array<f16, TILE * PITCH>;
 var<workgroup> b_slab: array<f16, TILE * PITCH>;
-// A fragment of each subgroup on its way out.
+// Staging of one outgoing fragment for each subgroup.
 var<workgroup> c_fragment: array<f32, SUBGROUPS * FRAGMENT * FRAGMENT>;
 
 fn tile(group: vec3<u32>, groups: vec3<u32>, lane: u32, subgroup: u32, member: u32) {
@@ -38,7 +38,7 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, lane: u32, subgroup: u32, member: u
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k += FRAGMENT) {
-            // naga: with T a row of the matrix is contiguous, without a column is.
+            // In naga, coopLoadT reads a matrix with contiguous rows, coopLoad one with contiguous columns.
             let a0 = coopLoadT<FragmentA>(&a_slab[down * PITCH + k], PITCH);
             let a1 = coopLoadT<FragmentA>(&a_slab[(down + FRAGMENT) * PITCH + k], PITCH);
             let b0 = coopLoad<FragmentB>(&b_slab[across * PITCH + k], PITCH);
@@ -62,7 +62,7 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, lane: u32, subgroup: u32, member: u
     finish(own, member, row0 + down + FRAGMENT, output0 + across + FRAGMENT);
 }
 
-// Epilogue of a subgroup's fragment.
+// Applies the epilogue to a subgroup's fragment and stores it.
 fn finish(own: u32, member: u32, row0: u32, output0: u32) {
     workgroupBarrier();
     for (var i = member; i < FRAGMENT * FRAGMENT; i += SUBGROUP) {

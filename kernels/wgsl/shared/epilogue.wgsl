@@ -1,4 +1,4 @@
-// What is done with a product before it is stored, in the buffer `out`.
+// The epilogues of linear and their activations, which store a product with its bias in `out`.
 
 const STORE: u32 = 0;
 const ACCUMULATE: u32 = 1;
@@ -18,7 +18,7 @@ fn store(at: u32, product: f32) {
     }
 }
 
-// x · σ(1.702 x); past the bound e^x would overflow, which WGSL leaves open.
+// x · σ(1.702 x); beyond the bound exp would overflow, with a result that WGSL leaves open.
 fn quick_gelu(x: f32) -> f32 {
     return x / (1 + exp(min(-1.702 * x, 88)));
 }
@@ -29,7 +29,7 @@ fn gelu(x: f32) -> f32 {
     let t = 1 / (1 + 0.3275911 * z);
     let tail = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
         * exp(-z * z);
-    // 1 + erf is `tail` left of 0: no difference of near values.
+    // 1 + erf is `tail` for x < 0, so nothing cancels.
     return 0.5 * x * select(tail, 2 - tail, x > 0);
 }
 

@@ -1,6 +1,6 @@
 // The operands of a linear layer, read by vectors of four.
 
-// The stride of the weights is a multiple of it.
+// The weights' stride is a multiple of DEPTH.
 const DEPTH: u32 = 16;
 
 struct Params {

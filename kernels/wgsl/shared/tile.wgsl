@@ -1,13 +1,14 @@
-// A tile of the product in f32, whatever its side.
+// A tile of the product in f32, for any side of the tile.
 //
-// Each invocation has 8 rows and 4 + 4 outputs of it. Workgroup memory holds two slabs of 8 inputs of both operands: while one is
-// multiplied, the next is on its way, into registers first, then into the other slab, so that one barrier a slab is enough.
+// Each invocation computes 8 rows by 4 + 4 outputs of it. Workgroup memory holds two slabs of 8 inputs of both
+// operands: while one is multiplied, the next is prefetched into registers, then stored to the other slab, so that one
+// barrier per slab is enough.
 
-// An invocation's side of the tile, and the inputs of a slab.
+// The side of an invocation's part of the tile, and the inputs of a slab.
 const SIDE: u32 = 8;
 const SLAB: u32 = 8;
 
-// Two slabs each, inputs first: [2, SLAB, TILE], four elements of the tile's side together.
+// Two slabs each: [2, SLAB, TILE]; a vector holds four neighbours along the tile's side.
 var<workgroup> a_slabs: array<vec4<f32>, 2 * SLAB * TILE / 4>;
 var<workgroup> b_slabs: array<vec4<f32>, 2 * SLAB * TILE / 4>;
 
@@ -16,7 +17,7 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, local: vec3<u32>, lane: u32) {
     let output0 = group.x * TILE;
     var sums = array<vec4<f32>, 2 * SIDE>();
 
-    // The first invocations load a 4×4 block of the input each, as many others one of the weights.
+    // The first `blocks` invocations load a 4×4 block of the input each, the next `blocks` one of the weights each.
     let blocks = TILE / 4 * (SLAB / 4);
     let side = lane % blocks / (SLAB / 4) * 4;
     let depth = lane % (SLAB / 4) * 4;
@@ -72,7 +73,7 @@ fn tile(group: vec3<u32>, groups: vec3<u32>, local: vec3<u32>, lane: u32) {
     //! end
 }
 
-// Four neighbours of a row, as far as they are in the product.
+// Stores four neighbours of a row, as far as they are within the product.
 fn store_four(row: u32, output: u32, sums: vec4<f32>) {
     if row >= params.rows {
         return;

@@ -1,4 +1,5 @@
-// Packed weights: f32, or two f16 or bf16 in a word, the lower half first. No optional feature is needed.
+// Packed weights: f32, or two f16 or bf16 in a word, the lower half first. Widened with core WGSL, without an optional
+// feature.
 
 const F32: u32 = 0;
 const F16: u32 = 1;

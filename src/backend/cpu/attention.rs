@@ -1,7 +1,14 @@
 //! `attention`: softmax(q kᵀ / √d) v, one sequence and one head at a time.
 //!
-//! A task packs the head's keys and values as panels (a sequence's take 13–150 KB: cache), then takes the queries
-//! a block at a time: their scores, the softmax and its product with the values never leave the cache.
+//! A task packs the head's keys and values as panels (13–150 KB for a sequence, which the cache holds), then takes the
+//! queries a block at a time. A block's scores with all keys are kept, so that the softmax need not be online as it is
+//! on GPUs; scores, softmax and the product with the values never leave the cache.
+//!
+//! ```text
+//! queries         key panels         scores                      value panels      out
+//! [block, d]   ·  [d, keys]    →     [block, keys]            ·  [keys, d]    →    [block, d]
+//!                                    e^(scale · (s − max)), Σ                      ÷ Σ
+//! ```
 
 use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
@@ -15,7 +22,7 @@ use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
 use std::ops::Range;
 
-/// Scores that a task keeps at once, about: half of the first-level cache.
+/// About how many scores a task keeps at once: half of the first-level cache.
 const SCORES: usize = 4096;
 
 pub(super) fn run(cpu: &Cpu, args: Checked<AttentionArgs<'_, Cpu>>) -> Result<()> {
@@ -32,7 +39,7 @@ pub(super) fn run(cpu: &Cpu, args: Checked<AttentionArgs<'_, Cpu>>) -> Result<()
     Ok(())
 }
 
-/// What a thread keeps between heads.
+/// Buffers that a thread reuses from head to head.
 #[derive(Default)]
 struct Scratch {
     keys: Panels<f32>,
@@ -66,7 +73,7 @@ impl SimdTask for Head<'_> {
         let scale = 1.0 / (dim as f32).sqrt();
 
         if keys.is_empty() {
-            return; // and no query either
+            return; // then there are no queries either
         }
         let from = keys.start * 2 * width + cols.start;
         let rows_of = |data| Rows { data, stride: 2 * width, count: keys.len() };
@@ -89,7 +96,7 @@ impl SimdTask for Head<'_> {
                 // Padded to whole vectors with −∞, whose exp vanishes beside the largest score's 1.
                 let whole = seen.next_multiple_of(S::LANES);
                 scores[seen..whole].fill(f32::NEG_INFINITY);
-                // The next head's query.
+                // Prefetches the next head's query.
                 prefetch_lines(queries.row(row)[cols.clone()].as_ptr_range().end, dim, Near::Second);
                 norms.push(1.0 / softmax_numerators(s, &mut scores[..whole], scale));
                 scores[seen..keys.len()].fill(0.0);

@@ -1,10 +1,17 @@
 //! `crop_resize`: cut, resample, normalise and patchify.
 //!
-//! Both passes weigh pairs: a weight of 22 bits is two digits, each a 16-bit integer, and the products of a pair are summed
-//! by one instruction. The horizontal pass works on bands of 16 rows, transposed so that 16 rows lie side by side: every pair
-//! of taps is then one pair of weights times 16 pairs of neighbouring pixels, without a shuffle. Its bytes are transposed
-//! back, each beside the one below it, as the vertical pass weighs them. Integer sums, so every level gives the same bytes as
-//! Pillow.
+//! Both passes take their inputs in pairs: a fixed-point weight is split into two digits, each a 16-bit integer, and
+//! one instruction multiplies a pair of pixels by a pair of digits and adds the products up. The horizontal pass works
+//! on bands of 16 rows, transposed so that 16 rows lie side by side: one pair of weights then multiplies 16 pairs of
+//! neighbouring pixels, without a shuffle. Its bytes are transposed back, each beside the one below it, which is the
+//! pair that the vertical pass takes. All sums are of integers, so every level gives the same bytes as Pillow.
+//!
+//! ```text
+//! picture          pairs of pixels       resampled           middle               view
+//! 16 rows     →    columns × 16 rows  →  columns × 16 rows → pairs of rows   →    rows
+//! of bytes         of two i16            of bytes            of bytes             of bytes
+//!         transpose            horizontal         transpose         vertical
+//! ```
 
 use super::Cpu;
 use super::simd::{DIGIT_BITS, Simd, SimdTask};
@@ -14,13 +21,13 @@ use crate::error::Result;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of a band, and bytes of a transposed square's side.
+/// Rows of a band, and the side of the squares of bytes that are transposed.
 const BAND: usize = 16;
-/// Bytes that the vertical pass sums at a time; rows of the middle picture are padded to them.
+/// Bytes of a row that the vertical pass sums at a time; rows are padded to a multiple of them.
 const BLOCK: usize = 2 * BAND;
-/// Pairs of pixels of a row that are transposed together, of rows whose bounds are looked at once.
+/// Pairs of pixels of a row that are transposed together, with one bounds check for each row.
 const CHUNK: usize = 8;
-/// What rounds: half of one, as Pillow adds it.
+/// Half of one in fixed point, which Pillow adds to round.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, '_, Cpu>>) -> Result<()> {
@@ -46,7 +53,7 @@ pub(super) fn run(cpu: &Cpu, args: Checked<CropResizeArgs<'_, '_, Cpu>>) -> Resu
     Ok(())
 }
 
-/// What a thread keeps between views.
+/// Buffers that a thread reuses from view to view.
 #[derive(Default)]
 struct Scratch {
     /// The weights of both passes.
@@ -59,19 +66,19 @@ struct Scratch {
     resampled: Vec<[u8; BAND]>,
     /// All rows after the horizontal pass, in pairs: each byte beside the one below it. A row is padded to whole blocks.
     middle: Vec<u8>,
-    /// The view's rows, as padded.
+    /// The view's rows, padded to whole blocks.
     view: Vec<u8>,
 }
 
-/// Taps as pairs of weights, each pair as its upper and its lower digits: words of two 16-bit integers. Pairs begin at even
-/// inputs, and all outputs have equally many, so that the processor foresees where their loops end; a weight that a pair
+/// Taps as pairs of weights, each pair as its upper and its lower digits: words of two 16-bit integers. Pairs begin at
+/// even inputs, and all outputs have equally many, so that the ends of their loops are predicted; a weight that a pair
 /// lacks is 0.
 #[derive(Default)]
 struct Digits {
-    /// Of each output: its first pair of inputs within the span.
+    /// For each output, its first pair of inputs within the span.
     firsts: Vec<usize>,
     pairs: Vec<[i32; 2]>,
-    /// Pairs of an output.
+    /// Pairs of each output.
     each: usize,
 }
 
@@ -150,7 +157,7 @@ impl Store<'_> {
                     out.copy_from_slice(&row[..size * 3]);
                 }
             }
-            // Patch by patch, so that `out` is written from its beginning to its end.
+            // Patch by patch, so that `out` is written sequentially.
             Self::Patches { layout, out } => {
                 let patch = layout.patch() as usize;
                 let across = size / patch;
@@ -183,13 +190,13 @@ fn horizontal_pass<S: Simd>(
     scratch: &mut Scratch,
 ) {
     let Scratch { horizontal, vertical, pairs, resampled, middle, .. } = scratch;
-    // Beyond the last there is room for the pairs that weigh nothing.
+    // Behind the last row there is room for the pairs of weight 0, which are read too.
     middle.resize((rows.len().next_multiple_of(BAND) + 2 * vertical.each) * stride, 0);
     let chunks = columns.len().div_ceil(2 * CHUNK);
     pairs.resize(chunks * CHUNK + horizontal.each, [[0; BAND]; 3]);
     resampled.resize(stride, [0; BAND]);
     for first in (0..rows.len()).step_by(BAND) {
-        // Rows beyond the last repeat it; their results are not read.
+        // Rows beyond the last repeat it; their results have weight 0 or are not read.
         let row = |i: usize| {
             let y = view.y as usize + rows.start + (first + i).min(rows.len() - 1);
             picture.span(view.x + columns.start as u32, y as u32, columns.len() as u32)
@@ -244,7 +251,7 @@ fn pair_pixels<'a, S: Simd>(
 #[inline(always)]
 fn weigh_pixels<S: Simd>(s: S, pixels: &[[[i32; BAND]; 3]], weights: &[[i32; 2]], out: &mut [[u8; BAND]]) {
     let pixels = &pixels[..weights.len()];
-    // The second vector of each is not used where one holds all 16.
+    // At levels of 16 lanes one vector holds all rows, and the second of each is unused.
     let mut high = [[s.splat_i32(0); 2]; 3];
     let mut low = [[s.splat_i32(HALF); 2]; 3];
     for p in 0..weights.len() {
@@ -262,7 +269,7 @@ fn weigh_pixels<S: Simd>(s: S, pixels: &[[[i32; BAND]; 3]], weights: &[[i32; 2]]
     }
 }
 
-/// The same for each column of pairs of rows.
+/// As [`weigh_pixels`], for each byte column of pairs of rows.
 #[inline(always)]
 fn weigh_rows<S: Simd>(s: S, rows: &[u8], weights: &[[i32; 2]], out: &mut [u8]) {
     let stride = 2 * out.len();

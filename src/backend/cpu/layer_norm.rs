@@ -8,7 +8,7 @@ use crate::backend::{HostTensor, Shaped};
 use crate::error::Result;
 use rayon::prelude::*;
 
-/// Rows of one task: few, so that one view's are shared among threads.
+/// Rows of a task: few, so that even the rows of one view are shared among threads.
 const ROW_BLOCK: usize = 16;
 
 pub(super) fn run(cpu: &Cpu, args: Checked<LayerNormArgs<'_, Cpu>>) -> Result<()> {

@@ -1,9 +1,19 @@
 //! `linear`: matrix product with an epilogue.
 //!
-//! Each task owns a block of rows by a group of panels. It walks panel by panel, block of depth by block of depth:
-//! a panel's block (`DEPTH_BLOCK × 64 × 4` bytes) stays in the second-level cache while the tiles of the row block
-//! pass over it, and each of them fetches a share of the block that comes next. Between blocks of depth the partial
-//! sums wait in `out`, so every element is summed in one order.
+//! Each task owns a block of rows by a group of panels. It walks panel by panel, block of depth by block of depth: a
+//! panel's block (`DEPTH_BLOCK × 64 × 4` bytes) stays in the second-level cache while the tiles of the row block pass
+//! over it, and each of them prefetches a share of the next block. Between blocks of depth the partial sums are kept in
+//! `out`, so every element is summed in one order.
+//!
+//! ```text
+//!      input                 panels               out
+//! ┌───────┬───────┐     ┌─────┬─────┐        ┌─────┬─────┐
+//! │ block │ next  │     │block│     │        │tiles│     │  row block
+//! ├───────┼───────┤  ×  ├─────┼─────┤   →    ├─────┼─────┤
+//! │       │       │     │next │     │        │     │     │
+//! └───────┴───────┘     └─────┴─────┘        └─────┴─────┘
+//!       depth
+//! ```
 
 use super::Cpu;
 use super::grid::{TileMut, cuts, for_each_tile};
@@ -22,7 +32,7 @@ pub(super) fn run(cpu: &Cpu, args: Checked<LinearArgs<'_, Cpu>>) -> Result<()> {
     let (row_cuts, col_cuts) = partition(shape, layer.tiling, cpu.threads());
     cpu.install(|| {
         let mut rounded = Rounded::default();
-        // Rows that several tasks take are rounded once.
+        // Rows that several column groups share are rounded once, beforehand.
         let whole = (col_cuts.len() > 2).then(|| layer.whole_left(input, &mut rounded));
         for_each_tile(out.data_mut(), shape.cols, &row_cuts, &col_cuts, Rounded::default, |scratch, _, _, tile| {
             let left = whole.unwrap_or_else(|| layer.left(input, tile.rows.clone(), scratch));
@@ -37,7 +47,7 @@ fn partition(out: Shape, tiling: Tiling, threads: usize) -> (Vec<usize>, Vec<usi
     /// Tasks for each thread, so that an uneven last one costs little.
     const TASKS_PER_THREAD: usize = 4;
     let Tiling { panel_width, tile_rows, row_block, .. } = tiling;
-    // As many blocks for each thread, of like size, so that none is left with more than the others.
+    // Every thread gets the same number of blocks, of similar size, so that none finishes late.
     let blocks = ((out.rows + row_block / 2) / row_block).max(1);
     let rounds = (blocks + (threads - 1) / 2) / threads;
     let blocks = if rounds > 0 { rounds * threads } else { blocks };
@@ -88,7 +98,7 @@ impl SimdTask for Block<'_> {
     }
 }
 
-/// Starts from the bias; adds what comes to the partial sum or the residual, or activates it, and stores it.
+/// The epilogue: starts sums from the bias, adds the partial sum or the residual, activates and stores them.
 struct Sink<'a, 'b, S> {
     s: S,
     tile: &'a mut TileMut<'b>,

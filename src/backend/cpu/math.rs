@@ -91,7 +91,7 @@ pub(super) fn softmax_numerators<S: Simd>(s: S, x: &mut [f32], scale: f32) -> f3
     s.sum(sum)
 }
 
-/// Sums that grow side by side: an addition does not wait for the one before it.
+/// Independent partial sums, so that an addition does not wait for the one before it.
 const CHAINS: usize = 4;
 
 /// `Σ a·b`, lane by lane, then across the lanes.
@@ -109,7 +109,7 @@ pub(super) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     across(s, sums)
 }
 
-/// The largest element; −∞ of none.
+/// The largest element; −∞ if there is none.
 #[inline(always)]
 fn maximum<S: Simd>(s: S, x: &[f32]) -> f32 {
     let chunks = x.chunks_exact(S::LANES);

@@ -1,8 +1,8 @@
 //! The CPU backend: SIMD kernels over a pool of threads.
 //!
 //! Kernels are written once over the trait `Simd` and compiled for every [`SimdLevel`]; the level is chosen at run
-//! time. Work is cut into tiles that one task each writes, so results do not depend on the number of threads.
-//! One file a kernel; `tile`, `panel`, `grid` and `math` are what they share.
+//! time. Work is cut into tiles that one task each writes, so results do not depend on the number of threads. One file
+//! per kernel; `tile`, `panel`, `grid` and `math` are what they share.
 
 mod add_positions;
 mod alignment_weights;
@@ -41,16 +41,16 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// The highest level of this machine, on `threads` threads (0: as many as the machine runs at once).
+    /// The fastest level of this machine, on `threads` threads (0: as many as the machine runs at once).
     ///
     /// # Errors
-    /// When they are more than 4 times as many as the machine runs at once. Fewer are taken where the operating system
-    /// refuses so many; that it refuses even one is an error.
+    /// When `threads` is more than 4 times what the machine runs at once, or the operating system refuses even one
+    /// thread. If it refuses only some, fewer are started.
     pub fn new(threads: usize) -> Result<Self> {
         Self::with_level(SimdLevel::best(), threads)
     }
 
-    /// As [`Cpu::new`] with a level of choice.
+    /// As [`Cpu::new`], at a given level.
     ///
     /// # Errors
     /// As [`Cpu::new`], or when this machine does not have the level.
@@ -89,8 +89,8 @@ impl Backend for Cpu {
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {
-        // Most of a server's last-level cache of 32 MiB: what a kernel writes is still there for the next one, and the
-        // weights are read once for many rows. Neither half of it nor twice as much is faster on Zen 4.
+        // 24 MiB, most of a last-level cache of 32 MiB: what a kernel writes is still cached for the next one, and the
+        // weights are read once for many rows. Neither half nor twice as much is faster on Zen 4.
         ((24 << 20) / (size_of::<f32>() * row.of_a_block())).max(1)
     }
 
@@ -99,7 +99,7 @@ impl Backend for Cpu {
         Ok(CpuLinear::new(self.level, shape, weight, bias, precision))
     }
 
-    /// In the pool, so that each kernel begins on one of its threads and none has to be woken for it.
+    /// Runs `work` in the pool, so that each kernel starts on a pool thread and none has to be woken for it.
     fn record_or_replay(&self, _: &mut (), _: usize, work: impl FnMut() -> Result<()> + Send) -> Result<()> {
         self.install(work)
     }

@@ -1,4 +1,16 @@
 //! Weights packed for the matrix product, in each precision, and their product with rows.
+//!
+//! A layer's weights `W`, `[outputs, inputs]`, become panels (module `panel`) of the transposed matrix. An element of a
+//! panel is what a step of the register tile takes of a column: an f32, an f16, two bf16 or four int8 that are
+//! neighbours in depth. Where the level lacks the dot product of such groups, a step has two parts, and a vector of
+//! elements holds the first halves of all its columns before the second ones. With bf16 and inputs 0 and 1:
+//!
+//! ```text
+//! one part    W₀₀ W₀₁  W₁₀ W₁₁  W₂₀ W₂₁ …     vdpbf16ps multiplies the pairs
+//! two parts   W₀₀ W₁₀ W₂₀ …  W₀₁ W₁₁ W₂₁ …    each part is loaded and widened by itself
+//! ```
+//!
+//! The input's rows are rounded to the same groups before they are multiplied.
 
 use super::SimdLevel;
 use super::panel::Panels;
@@ -12,10 +24,11 @@ use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The most rows of a panel that are multiplied in one go, against f32; of bf16 twice as many take as much of the cache.
+/// Most inputs that are multiplied in one go, so that a panel's rows stay in the cache; for bf16 twice as many, of half
+/// the size.
 const DEPTH_BLOCK: usize = 768;
 
-/// Rows that a task rounds.
+/// Input rows that one task rounds.
 const ROUNDED_ROWS: usize = 12;
 
 /// Weights in panels for the register tile of one [`SimdLevel`].
@@ -35,7 +48,8 @@ enum Storage {
     F32(Panels<f32>),
     F16(Panels<f16>),
     Bf16(Panels<Bf16x2>),
-    /// With what 1 stands for in each column, and what takes the left-hand offset back: as often the column's sum.
+    /// `units`: the value of the integer 1 in each column. `corrections`: minus the left-hand offset times the column's
+    /// sum, which cancels that offset.
     Int8 {
         panels: Panels<I8x4>,
         units: Vec<f32>,
@@ -47,12 +61,12 @@ enum Storage {
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
     words: Vec<i32>,
-    /// What 1 stands for in each row of integers.
+    /// The value of the integer 1 in each row.
     units: Vec<f32>,
 }
 
 impl Rounded {
-    /// Room for so many rows of `width` words: the words and the units.
+    /// Resizes for `rows` rows of `width` words, and returns the words and the units.
     fn resize(&mut self, rows: usize, width: usize) -> (&mut [i32], &mut [f32]) {
         self.words.resize(rows * width, 0);
         self.units.resize(rows, 0.0);
@@ -60,11 +74,11 @@ impl Rounded {
     }
 }
 
-/// A matrix as a layer multiplies its rows: as it is, and some of its rows rounded.
+/// The left operand of a layer's product: a matrix in f32, and some of its rows as the layer rounds them.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     input: &'a HostTensor,
-    /// The row that `rounded` begins with.
+    /// The matrix row that `rounded` begins with.
     first: usize,
     rounded: &'a Rounded,
 }
@@ -121,7 +135,7 @@ impl CpuLinear {
         }
     }
 
-    /// `rows` of a matrix for [`CpuLinear::tile`], rounded into `scratch` where the layer is in bf16 or int8.
+    /// `rows` of a matrix for [`CpuLinear::multiply`], rounded into `scratch` where the layer is in bf16 or int8.
     pub(super) fn left<'a>(&self, input: &'a HostTensor, rows: Range<usize>, scratch: &'a mut Rounded) -> Left<'a> {
         let first = rows.start;
         let (words, units) = scratch.resize(rows.len(), self.row_words());
@@ -131,7 +145,7 @@ impl CpuLinear {
         Left { input, first, rounded: scratch }
     }
 
-    /// All rows of a matrix, by all threads of the current pool.
+    /// As [`CpuLinear::left`] for all rows of a matrix, rounded by all threads of the current pool.
     pub(super) fn whole_left<'a>(&self, input: &'a HostTensor, scratch: &'a mut Rounded) -> Left<'a> {
         let (rows, width) = (input.shape().rows, self.row_words());
         let (words, units) = scratch.resize(rows, width);
@@ -145,7 +159,8 @@ impl CpuLinear {
         Left { input, first: 0, rounded: scratch }
     }
 
-    /// The most of the depth that is multiplied in one go, even: integers all of it, for they are scaled once.
+    /// How many inputs are multiplied in one go: an even number, or for int8 all of them, since its sums are scaled
+    /// only once.
     pub(super) fn depth_step(&self) -> usize {
         let depth = self.shape.cols;
         let step = |most: usize| depth.div_ceil(depth.div_ceil(most)).next_multiple_of(2);
@@ -156,7 +171,7 @@ impl CpuLinear {
         }
     }
 
-    /// Multiplies rows by one panel; `depth` begins at an even place.
+    /// Multiplies rows by one panel; `depth` begins at an even index.
     #[inline(always)]
     pub(super) fn multiply<S: Simd>(
         &self,
@@ -225,7 +240,7 @@ impl SimdTask for Round<'_> {
     }
 }
 
-/// Turns sums of integers to what they stand for, and hands them on.
+/// Scales the integer sums of int8 to f32 and passes them on to `epilogue`.
 struct Scaled<'a, S, I> {
     s: S,
     row_units: &'a [f32],

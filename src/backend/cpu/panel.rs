@@ -1,4 +1,14 @@
 //! The right-hand matrix of a product, packed in panels for the register tile.
+//!
+//! A panel is as wide as the tile. Its rows follow each other in memory, so that the tile reads it front to back; with
+//! panels of four columns, numbered by their place in memory:
+//!
+//! ```text
+//!          panel 0         panel 1
+//! depth    0  1  2  3     12 13 14 15
+//!   ↓      4  5  6  7     16 17 18 19
+//!          8  9 10 11     20 21 22 23
+//! ```
 
 use super::rows::Rows;
 use super::simd::{Bf16x2, I8x4, Near, Simd, prefetch_lines};
@@ -7,15 +17,15 @@ use bytemuck::Pod;
 use half::f16;
 use std::ops::Range;
 
-/// How a packed weight is stored, and what it is multiplied by. The tile takes one element of each column a step, in one
-/// or more parts.
+/// How a packed weight is stored, and what it is multiplied by. A step of the tile takes one element of each column, in
+/// one or more parts.
 pub(super) trait Element: Pod + Default + Send + Sync + 'static {
     /// What a left-hand row is made of: a word for each part of a step.
     type Word: Copy + 'static;
-    /// A vector of weights, or of one word, as it is multiplied.
+    /// A vector of weights, or of one broadcast word, as the instruction multiplies it.
     type Operand<S: Simd>: Copy;
     type Sum<S: Simd>: Copy;
-    /// The parts of a step: multiply-adds one after the other, the last part first.
+    /// The number of parts of a step: consecutive multiply-adds, the last part first.
     fn parts<S: Simd>() -> usize;
     fn zero<S: Simd>(s: S) -> Self::Sum<S>;
     fn load<S: Simd>(s: S, from: &[Self], part: usize) -> Self::Operand<S>;
@@ -23,7 +33,8 @@ pub(super) trait Element: Pod + Default + Send + Sync + 'static {
     fn multiply_add<S: Simd>(s: S, left: Self::Operand<S>, right: Self::Operand<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 }
 
-/// An element by its word, operand and sum, the parts of a step, and methods of [`Simd`].
+/// Implements [`Element`] for a type: its word, operand and sum, the parts of a step, and the methods of [`Simd`] to
+/// call.
 macro_rules! element {
     ($type:ty: $word:ty, $operand:ident, $sum:ident, $parts:expr; $zero:ident, $load:ident, $splat:ident, $dot:ident) => {
         impl Element for $type {
@@ -59,7 +70,7 @@ element!(f16: f32, F, F, 1; splat, load_f16, splat, mul_add);
 element!(Bf16x2: i32, Pairs, F, S::PAIR_PARTS; splat, load_pairs, splat_pair, dot_pairs);
 element!(I8x4: i32, I, I, S::QUAD_PARTS; splat_i32, load_quads, splat_i32, dot_quads);
 
-/// Rows of a panel, and what is fetched into the second-level cache while they are multiplied.
+/// Rows of a panel, and the elements to prefetch into the second-level cache while they are multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct PanelRows<'a, E> {
     pub(super) rows: &'a [E],
@@ -67,7 +78,8 @@ pub(super) struct PanelRows<'a, E> {
 }
 
 /// A matrix `[depth, columns]` as panels of `width` adjacent columns: panel `p` holds, for each row in turn, the
-/// columns `p·width .. (p+1)·width`; what pads the last panel is never used. The tile reads a panel front to back.
+/// columns `p·width .. (p+1)·width`; products with the padding of the last panel are never used. The tile reads a panel
+/// front to back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panels<E: Pod> {
     width: usize,
@@ -91,14 +103,14 @@ impl<E: Element> Panels<E> {
         panels
     }
 
-    /// Memory for a matrix, with whatever it had.
+    /// Resizes the memory for a matrix; its elements are unspecified.
     #[inline(always)]
     fn resize(&mut self, width: usize, depth: usize, columns: usize) {
         (self.width, self.depth) = (width, depth);
         self.data.resize(columns.div_ceil(width) * depth * width);
     }
 
-    /// The rows `depth` of one panel, and as many that follow: the next ones or the next panel's.
+    /// The rows `depth` of one panel, and up to as many behind them to prefetch: its next rows or the next panel's.
     #[inline(always)]
     pub(super) fn rows(&self, panel: usize, depth: Range<usize>) -> PanelRows<'_, E> {
         let (rows, following) =
@@ -108,8 +120,8 @@ impl<E: Element> Panels<E> {
 }
 
 impl Panels<f32> {
-    /// Packs the matrix of the first `columns` elements of each row, in the memory it has. As many that follow them are
-    /// fetched: those of attention's next head.
+    /// Packs the matrix of the first `columns` elements of each row, reusing the memory, and prefetches the next
+    /// `columns` elements: those of attention's next head.
     #[inline(always)]
     pub(super) fn pack_rows<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, columns: usize) {
         let depth = rows.count;
@@ -130,8 +142,8 @@ impl Panels<f32> {
         }
     }
 
-    /// Packs the matrix whose columns are the first `depth` elements of each row, in the memory it has, and prefetches the next
-    /// `depth` elements; `width` is a multiple of 8.
+    /// Packs the matrix whose columns are the first `depth` elements of each row, reusing the memory, and prefetches
+    /// the next `depth` elements: those of attention's next head. `width` is a multiple of 8.
     #[inline(always)]
     pub(super) fn pack_columns<S: Simd>(&mut self, s: S, width: usize, rows: Rows<'_>, depth: usize) {
         let columns = rows.count;

@@ -1,13 +1,13 @@
-//! The threads that compute.
+//! The thread pool.
 
 use crate::error::{Error, Result};
 use crate::process::Process;
 use std::sync::OnceLock;
 
-/// The most threads for each that the machine runs at once: more are slower, and thousands stop it.
+/// Most threads per hardware thread: more are slower, and thousands would stall the machine.
 const MAX_THREADS: usize = 4;
 
-/// A process's threads. A child that is forked off has none of them, and gets its own when it first needs them.
+/// A process's threads. A forked child has none of them and starts its own when it first needs them.
 #[derive(Debug)]
 pub(super) struct Pool {
     threads: rayon::ThreadPool,
@@ -16,7 +16,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// So many threads (0: as many as the machine runs at once); fewer where the operating system refuses so many.
+    /// A pool of `threads` threads (0: as many as the machine runs at once); fewer if the operating system refuses so
+    /// many.
     pub(super) fn new(threads: usize) -> Result<Self> {
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         if threads > MAX_THREADS * at_once {
@@ -28,7 +29,7 @@ impl Pool {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("crossalign-{i}"));
             match pool.build() {
                 Ok(threads) => return Ok(Self { threads, process: Process::current(), child: OnceLock::new() }),
-                // A limit of the system's: fewer are slower, no result depends on them.
+                // A limit of the system: fewer threads are slower, but give the same results.
                 Err(_) if count > 1 => count /= 2,
                 Err(_) if count == 0 => count = at_once,
                 Err(error) => return Err(Error::device("cpu", format!("no thread: {error}"))),
@@ -40,7 +41,7 @@ impl Pool {
         self.threads.current_num_threads()
     }
 
-    /// Runs `work` on the threads; in a child for which there are none, on the one that calls.
+    /// Runs `work` on the threads; in a forked child that cannot start any, on the calling thread.
     pub(super) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         if self.process == Process::current() {
             return self.threads.install(work);

@@ -3,8 +3,9 @@
 use super::simd::{Bf16x2, I8x4, Simd};
 use crate::backend::quantize::Scale;
 
-/// The [`Bf16x2`] or [`I8x4`] at column `n` of a panel, of two halves: both of that column. Where a step takes two parts, a vector's
-/// first halves come before its second ones, so that each part is loaded by itself.
+/// The word of a [`Bf16x2`] or [`I8x4`] at column `n` of a panel. With one part it holds both halves of that column.
+/// With two parts a vector of words holds the first halves of all columns before the second ones, so that each part is
+/// loaded by itself.
 pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, usize) -> [u8; 2]) -> u32 {
     let lane = n % lanes;
     let at = |i: usize| {
@@ -14,7 +15,7 @@ pub(super) fn halves(n: usize, lanes: usize, parts: usize, half: impl Fn(usize, 
 }
 
 impl Bf16x2 {
-    /// Rounds a left-hand row to words: pairs, or where a step takes two parts each element widened to f32 again.
+    /// Rounds a left-hand row to words: pairs of bf16, or with two parts each bf16 widened to f32 again.
     #[inline(always)]
     pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [i32]) {
         if S::PAIR_PARTS == 1 {
@@ -28,29 +29,29 @@ impl Bf16x2 {
     }
 }
 
-/// The upper half of `x`, rounded to nearest even: without a branch, so that a loop over it becomes vectors.
+/// `x` as bf16, rounded to nearest even: branch-free, so that the compiler vectorises loops over it.
 #[inline(always)]
 pub(super) fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    // A NaN stays one.
+    // A NaN stays a NaN.
     (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 
 impl I8x4 {
-    /// What is added to left-hand integers: `vpdpbusd` takes them unsigned.
+    /// The offset that is added to left-hand integers, since `vpdpbusd` takes them unsigned.
     pub(super) fn offset(parts: usize) -> i32 {
         if parts == 1 { 128 } else { 0 }
     }
 
-    /// Rounds a left-hand row to words: four integers each, with the offset, or two of 16 bits where a step takes two
-    /// parts. Returns what 1 stands for.
+    /// Rounds a left-hand row to words: four integers each, with the offset, or with two parts two integers of 16 bits.
+    /// Returns the value of the integer 1.
     #[inline(always)]
     pub(super) fn round_row<S: Simd>(row: &[f32], words: &mut [i32]) -> f32 {
         let scale = Scale::of(row);
         if S::QUAD_PARTS == 1 {
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-            // An offset of 128 is the sign bit's opposite.
+            // Adding the offset of 128 flips the sign bit.
             bytes.iter_mut().zip(row).for_each(|(byte, &x)| *byte = scale.quantize(x) as u8 ^ 0x80);
             bytes[row.len()..].fill(0x80);
         } else {

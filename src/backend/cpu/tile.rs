@@ -1,24 +1,32 @@
 //! The register tile: the one inner loop of every matrix product on the CPU.
 //!
-//! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV`
-//! vectors of the panel (unit stride) and one word of each row, and does `MR·NV` fused multiply-adds, or as many dot
-//! products of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each. It also
-//! fetches a line of what follows the panel's rows, whose way from memory would else be waited for.
-//! Levels: AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
+//! `MR` rows times `NV` vectors of columns are accumulated in registers over the whole depth. A step reads `NV` vectors
+//! of the panel (unit stride) and one word of each row, and does `MR·NV` fused multiply-adds, or as many dot products
+//! of bf16 pairs or of four 8-bit integers; where the level lacks those, in two parts with a word each. It also
+//! prefetches a cache line of what follows the panel's rows, so that the next tiles need not wait for memory. Levels:
+//! AVX-512 6×64 (24 accumulators of 32 registers), AVX2 6×16 (12 of 16), portable 3×16.
+//!
+//! ```text
+//!                            row k of the panel
+//!                              w₀  w₁  w₂  w₃      NV vectors
+//! word k of row 0, broadcast   Σ   Σ   Σ   Σ
+//! word k of row 1, broadcast   Σ   Σ   Σ   Σ       MR × NV accumulators
+//! …                            Σ   Σ   Σ   Σ
+//! ```
 
 use super::panel::{Element, PanelRows};
 use super::rows::Rows;
 use super::simd::{Near, Routine, Simd, prefetch};
 use std::ops::Range;
 
-/// What the products start from and where they go: for each left-hand row, the sums of a panel's columns, in vectors.
+/// What sums start from and where they go: for each left-hand row, vectors of the sums of a panel's columns.
 pub(super) trait TileSink<S: Simd, T = <S as Simd>::F> {
-    /// What the sums of every row start from: `zero`, unless the columns have something of their own.
+    /// What the sums of every row start from: `zero`, or a value for each column, such as the bias.
     #[inline(always)]
     fn start<const NV: usize>(&self, zero: [T; NV]) -> [T; NV] {
         zero
     }
-    /// Comes before a tile: fetches what [`TileSink::finish`] will want of its rows.
+    /// Called before a tile, to prefetch what [`TileSink::finish`] reads of its rows.
     #[inline(always)]
     fn prepare(&mut self, _rows: Range<usize>) {}
     /// Takes a row's finished sums.
@@ -40,8 +48,8 @@ impl<S: Simd> TileSink<S> for Store<'_, S> {
     }
 }
 
-/// `start + left · panel` for each row and vector, tile by tile. The last tile has the number of rows at hand, so that
-/// it wastes nothing.
+/// `start + left · panel` for each row and vector, tile by tile. The last tile has only as many rows as are left, so
+/// that none is computed in vain.
 #[inline(always)]
 pub(super) fn multiply<S: Simd, E: Element>(
     s: S,
@@ -49,7 +57,7 @@ pub(super) fn multiply<S: Simd, E: Element>(
     panel: PanelRows<'_, E>,
     epilogue: &mut impl TileSink<S, E::Sum<S>>,
 ) {
-    // A constant of the level: the other arm is never built.
+    // `TILE_VECTORS` is a constant of the level: the other arm is never compiled.
     match S::TILE_VECTORS {
         4 => tiles::<S, E, 4>(s, left, panel, epilogue),
         _ => tiles::<S, E, 2>(s, left, panel, epilogue),
@@ -83,7 +91,7 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
             1 => s.call(Tile::<S, E, 1, NV>::new(left, row, panel, ahead, &start, &mut sums)),
             rows => unreachable!("a tile of {rows} rows"),
         }
-        // A loop, not a closure: what is not inlined into the level's wrapper is compiled without its instructions.
+        // A loop, not a closure: a closure that is not inlined into the level's wrapper lacks the level's instructions.
         for r in 0..count {
             epilogue.finish(row + r, sums[r]);
         }
@@ -91,23 +99,22 @@ fn tiles<S: Simd, E: Element, const NV: usize>(
     }
 }
 
-/// What a tile fetches: a place for its first step, and the way to the next step's.
+/// What a tile prefetches: the address of its first step's line, and the distance to the next step's.
 #[derive(Clone, Copy)]
 struct Ahead<E> {
     line: *const E,
     stride: usize,
 }
 
-/// `sums = start + rows · panel`. A routine of its own: whatever the epilogue does, the registers are the accumulators';
-/// and as it does not know how far apart the rows are, each has a register of its own, with nothing to be added up at
-/// each step.
+/// `sums = start + rows · panel`. A routine of its own, so that the epilogue takes no registers from the accumulators.
+/// It gets the rows as slices, not as a stride: each pointer then has a register, and no step computes addresses.
 struct Tile<'a, S: Simd, E: Element, const MR: usize, const NV: usize> {
     rows: [&'a [E::Word]; MR],
     panel: &'a [E],
     ahead: Ahead<E>,
-    /// Of every row.
+    /// The initial sums of every row.
     start: &'a [E::Sum<S>; NV],
-    /// `MR` rows, and maybe more.
+    /// At least `MR` rows.
     sums: &'a mut [[E::Sum<S>; NV]],
 }
 
@@ -165,7 +172,8 @@ impl<S: Simd, E: Element, const MR: usize, const NV: usize> Routine<S> for Tile<
             assert!(row.len() >= depth * E::parts::<S>());
         }
         let mut sums = [*self.start; MR];
-        // Four steps in one where they are of one part: fewer instructions. Of more, they would want more registers.
+        // Four steps at a time if a step has one part: fewer instructions. With more parts they would need too many
+        // registers.
         let whole = if E::parts::<S>() == 1 { depth - depth % 4 } else { 0 };
         for k in (0..whole).step_by(4) {
             self.step(s, k, &mut sums);

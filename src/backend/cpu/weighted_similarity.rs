@@ -1,7 +1,8 @@
 //! `weighted_similarity`: WCA's scores.
 //!
-//! The similarity of a tile of views with a panel of texts is reduced as soon as the registers hold it. A task owns
-//! whole classes; where a class begins inside a panel, both neighbours multiply that panel.
+//! The weighted mean reduces similarities tile by tile, while the registers hold them; the best `k` are selected from a
+//! block of views' similarities with one class. A task owns whole classes; a panel that has texts of two tasks is
+//! multiplied by both.
 
 use super::Cpu;
 use super::grid::{cuts, for_each_tile};
@@ -13,9 +14,9 @@ use crate::backend::{Reduction, Shaped};
 use crate::error::Result;
 use std::ops::Range;
 
-/// The least texts of one task, about: a few panels, so that the shared ones at its edges weigh little.
+/// About the fewest texts of a task: several panels, so that sharing those at its edges costs little.
 const TEXT_BLOCK: usize = 512;
-/// Tasks for each thread, where there are texts for as many.
+/// Tasks for each thread, if there are enough texts.
 const TASKS_PER_THREAD: usize = 8;
 
 pub(super) fn run(cpu: &Cpu, args: Checked<WeightedSimilarityArgs<'_, Cpu>>) -> Result<()> {
@@ -83,7 +84,7 @@ impl Block<'_> {
     }
 }
 
-/// `Σᵢ wᵢ Σⱼ vⱼ sᵢⱼ`: the views are summed in registers, the texts of a class as their panel is done.
+/// `Σᵢ wᵢ Σⱼ vⱼ sᵢⱼ`: sums over the views first, then adds each panel's texts to their classes.
 struct Mean<'a>(Block<'a>);
 
 impl SimdTask for Mean<'_> {
@@ -104,7 +105,7 @@ impl SimdTask for Mean<'_> {
             block.texts.multiply(s, block.views, block.own.clone(), panel, 0..depth, &mut sink);
             for (text, sum) in (panel * width..).zip(&sums[..width]) {
                 if text < block.offsets[0] as usize || text >= block.offsets[last] as usize {
-                    continue; // another task's, or padding
+                    continue; // a text of another task, or padding
                 }
                 while text >= block.offsets[class + 1] as usize {
                     class += 1;
@@ -135,7 +136,8 @@ impl<S: Simd> TileSink<S> for WeighViews<'_, S> {
     }
 }
 
-/// The mean over the best `k` texts: a block of views' similarities with one class at a time, then a selection a view.
+/// The mean over the best `k` texts: computes the similarities of a block of views with one class, then selects for
+/// each view.
 struct Best<'a>(Block<'a>, usize);
 
 impl SimdTask for Best<'_> {
@@ -172,7 +174,7 @@ impl SimdTask for Best<'_> {
     }
 }
 
-/// `Σ vⱼ sⱼ / Σ vⱼ` over the `k` largest `sⱼ` with a weight.
+/// `Σ vⱼ sⱼ / Σ vⱼ` over the `k` largest `sⱼ` whose weight is not 0.
 fn best_mean(similarities: &[f32], weights: &[f32], k: usize) -> f32 {
     let mut best: Vec<usize> = (0..similarities.len()).filter(|&j| weights[j] != 0.0).collect();
     let key = |j: usize| similarities[j] + 0.0; // −0 and 0 are a tie

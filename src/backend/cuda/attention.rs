@@ -1,4 +1,4 @@
-//! `attention`: softmax(q kᵀ / √d) v, some queries of a sequence and one head a block.
+//! `attention`: softmax(q kᵀ / √d) v, one block for some queries of a sequence and one head.
 
 use super::context::Context;
 use super::launch::Launch;
@@ -23,7 +23,7 @@ struct Params {
     head_dim: i32,
 }
 
-/// A kernel, the queries of its blocks, and the columns of a head that a block takes.
+/// A kernel, the queries of each block, and the columns of a head that a block computes.
 struct Version {
     kernel: &'static str,
     queries: u32,

@@ -1,7 +1,7 @@
 //! A device's streams and its memory.
 //!
-//! All work goes to one stream, in order, but for uploads, which it waits for. Work is submitted under the stream lock: while
-//! a graph is captured, no other thread's launch may come between.
+//! All work goes to one stream, in order, except uploads, which have their own stream and are waited for. Work is
+//! submitted under the stream lock: while a graph is captured, no other thread may launch.
 
 use super::device::Device;
 use super::handles::{Memory, Stream};
@@ -28,25 +28,25 @@ pub(super) struct Context {
     pub(super) stream: Arc<Stream>,
     uploads: Uploads,
     downloads: Downloads,
-    /// What the holder of the stream lock is about.
+    /// The mode of the holder of the stream lock.
     about: Mutex<About>,
     tables: TableCache<Table>,
-    /// Counts the tensors that have moved to other memory.
+    /// Counts how often a tensor has moved to other memory.
     moved: AtomicU64,
     pub(super) kernels: Kernels,
-    /// Collected while somebody asks for it.
+    /// The launches of the profile under way, if any.
     pub(super) profile: Mutex<Option<Vec<Timed>>>,
 }
 
 #[derive(Default)]
 struct About {
-    /// Nothing is launched.
+    /// Launches are skipped.
     skips: bool,
-    /// The tables that are asked for.
+    /// Collects the tables that are asked for.
     collected: Option<Vec<Table>>,
 }
 
-/// The stream lock, held to do something; what it was about before comes back when this is dropped, also by a panic.
+/// The stream lock, held in some mode; dropping it, also in a panic, restores the mode before.
 struct Taken<'a> {
     about: &'a Mutex<About>,
     before: About,
@@ -82,13 +82,13 @@ impl Context {
         format!("cuda:{}: {}", self.device.index, self.description)
     }
 
-    /// Memory of unspecified content; never empty.
+    /// Allocates memory of unspecified content; never empty.
     pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
         let _lock = self.stream.lock.lock();
         self.allocate(&self.stream, bytes)
     }
 
-    /// Memory of zeros.
+    /// Allocates memory of zeros.
     pub(super) fn zeros(&self, bytes: usize) -> Result<Memory> {
         let _lock = self.stream.lock.lock();
         let memory = self.allocate(&self.stream, bytes)?;
@@ -99,13 +99,14 @@ impl Context {
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Memory> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let memory = self.allocate(&self.uploads.stream, bytes.len())?;
-        // The host fills the ring while others hold the stream lock.
+        // Without the stream lock, so that the host fills the ring while others hold it.
         self.uploads.start(bytes, &memory)?;
         let _lock = self.stream.lock.lock();
         self.uploads.finish(memory, &self.stream)
     }
 
-    /// Memory for a stream's work. Where there is none, all work is waited for and what is not in use is given back first.
+    /// Allocates memory for a stream's work. If it does not fit, waits for all work, frees what is not in use and tries
+    /// again.
     fn allocate(&self, stream: &Arc<Stream>, bytes: usize) -> Result<Memory> {
         let bytes = bytes.max(16);
         let mut memory = stream.allocate(bytes);
@@ -119,14 +120,14 @@ impl Context {
         memory.map_err(|error| self.needs(bytes, error))
     }
 
-    /// What did not fit, and into what.
+    /// Adds to an out-of-memory error what did not fit, and into what.
     fn needs(&self, bytes: usize, error: Error) -> Error {
         let Error::OutOfMemory { device, reason } = error else { return error };
         let room = self.device.memory().map(|(free, all)| format!(", {free} of {all} are free")).unwrap_or_default();
         Error::OutOfMemory { device, reason: format!("{reason}: {bytes} bytes more do not fit{room}") }
     }
 
-    /// A table that holds `data`: uploaded where it is not there yet.
+    /// A table that holds `data`, uploaded on first use.
     pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Table> {
         let _lock = self.stream.lock.lock();
         let table = self.tables.get(bytemuck::cast_slice(data), || self.upload(data).map(Arc::new))?;
@@ -136,7 +137,7 @@ impl Context {
         Ok(table)
     }
 
-    /// Notes that a tensor has moved: graphs that were captured before point to where it was.
+    /// Notes that a tensor has moved: graphs captured before hold its old address.
     pub(super) fn note_move(&self) {
         self.moved.fetch_add(1, Ordering::Relaxed);
     }
@@ -149,7 +150,7 @@ impl Context {
         lock(&self.profile).is_some()
     }
 
-    /// Whether the holder of the stream lock launches nothing.
+    /// Whether the holder of the stream lock skips launches.
     pub(super) fn skips(&self) -> bool {
         lock(&self.about).skips
     }
@@ -160,20 +161,20 @@ impl Context {
         work()
     }
 
-    /// Takes the stream lock to do what `about` says, until what is returned is dropped.
+    /// Takes the stream lock in mode `about`, until the result is dropped.
     fn take_lock(&self, about: About) -> Taken<'_> {
         let held = self.stream.lock.lock();
         let before = std::mem::replace(&mut *lock(&self.about), about);
         Taken { about: &self.about, before, _lock: held }
     }
 
-    /// Runs `work`, but launches nothing: for what it does besides, such as giving tensors their shapes.
+    /// Runs `work` but skips its launches: for its other effects, such as giving tensors their shapes.
     pub(super) fn without_launches<T>(&self, work: impl FnOnce() -> T) -> T {
         let _taken = self.take_lock(About { skips: true, ..About::default() });
         work()
     }
 
-    /// Runs `work` and tells which tables it asked for.
+    /// Runs `work` and returns the tables that it asked for.
     pub(super) fn collecting<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<Table>) {
         let taken = self.take_lock(About { collected: Some(Vec::new()), ..About::default() });
         let result = work();
@@ -181,7 +182,7 @@ impl Context {
         (result, collected.unwrap_or_default())
     }
 
-    /// Copies the first bytes of some memories, so many of each, behind all work so far; what is returned waits for them.
+    /// Starts a copy of the first `sizes[i]` bytes of each memory behind all work so far; the result waits for it.
     pub(super) fn download_later<const N: usize>(
         &self,
         memories: [&Memory; N],

@@ -10,7 +10,7 @@ use crate::backend::gpu::crop_resize::{add_taps, crop_output, crop_work, view_ta
 use crate::backend::{CropJob, PictureSize, Rgb, Work};
 use crate::error::Result;
 
-/// Side of a block's part of a view, as in kernels/cuda/crop_resize.cu.
+/// Side of a block's tile of a view, as in kernels/cuda/crop_resize.cu.
 const TILE: usize = 16;
 
 #[repr(C)]
@@ -22,7 +22,7 @@ struct Params {
     first_row: u32,
 }
 
-/// A picture in the GPU's memory. It is given back in the stream's order, behind the launches that read it.
+/// A picture in the GPU's memory, which is freed in stream order, behind the launches that read it.
 #[derive(Debug)]
 pub struct CudaPicture {
     size: (u32, u32),

@@ -1,4 +1,4 @@
-//! The driver: where its library is, and its errors in words.
+//! The driver: finding its library, and its errors as text.
 
 use super::functions::Functions;
 use crate::error::{Error, Result};
@@ -14,13 +14,13 @@ const LEAST_VERSION: i32 = 12_000;
 
 pub(super) struct Driver {
     pub(super) functions: Functions,
-    /// 12080 for CUDA 12.8.
+    /// The CUDA version: 12080 for CUDA 12.8.
     pub(super) version: i32,
     library: Library,
     process: Process,
 }
 
-/// The driver, started. Once it is, it stays.
+/// The driver, started at the first call and never unloaded.
 pub(super) fn driver() -> Result<&'static Driver> {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     let driver = match DRIVER.get() {
@@ -30,8 +30,8 @@ pub(super) fn driver() -> Result<&'static Driver> {
     driver.process.check("cuda").map(|()| driver)
 }
 
-/// Where the library may be: as the linker finds it, then where systems keep it without telling the linker: WSL, NixOS,
-/// containers. Not the toolkit's `libcuda.so`, which is none.
+/// Where the library may be: where the linker finds it, then folders that are not on the linker's path: WSL, NixOS,
+/// containers. Not the toolkit's `libcuda.so`, which is a stub, not a driver.
 fn libraries() -> Vec<String> {
     if cfg!(windows) {
         return vec!["nvcuda.dll".into()];
@@ -43,7 +43,7 @@ fn libraries() -> Vec<String> {
 }
 
 impl Driver {
-    /// The first of these libraries that is a driver.
+    /// Opens the first of these libraries that is a driver.
     fn find(libraries: &[String]) -> Result<Self> {
         let (mut absent, mut useless) = (None, None);
         for name in libraries {
@@ -53,18 +53,19 @@ impl Driver {
                 Err(error) => _ = useless.get_or_insert(error),
             }
         }
-        // One that is there, but is none, tells more than one that is not there.
+        // A library that exists but is no driver says more than one that does not exist.
         Err(useless.or(absent).unwrap_or_else(|| Error::no_device("cuda", "no NVIDIA driver")))
     }
 
-    /// Starts a library's driver.
+    /// Loads a library and starts its driver.
     ///
     /// # Errors
-    /// When it is no driver: the next library may be one.
+    /// When the library is no driver: the next one may be.
     fn open(name: &str) -> Result<Result<Self>> {
-        // SAFETY: programs are meant to load it; what is found by its name instead is as the user has set up the machine.
+        // SAFETY: programs are meant to load this library; if another one has its name, the user has set up the machine
+        // so.
         let library = unsafe { Library::new(name) };
-        // The linker's words are the error's source.
+        // The linker's message is the error's source.
         let words = |error: libloading::Error| error.source().map_or(error.to_string(), ToString::to_string);
         let library = library.map_err(|error| not_loaded(name, &words(error)))?;
         let functions = match Functions::of(&library) {
@@ -77,9 +78,9 @@ impl Driver {
             }
         };
         let mut driver = Self { functions, version: 0, library, process: Process::current() };
-        // SAFETY: without flags, as the function wants it.
+        // SAFETY: the function takes flags, which must be 0.
         let started = match unsafe { (driver.functions.cuInit)(0) } {
-            // SAFETY: a pointer to a number, as the function wants it.
+            // SAFETY: the function takes a pointer to a number.
             0 => unsafe { (driver.functions.cuDriverGetVersion)(&mut driver.version) },
             code => code,
         };
@@ -92,12 +93,12 @@ impl Driver {
         if started == CUresult::CUDA_ERROR_STUB_LIBRARY as u32 { Err(error) } else { Ok(Err(error)) }
     }
 
-    /// The version of CUDA that it is for.
+    /// The driver's version of CUDA, as text.
     pub(super) fn cuda(&self) -> String {
         format!("{}.{}", self.version / 1000, self.version % 1000 / 10)
     }
 
-    /// What a call has led to, as a value.
+    /// Turns a call's code into a result.
     pub(super) fn check(&self, device: &str, code: u32) -> Result<()> {
         const OUT_OF_MEMORY: u32 = CUresult::CUDA_ERROR_OUT_OF_MEMORY as u32;
         match code {
@@ -107,7 +108,7 @@ impl Driver {
         }
     }
 
-    /// Asks for a number or a handle.
+    /// Calls a function that returns a number or a handle through a pointer.
     pub(super) fn ask<T: bytemuck::Zeroable>(
         &self,
         device: &str,
@@ -117,12 +118,13 @@ impl Driver {
         self.check(device, ask(&self.functions, &mut answer)).map(|()| answer)
     }
 
-    /// A code in the driver's own words; one that it does not know by its number.
+    /// The driver's own text for a code, or the number of a code that it does not know.
     fn words(&self, code: u32) -> String {
         type Words = unsafe extern "C" fn(u32, *mut *const c_char) -> u32;
         let ask = |function| {
             let mut words = std::ptr::null();
-            // SAFETY: cuda.h declares both functions so, the enum a number; the text is a constant of the library's.
+            // SAFETY: cuda.h declares both functions like this, except that the enum is a number here; the text is a
+            // constant of the library.
             unsafe {
                 let known = self.library.get::<Words>(function).ok()?(code, &mut words) == 0 && !words.is_null();
                 known.then(|| CStr::from_ptr(words).to_string_lossy().into_owned())
@@ -135,16 +137,17 @@ impl Driver {
     }
 }
 
-/// Why a library was not loaded, in the linker's words. That there is none is no error of a device.
+/// The error for a library that was not loaded, from the linker's message. An absent library is no device, not a
+/// device's error.
 fn not_loaded(name: &str, words: &str) -> Error {
-    // Of a library that it needs itself, the linker names that one.
+    // If a library that the driver needs is missing, the linker names that one instead.
     if cfg!(windows) || words.contains(&format!("{name}: ")) && words.contains("No such file") {
         return Error::no_device("cuda", format!("no NVIDIA driver: {words}"));
     }
     Error::device("cuda", format!("the NVIDIA driver's library cannot be loaded: {words}"))
 }
 
-/// What may be done about a driver that does not start.
+/// Advice about a driver that does not start.
 fn advice(code: u32) -> String {
     match std::env::var("CUDA_VISIBLE_DEVICES") {
         Ok(visible) if code == CUresult::CUDA_ERROR_NO_DEVICE as u32 => {
@@ -170,7 +173,7 @@ mod tests {
         let useless = found(&[nowhere, file, nowhere]);
         assert!(useless.contains("cannot be loaded") && useless.contains(file), "{useless}");
         if cfg!(target_os = "linux") {
-            // Any library is one, as far as the linker goes.
+            // The linker loads any library.
             let libc = found(&[nowhere, file, "libc.so.6"]);
             assert!(libc.contains("(libc.so.6) has no function cuInit"), "{libc}");
         }

@@ -1,4 +1,4 @@
-//! `embed_tokens`: the first rows of the text tower.
+//! `embed_tokens`: each token's row of the table plus that of its position.
 
 use super::context::Context;
 use super::launch::Launch;

@@ -1,7 +1,7 @@
 //! The driver's functions.
 //!
-//! cudarc declares that they return a Rust enum: a code newer than the enum would be undefined behaviour. Here they return
-//! numbers; their arguments are cudarc's.
+//! cudarc declares them to return a Rust enum, so that an error code newer than the enum would be undefined behaviour.
+//! Here they return numbers; their arguments are cudarc's.
 
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
@@ -19,7 +19,7 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// A library's functions, or the name of the first that it does not have.
+            /// Looks up a library's functions; the error is the name of the first that is missing.
             #[allow(non_snake_case)]
             pub(super) fn of(library: &Library) -> Result<Self, &'static str> {
                 // SAFETY: cudarc's bindings, which are made from cuda.h, have the same arguments; an enum of C is a number.
@@ -28,7 +28,7 @@ macro_rules! functions {
             }
         }
 
-        // Arguments that differ from cudarc's do not compile.
+        // Makes arguments that differ from cudarc's a compile error.
         $(const _: unsafe fn($($argument),*) -> sys::CUresult = sys::$name;)*
     };
 }

@@ -1,4 +1,4 @@
-//! `gather_rows`: a copy of chosen rows, in the element of the output.
+//! `gather_rows`: a copy of chosen rows, converted to the output's element type.
 
 use super::context::Context;
 use super::launch::Launch;

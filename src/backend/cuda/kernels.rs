@@ -1,4 +1,4 @@
-//! The kernels that are built in: each image is loaded once, when the first of its kernels is launched.
+//! The built-in kernels: each image is loaded once, when the first of its kernels is launched.
 
 use super::device::Device;
 use super::handles::Function;
@@ -8,26 +8,27 @@ use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHA
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// What `build.rs` read off kernels/cuda/ptx.
+/// The table that `build.rs` generated from kernels/cuda/ptx.
 mod built {
     include!(concat!(env!("OUT_DIR"), "/cuda.rs"));
 }
 
-/// Code and the kernels that it has.
+/// An image of code, and its kernels.
 struct Image {
-    /// What the driver loads: text that it compiles for the card, or code of the card's own architecture.
+    /// What the driver loads: PTX, which it compiles for the card, or machine code of the card's architecture.
     code: &'static [u8],
     kernels: &'static [Kernel],
 }
 
-/// A kernel, and the parameters that it declares: a structure of so many bytes, then so many pointers.
+/// A kernel, and the parameters that it declares: a structure of `params` bytes, then `pointers` pointers.
 struct Kernel {
     name: &'static str,
     params: usize,
     pointers: usize,
 }
 
-/// The dynamic shared memory of a block below the opt-in limit: 48 KiB (CUDA C++ Programming Guide, compute capabilities).
+/// Dynamic shared memory that a block may use without opting in: 48 KiB (CUDA C++ Programming Guide, compute
+/// capabilities).
 const FREE_SHARED: u32 = 48 << 10;
 
 pub(super) struct Kernels {
@@ -38,7 +39,7 @@ pub(super) struct Kernels {
 struct Loaded {
     kernel: &'static Kernel,
     function: Function,
-    /// Bytes of dynamic shared memory that it may take.
+    /// Bytes of dynamic shared memory that the function may use.
     shared: u32,
 }
 
@@ -47,7 +48,7 @@ impl Kernels {
         Self { device, loaded: Mutex::default() }
     }
 
-    /// A kernel's function, with leave to use so much dynamic shared memory.
+    /// A kernel's function, allowed to use `shared` bytes of dynamic shared memory.
     ///
     /// # Errors
     /// When the kernel declares a structure of another size, or another number of pointers.
@@ -71,7 +72,7 @@ impl Kernels {
         Ok(function.clone())
     }
 
-    /// Loads the image that has the kernel, with all its kernels.
+    /// Loads the image that contains the kernel, and registers all its kernels.
     fn load(&self, name: &str, loaded: &mut HashMap<&'static str, Loaded>) -> Result<()> {
         let of = |image: &&Image| image.kernels.iter().any(|kernel| kernel.name == name);
         let Some(image) = built::IMAGES.iter().find(of) else { return Ok(()) };

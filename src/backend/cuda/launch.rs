@@ -20,19 +20,19 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// One block of so many threads for each of `blocks`.
+    /// A grid of `blocks` blocks of `threads` threads.
     pub(super) fn blocks(blocks: usize, threads: u32) -> Self {
         Self { grid: [blocks, 1, 1], block: [threads, 1], shared: 0 }
     }
 
-    /// A warp a row, eight a block.
+    /// One warp per row, eight rows per block.
     pub(super) fn rows(rows: usize) -> Self {
         Self { grid: [rows.div_ceil(8), 1, 1], block: [32, 8], shared: 0 }
     }
 }
 
 impl Context {
-    /// Launches a kernel: its parameters, then pointers to `memories` in the kernel's order.
+    /// Launches a kernel with its parameters, then pointers to `memories` in the kernel's order.
     pub(super) fn launch<P: bytemuck::NoUninit>(
         &self,
         kernel: &'static str,
@@ -64,8 +64,9 @@ impl Context {
             event.record(&self.stream).map(|()| event)
         };
         let start = profile.is_some().then(event).transpose()?;
-        // SAFETY: the parameters, plain numbers in C's layout, and the pointers are those of the kernel's signature, as each
-        // kernel's file pairs them; its contract has checked the shapes, so that it stays within its operands.
+        // SAFETY: the parameters, plain numbers in C's layout, and the pointers are those of the kernel's signature, as
+        // each kernel's file pairs them; the check of its arguments has compared the shapes, so that it stays within
+        // its operands.
         unsafe { self.stream.launch(&function, workgroups, launch.block, launch.shared, &mut arguments) }?;
         if let (Some(profile), Some(start)) = (&mut *profile, start) {
             let dispatch = Dispatch { kernel, workgroups, work, time: None };
@@ -74,11 +75,11 @@ impl Context {
         Ok(())
     }
 
-    /// What `work` launches.
+    /// Runs `work` and profiles what it launches.
     pub(super) fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Profile) {
         let profiling = Profiling::begin(&self.profile);
         let result = work();
-        // An event that cannot be read leaves its launch without a time.
+        // Failure is no error here: a launch whose events cannot be read has no time.
         let _ = self.locked(|| self.stream.synchronize());
         let launches = profiling.end();
         let timed = |Timed { dispatch, start, end }: Timed| {

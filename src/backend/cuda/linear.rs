@@ -20,7 +20,7 @@ pub struct CudaLinear {
     bias: Memory,
 }
 
-/// Inputs of a slab, as in kernels/cuda/linear.cu.
+/// Depth of a slab in inputs, as in kernels/cuda/linear.cu.
 const DEPTH: usize = 64;
 
 impl CudaLinear {
@@ -32,13 +32,13 @@ impl CudaLinear {
         storage: Precision,
     ) -> Result<Self> {
         let (weight, mut bias) = layer_bytes(shape, weight, bias, storage, shape.cols.next_multiple_of(DEPTH))?;
-        // The kernel on tensor cores loads eight at once.
+        // The tensor-core kernel loads eight biases at once.
         bias.resize(shape.rows.next_multiple_of(8), 0.0);
         let (weight, bias) = (context.upload(&weight)?, context.upload(&bias)?);
         Ok(Self { shape, storage, weight, bias })
     }
 
-    /// Elements from one row to the next: what is past the inputs is zero.
+    /// Leading dimension: elements from one row to the next; the padding behind the inputs is zero.
     pub(super) fn stride(&self) -> usize {
         self.shape.cols.next_multiple_of(DEPTH)
     }
@@ -110,7 +110,7 @@ pub(super) fn run(context: &Context, args: Checked<LinearArgs<'_, Cuda>>) -> Res
     context.launch(tile.kernel, &params, &[&input.memory, &layer.weight, &layer.bias, &out.memory], launch, work)
 }
 
-/// A block's part of the product, and the kernel that computes such parts.
+/// A block's tile of the product, and the kernel that computes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tile {
     kernel: &'static str,
@@ -120,7 +120,8 @@ struct Tile {
     threads: u32,
     /// Pipeline stages: slabs in dynamic shared memory, `STAGES` of the kernel.
     stages: usize,
-    /// Share of the arithmetic units' rate (benches/RESULTS-gpu.md; of the 128×128 tile in f32 an estimate: no card has run it).
+    /// Share of the arithmetic units' rate that the tile reaches (benches/RESULTS-gpu.md; for 128×128 in f32 an estimate: no
+    /// card has run it).
     efficiency: f64,
 }
 
@@ -159,11 +160,12 @@ const F32_BY_BF16: [Tile; 2] =
     [Tile::in_f32("linear_f32_bf16_128x128", 128, 0.6), Tile::in_f32("linear_f32_bf16_64x64", 64, 0.33)];
 
 impl Tile {
-    /// The tile of a family that takes the least time by this estimate: waves of blocks, each as long as its work.
+    /// A family's tile with the least estimated time: the number of waves of blocks times the work of a block.
     fn choose(family: &[Self], rows: usize, outputs: usize, inputs: usize, multiprocessors: usize) -> Self {
         let time = |tile: &Self| {
             let blocks = rows.div_ceil(tile.rows) * outputs.div_ceil(tile.outputs);
-            // Blocks on one multiprocessor share its arithmetic units, so that occupancy does not count: a wave is a block each.
+            // Blocks on one multiprocessor share its arithmetic units, so occupancy does not count: a wave is one block per
+            // multiprocessor.
             let waves = blocks.div_ceil(multiprocessors) as f64;
             waves * (tile.rows * tile.outputs * inputs.max(1)) as f64 / tile.efficiency
         };
@@ -176,11 +178,12 @@ impl Tile {
     }
 }
 
-/// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506 views of
-/// ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
+/// Waves of blocks that a batch gives the narrowest layer. Whole waves leave no multiprocessor idle; nine are about 506
+/// views of ViT-B/32 on 132 multiprocessors: eight pictures of 61, with which an H100 was a fifth faster than with one.
 const WAVES: usize = 9;
 
-/// Rows of a transformer that fill whole waves of the largest tile, as far as an eighth of the device's memory holds them.
+/// Rows of a transformer that fill whole waves of the largest tile, but at most what fits an eighth of the device's
+/// memory.
 pub(super) fn preferred_rows(row: TransformerRow, multiprocessors: usize, memory: usize) -> usize {
     let (tile, element) = match row.precision {
         Precision::F16 => (F16_TO_F16[0], Element::F16),
@@ -200,39 +203,9 @@ mod tests {
             let row = TransformerRow { width, hidden: 4 * width, patch: 3 * patch * patch, streams: 2, precision };
             preferred_rows(row, multiprocessors, gib << 30) / tokens
         };
-        // ViT-B/32 on an H100, an A100 and an RTX 4090, then where memory is short: eight pictures of 61 views, six, eight; one.
+        // ViT-B/32 on an H100, an A100 and an RTX 4090, then with little memory: eight, six, eight and one picture of
+        // 61 views.
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 80), 506);
         assert_eq!(views(768, 32, 50, Precision::F16, 108, 40), 414);
         assert_eq!(views(768, 32, 50, Precision::F16, 128, 24), 491);
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 1), 102);
-        // In f32, of tiles as large.
-        assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 506);
-        // ViT-L/14 at 336 pixels.
-        assert_eq!(views(1024, 14, 577, Precision::F16, 132, 80), 32);
-        let row = TransformerRow { width: 1 << 40, hidden: 1, patch: 0, streams: 1, precision: Precision::F16 };
-        assert_eq!(preferred_rows(row, 1, 1), 1);
-    }
-
-    /// Large products take the large tile, small ones the tile that keeps more multiprocessors busy.
-    #[test]
-    fn tiles() {
-        let rows = |tile: Tile| tile.rows;
-        for multiprocessors in [108, 132, 128] {
-            for family in [&F16_TO_F32[..], &F16_TO_F16, &F32_BY_F32, &F32_BY_F16, &F32_BY_BF16] {
-                assert_eq!(rows(Tile::choose(family, 61 * 50, 3072, 768, multiprocessors)), 128);
-                assert_eq!(rows(Tile::choose(family, 61 * 257, 4096, 1024, multiprocessors)), 128);
-                assert_eq!(rows(Tile::choose(family, 50, 768, 768, multiprocessors)), 64);
-                assert_eq!(rows(Tile::choose(family, 61, 512, 768, multiprocessors)), 64);
-                assert_eq!(Tile::choose(family, 0, 0, 0, 1), family[0]);
-            }
-        }
-    }
-
-    #[test]
-    fn shared_memory_fits_every_target() {
-        // 99 KiB of a block on sm_86, sm_89 and sm_120 (CUDA C++ Programming Guide, technical specifications).
-        for tile in F16_TO_F32.iter().chain(&F16_TO_F16) {
-            assert!(tile.shared() <= 99 << 10, "{tile:?}");
-        }
-    }
-}

@@ -2,8 +2,8 @@
 //!
 //! The kernels are built in as PTX, which the driver compiles for the card: no toolkit is needed to build or to run.
 //! Weights packed in f16 are multiplied on tensor cores where the input is an [activation](Backend::activation) in f16;
-//! everything else is computed in f32. One file a kernel, its CUDA twin in `kernels/cuda`; the other modules are what they
-//! share, from the driver's `functions` up to the `context`.
+//! everything else is computed in f32. One file per kernel, its device code in `kernels/cuda`; the other modules are
+//! what they share, from the driver's `functions` up to the `context`.
 
 mod add_positions;
 mod alignment_weights;
@@ -43,7 +43,7 @@ pub use tensor::CudaTensor;
 pub struct Cuda(Context);
 
 impl Cuda {
-    /// The device of this number.
+    /// The device with this index.
     ///
     /// # Errors
     /// When there is no driver, no such device, or it is older than compute capability 8.0; the message says which.
@@ -51,15 +51,15 @@ impl Cuda {
         Context::open(index).map(Self)
     }
 
-    /// The device whose UUID begins so, as nvidia-smi prints it: `GPU-` and hexadecimal digits.
+    /// The device whose UUID starts with `begin`, as nvidia-smi prints it: `GPU-` and hexadecimal digits.
     ///
     /// # Errors
-    /// As [`Cuda::new`], or when none or several begin so.
+    /// As [`Cuda::new`], or when no UUID or several start with it.
     pub fn with_uuid(begin: &str) -> Result<Self> {
         Self::new(Device::by_uuid(begin)?)
     }
 
-    /// How many devices the driver has, of those that the variable `CUDA_VISIBLE_DEVICES` leaves.
+    /// How many devices the driver has, of those that the variable `CUDA_VISIBLE_DEVICES` leaves visible.
     ///
     /// # Errors
     /// When there is no driver, or it does not start.
@@ -78,12 +78,12 @@ impl Backend for Cuda {
         self.0.describe()
     }
 
-    /// Every card that is supported has them.
+    /// Every supported card has tensor cores.
     fn has_matrix_units(&self) -> bool {
         true
     }
 
-    /// Each launch is then between two events, so that it can be timed.
+    /// Puts each launch between two events, to time it.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
         Some(self.0.profile(work).1)
     }

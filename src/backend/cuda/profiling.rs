@@ -1,4 +1,4 @@
-//! Launches that are collected for a profile.
+//! Collecting launches for a profile.
 
 use super::handles::Event;
 use crate::backend::Dispatch;
@@ -12,7 +12,7 @@ pub(super) struct Timed {
     pub(super) end: Event,
 }
 
-/// While it is there, launches are collected.
+/// Launches are collected while this exists.
 pub(super) struct Profiling<'a>(&'a Mutex<Option<Vec<Timed>>>);
 
 impl<'a> Profiling<'a> {

@@ -1,26 +1,26 @@
-//! Sequences of launches as CUDA graphs: the driver submits a graph at once.
+//! Sequences of launches as CUDA graphs, each of which the driver submits in one call.
 
 use super::context::{Context, Table};
 use super::handles::{Graph, Stream};
 use crate::error::Result;
 
-/// The graphs of a sequence, by the shape of its batch: those that ran last, the last one at the end.
+/// The graphs of a sequence, by the shape of its batch, the most recently used at the end.
 #[derive(Default)]
 pub struct CudaRecording(Vec<(usize, Recorded)>);
 
-/// Graphs that are kept, the last used ones. A shape is captured when it comes for the second time; what comes once, as the last
-/// batch of a call, runs as launches.
+/// How many shapes are kept, the most recently used ones. A shape is captured when it comes for the second time, since
+/// one that comes only once, as the last batch of a call, is not worth a graph.
 const SHAPES: usize = 16;
 
-/// What is known of one shape.
+/// The state of one shape.
 enum Recorded {
-    /// It ran once: the tensors have their sizes, and the tables are on the device.
+    /// It ran once without a graph: now the tensors have their sizes, and the tables are on the device.
     Ran,
     Graph {
         graph: Graph,
-        /// [`Context::moved`] when it was captured: it holds pointers.
+        /// [`Context::moved`] at capture: the graph holds pointers, which are stale once a tensor has moved.
         moved: u64,
-        /// What it reads besides tensors: kept as long as it is.
+        /// Tables that the graph reads, kept alive as long as it is.
         tables: Vec<Table>,
     },
 }
@@ -32,19 +32,20 @@ impl std::fmt::Debug for CudaRecording {
 }
 
 impl CudaRecording {
-    /// Runs `work`: as it is the first time of a shape, captured as a graph the second time, as that graph from then on.
+    /// Runs `work`: the first time for a shape as launches, the second time captured as a graph, from then on as that
+    /// graph.
     pub(super) fn record_or_replay(
         &mut self,
         context: &Context,
         key: usize,
         mut work: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        // A profile wants every launch.
+        // A profile needs separate launches.
         if context.is_profiling() {
             return work();
         }
         let launch = |graph: &Graph| context.locked(|| context.stream.launch_graph(graph));
-        // Forgotten should it fail; it then runs as if for the first time.
+        // Removed, so that after a failure the shape starts over.
         let known = self.0.iter().position(|(shape, _)| *shape == key).map(|at| self.0.remove(at).1);
         let recorded = match known {
             None => {
@@ -61,7 +62,7 @@ impl CudaRecording {
                     launch(&graph)?;
                     Recorded::Graph { graph, moved: context.moved(), tables }
                 }
-                // A table that has to be uploaded first, say.
+                // The capture failed, for example because a table had to be uploaded first.
                 None => {
                     work()?;
                     Recorded::Ran
@@ -81,7 +82,7 @@ impl CudaRecording {
     }
 }
 
-/// What `work` launches, as a graph, and the tables that it reads; nothing runs yet.
+/// Captures what `work` launches as a graph, without running it, and collects the tables that it reads.
 fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(Graph, Vec<Table>)> {
     context.locked(|| {
         let capture = Capture::begin(&context.stream)?;
@@ -92,8 +93,8 @@ fn capture(context: &Context, mut work: impl FnMut() -> Result<()>) -> Option<(G
     })
 }
 
-/// A capture under way. It is ended whatever happens, or the stream would stay in capture: dropped by a panic, it throws
-/// its graph away.
+/// A capture under way. Dropping it, as in a panic, ends the capture and discards the graph: otherwise the stream would
+/// stay in capture mode.
 struct Capture<'a>(&'a Stream);
 
 impl<'a> Capture<'a> {

@@ -1,5 +1,4 @@
-//! Copies between host and device, by way of pinned memory: the device makes them by itself, while host and kernels go
-//! on.
+//! Copies between host and device through pinned memory, so that they run asynchronously to the host and to kernels.
 
 use super::device::Device;
 use super::handles::{Event, Memory, Pinned, Stream};
@@ -8,12 +7,12 @@ use crate::lock::lock;
 use cudarc::driver::sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
 use std::sync::{Arc, Mutex};
 
-/// Bytes of a buffer of the ring, and how many there are. At PCIe 4.0's 25 GB/s a buffer's copy takes 0.2 ms, in which a
-/// core fills about half of one: the device is done with a buffer before the host comes round to it.
+/// Bytes of a buffer of the ring, and the number of buffers. At PCIe 4.0's 25 GB/s a buffer's copy takes 0.2 ms, in
+/// which a core fills about half a buffer: the copy is done before the host comes back to the buffer.
 const BUFFER: usize = 4 << 20;
 const BUFFERS: usize = 4;
 
-/// Downloads' buffers that are kept, each up to [`BUFFER`] bytes.
+/// How many idle download buffers are kept, each of up to [`BUFFER`] bytes.
 const KEPT: usize = 4;
 
 /// Pinned memory, and the event behind the last copy from or to it.
@@ -28,29 +27,29 @@ impl Buffer {
     }
 }
 
-/// Uploads: through a ring of pinned buffers, on a stream of their own.
+/// Uploads, through a ring of pinned buffers on a copy stream of their own.
 ///
-/// - The copies' stream allocates the memory. Where the compute stream has freed it before, the driver sees to it that
-///   that is done with it (stream-ordered allocation).
-/// - The compute stream waits for the copy before its next work, and frees the memory behind what used it.
-/// - A buffer is filled again when the event behind the last copy from it has passed.
+/// - The copy stream allocates the memory. If the compute stream freed it before, the driver orders the new use behind
+///   the old (stream-ordered allocation).
+/// - The compute stream waits for the copy before its next work, and frees the memory behind the work that used it.
+/// - A buffer is refilled only when the event behind the last copy from it has completed.
 pub(super) struct Uploads {
-    /// The copies'.
+    /// The copy stream.
     pub(super) stream: Arc<Stream>,
-    /// Behind the last upload.
+    /// Recorded behind the last upload.
     uploaded: Event,
     ring: Mutex<Ring>,
 }
 
 struct Ring {
     buffers: Vec<Buffer>,
-    /// The buffer that is being filled, and how far it is.
+    /// The buffer that is being filled, and how many of its bytes are filled.
     current: usize,
     filled: usize,
 }
 
 impl Ring {
-    /// The next free bytes, up to so many.
+    /// The next free bytes, at most `most`.
     fn next(&mut self, stream: &Stream, most: usize) -> Result<&mut [u8]> {
         if self.filled == BUFFER {
             if let Some(full) = self.buffers.get(self.current) {
@@ -65,36 +64,37 @@ impl Ring {
         }
         let range = self.filled..BUFFER.min(self.filled + most);
         self.filled = range.end;
-        // SAFETY: these bytes have not been copied since the buffer's event passed.
+        // SAFETY: no copy has been started from these bytes since the buffer's event completed.
         Ok(unsafe { self.buffers[self.current].pinned.bytes(range) })
     }
 }
 
 impl Uploads {
     pub(super) fn new(device: &Arc<Device>) -> Result<Self> {
-        // As if the last buffer were full: each is made when its turn comes.
+        // Starts as if the last buffer were full: each buffer is allocated on its first use.
         let ring = Mutex::new(Ring { buffers: Vec::new(), current: BUFFERS - 1, filled: BUFFER });
         Ok(Self { stream: Stream::new(device)?, uploaded: Event::new(device, CU_EVENT_DISABLE_TIMING)?, ring })
     }
 
-    /// Copies `bytes` to the begin of memory of the copies' stream. They are the caller's again when this returns; the host
-    /// has waited only where the ring was full.
+    /// Copies `bytes` to the start of memory that the copy stream allocated. The caller may reuse `bytes` on return;
+    /// the host waits only when the ring is full.
     pub(super) fn start(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
         let mut ring = lock(&self.ring);
         let mut done = 0;
         while done < bytes.len() {
             let staged = ring.next(&self.stream, bytes.len() - done)?;
             staged.copy_from_slice(&bytes[done..done + staged.len()]);
-            // SAFETY: pinned, and filled again when the event behind the copy has passed.
+            // SAFETY: the bytes are pinned, and refilled only when the event behind the copy has completed.
             unsafe { self.stream.upload(staged, memory, done) }?;
             done += staged.len();
         }
         self.uploaded.record(&self.stream)
     }
 
-    /// The memory, for the next work of `compute`, which waits for the copy to it, and frees it behind what used it.
+    /// Hands the memory to `compute`, which waits for the copy before its next work and frees the memory behind its
+    /// last use.
     pub(super) fn finish(&self, mut memory: Memory, compute: &Arc<Stream>) -> Result<Memory> {
-        // The event is behind this upload, or behind a later one.
+        // The event was recorded behind this upload or a later one.
         compute.wait(&self.uploaded)?;
         memory.stream = compute.clone();
         Ok(memory)
@@ -103,26 +103,26 @@ impl Uploads {
 
 impl Drop for Uploads {
     fn drop(&mut self) {
-        // The buffers are freed next.
+        // The buffers are freed next, so no copy from them may be under way.
         let _ = self.stream.synchronize();
     }
 }
 
-/// Downloads, each to a pinned buffer: those that lie idle.
+/// Downloads, each to a pinned buffer; holds the idle buffers.
 #[derive(Clone, Default)]
 pub(super) struct Downloads(Arc<Mutex<Vec<Buffer>>>);
 
-/// Bytes on their way to the host; dropped, it waits for them, since the device writes to its memory.
+/// A download under way. Dropping it waits, since the device still writes to its buffer.
 pub(super) struct Download<const N: usize> {
-    /// None for no bytes.
+    /// `None` if there are no bytes.
     buffer: Option<Buffer>,
     sizes: [usize; N],
     idle: Downloads,
 }
 
 impl Downloads {
-    /// Copies the first bytes of some memories, so many of each, behind all work of `compute` so far. The memories may be
-    /// freed by it at once.
+    /// Copies the first `sizes[i]` bytes of each memory, behind all work of `compute` so far. The memories may be
+    /// dropped at once, since `compute` frees them behind the copies.
     pub(super) fn start<const N: usize>(
         &self,
         compute: &Stream,
@@ -134,19 +134,19 @@ impl Downloads {
         let Some(buffer) = &mut download.buffer else { return Ok(download) };
         let (mut start, mut copies) = (0, Ok(()));
         for (memory, size) in memories.into_iter().zip(sizes).filter(|(_, size)| *size > 0) {
-            // SAFETY: nobody else has the buffer, and each copy has its own bytes.
+            // SAFETY: nobody else has the buffer, and the copies' ranges are disjoint.
             let bytes = unsafe { buffer.pinned.bytes(start..start + size) };
-            // NaN, so that a copy that is not made gives no older result.
+            // NaN, so that a copy that does not happen cannot return an older result.
             bytes.fill(0xff);
-            // SAFETY: pinned, and looked at when the event behind the copy has passed.
+            // SAFETY: the bytes are pinned, and read only when the event behind the copy has completed.
             copies = copies.and_then(|()| unsafe { compute.download(memory, bytes) });
             start += size;
         }
-        // Also behind those before one that failed.
+        // Recorded even if a copy failed, behind the copies before it.
         copies.and(buffer.copied.record(compute)).map(|()| download)
     }
 
-    /// A buffer of at least so many bytes.
+    /// An idle or new buffer of at least `bytes` bytes.
     fn buffer(&self, device: &Arc<Device>, bytes: usize) -> Result<Option<Buffer>> {
         let mut idle = lock(&self.0);
         let fits = idle.iter().position(|buffer| buffer.pinned.bytes >= bytes);
@@ -159,7 +159,7 @@ impl Downloads {
 }
 
 impl<const N: usize> Download<N> {
-    /// The bytes of each memory, once they are there.
+    /// Waits for the copies and returns the bytes of each memory.
     pub(super) fn wait(mut self) -> Result<[Vec<u8>; N]> {
         let mut all = [const { Vec::new() }; N];
         let Some(buffer) = &mut self.buffer else { return Ok(all) };

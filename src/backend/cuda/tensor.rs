@@ -15,11 +15,11 @@ pub struct CudaTensor {
     pub(super) memory: Memory,
 }
 
-/// What a tensor's elements are.
+/// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     F32,
-    /// Rows begin at multiples of 16 bytes, which is what cp.async copies.
+    /// Rows begin at multiples of 16 bytes, the unit that cp.async copies.
     F16,
 }
 
@@ -31,7 +31,7 @@ impl Element {
         }
     }
 
-    /// Elements from one row of `cols` to the next.
+    /// Leading dimension: elements from one row of `cols` to the next.
     fn stride(self, cols: usize) -> usize {
         match self {
             Self::F32 => cols,
@@ -79,7 +79,7 @@ impl CudaTensor {
     pub(super) fn reshape(&mut self, context: &Context, shape: Shape) -> Result<()> {
         let bytes = bytes(shape, self.element)?;
         if bytes > self.memory.bytes {
-            // The old memory goes first, so that both need not fit.
+            // The old memory is freed first, so that both need not fit.
             self.shape = Shape::new(0, 0);
             context.note_move();
             self.memory = context.memory(0)?;
@@ -89,12 +89,12 @@ impl CudaTensor {
         Ok(())
     }
 
-    /// Elements from one row to the next.
+    /// Leading dimension: elements from one row to the next.
     pub(super) fn stride(&self) -> usize {
         self.element.stride(self.shape.cols)
     }
 
-    /// Bytes that its elements take.
+    /// Bytes of the elements, without padding.
     pub(super) fn bytes(&self) -> u64 {
         (self.shape.len() * self.element.bytes()) as u64
     }
@@ -114,7 +114,7 @@ impl Shaped for CudaTensor {
     }
 }
 
-/// The elements of rows of so many columns that are in these bytes.
+/// The elements in `bytes` as f32, without the rows' padding.
 fn widen((element, cols): (Element, usize), bytes: &[u8]) -> Vec<f32> {
     match element {
         Element::F32 => bytemuck::pod_collect_to_vec(bytes),
@@ -127,7 +127,7 @@ fn widen((element, cols): (Element, usize), bytes: &[u8]) -> Vec<f32> {
 }
 
 fn bytes(shape: Shape, element: Element) -> Result<usize> {
-    // An absurd shape must fail here, not wrap.
+    // An absurd shape must fail here instead of overflowing.
     let stride = shape.cols.checked_next_multiple_of(8).map(|_| element.stride(shape.cols));
     let bytes = stride.and_then(|stride| shape.rows.checked_mul(stride)?.checked_mul(element.bytes()));
     bytes.ok_or_else(|| Error::argument("tensor", format!("shape {shape}"), "one that fits in memory"))

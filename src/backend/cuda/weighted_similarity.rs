@@ -1,4 +1,4 @@
-//! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a block.
+//! `weighted_similarity`: tiles of views · textsᵀ reduced as they are computed, one block for each class of a picture.
 
 use super::context::Context;
 use super::launch::Launch;
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, args: Checked<WeightedSimilarityArgs<'_, Cu
     let (v, t) = (views.shape(), texts.shape());
     let (kernel, threads) = match texts.storage {
         Precision::F32 => ("weighted_similarity_f32", 64),
-        // On tensor cores.
+        // Runs on tensor cores.
         Precision::F16 => ("weighted_similarity_f16", 128),
         Precision::Bf16 | Precision::Int8 => ("weighted_similarity_bf16", 64),
     };

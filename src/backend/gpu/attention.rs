@@ -1,7 +1,8 @@
-//! What each workgroup of `attention` does.
+//! The work list of `attention`: one item for each workgroup.
 
-/// What a workgroup of `attention` does, up to `at_once` queries: their first row and number, the first key's row, and
-/// how many keys the first query sees. Rows are counted from the first offsets.
+/// For each workgroup of `attention`, which takes up to `at_once` queries of a sequence: the first query row, the
+/// number of queries, the first key row, and how many keys the first query sees. Rows are relative to the first
+/// offsets.
 pub(in crate::backend) fn attention_items(
     query_offsets: &[u32],
     key_offsets: &[u32],
@@ -20,7 +21,7 @@ pub(in crate::backend) fn attention_items(
     items
 }
 
-/// Pairs of a query and a key that it sees, in all.
+/// The total number of pairs of a query and a key that it sees.
 pub(in crate::backend) fn attention_pairs(items: &[[u32; 4]], causal: bool) -> usize {
     let pairs = |&[_, count, _, visible]: &[u32; 4]| {
         let (count, visible) = (count as usize, visible as usize);

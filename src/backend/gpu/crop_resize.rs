@@ -1,9 +1,10 @@
-//! What `crop_resize` reads besides pictures, and its outputs.
+//! The tables that `crop_resize` reads besides pictures, and its two outputs.
 
 use crate::backend::{CropOutput, CropPlan, CropView, Shape, Taps, Work};
 use crate::error::Result;
 
-/// Both outputs of `crop_resize` by one kernel, which writes patches of a side, with each byte's value, from a row on.
+/// Both outputs of `crop_resize` from one kernel: `patches(side, table, first_row, out)` writes patches of that side,
+/// each byte looked up in the table, from that row on.
 pub(in crate::backend) fn crop_output<T>(
     output: CropOutput<'_, T>,
     allocate: impl FnOnce(Shape) -> Result<T>,
@@ -14,7 +15,7 @@ pub(in crate::backend) fn crop_output<T>(
         CropOutput::Patches { layout, first_row, out } => {
             patches(layout.patch(), layout.table().as_flattened(), first_row, out)
         }
-        // Bytes are patches of one pixel, each byte as the number that it is.
+        // Bytes are patches of one pixel, looked up in a table of 0 ..= 255.
         CropOutput::Bytes(bytes) => {
             let values: Vec<f32> = (0..3 * 256).map(|i| (i % 256) as f32).collect();
             let mut out = allocate(Shape::new(bytes.len() / 3, 3))?;
@@ -25,8 +26,8 @@ pub(in crate::backend) fn crop_output<T>(
     }
 }
 
-/// A plan's taps, flat, behind those of other plans: for each output pixel of each set the first pixel, the first weight and
-/// the number of weights; and all weights.
+/// Appends a plan's taps to flat tables: for each output pixel of each set the first pixel, the index of the first
+/// weight and the number of weights; and all weights.
 pub(in crate::backend) fn add_taps(plan: &CropPlan, taps: &mut Vec<[u32; 4]>, weights: &mut Vec<i32>) {
     for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
         taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
@@ -39,8 +40,8 @@ pub(in crate::backend) fn view_table(views: &[CropView]) -> Vec<[u32; 4]> {
     views.iter().map(|view| [view.x, view.y, view.horizontal as u32, view.vertical as u32]).collect()
 }
 
-/// Each view's box once, a byte a channel, as far as it is in these rows of the picture, and what is written; the
-/// multiply-adds of both passes on those rows.
+/// The work of the views within `rows` of the picture: bytes of each view's box, a byte a channel, and `written`; the
+/// operations of both passes on those rows.
 pub(in crate::backend) fn crop_work(
     plan: &CropPlan,
     views: &[CropView],

@@ -1,5 +1,5 @@
-//! What the hosts of both GPU backends share: what they lay out for their kernels to read. One file a kernel, as far as it needs
-//! any.
+//! Host code that both GPU backends share: the tables and weights that their kernels read. One file per kernel, where
+//! it needs one.
 
 pub(super) mod attention;
 pub(super) mod crop_resize;

@@ -1,14 +1,14 @@
-//! Tables that stay on a device, by their content.
+//! A cache of tables on a device, keyed by their content.
 
 use crate::error::Result;
 use crate::lock::lock;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// Bytes of tables that a device keeps; beyond that they are forgotten.
+/// Bytes of tables that a device keeps; a table beyond that evicts all others.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Tables that are on a device, by their content: a forward pass needs the same ones in each layer and each time.
+/// Tables on a device, keyed by their content: every layer of every forward pass needs the same ones.
 #[derive(Debug)]
 pub(in crate::backend) struct TableCache<T>(Mutex<HashMap<Vec<u8>, T>>);
 
@@ -19,7 +19,7 @@ impl<T> Default for TableCache<T> {
 }
 
 impl<T: Clone> TableCache<T> {
-    /// The table that holds `content`: uploaded where it is not there yet.
+    /// The table that holds `content`, uploaded on first use.
     pub(in crate::backend) fn get(&self, content: &[u8], upload: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut tables = lock(&self.0);
         if let Some(table) = tables.get(content) {
@@ -33,7 +33,8 @@ impl<T: Clone> TableCache<T> {
         Ok(table)
     }
 
-    /// Forgets all tables, unless one is on its way.
+    /// Drops all tables; does nothing while one is being uploaded, since that upload may call this when memory runs
+    /// out.
     pub(in crate::backend) fn clear(&self) {
         if let Ok(mut tables) = self.0.try_lock() {
             tables.clear();

@@ -1,4 +1,4 @@
-//! `add_positions`: the first rows of the vision tower.
+//! `add_positions`: the class token in front of each view's patches, and the positions.
 
 use crate::backend::args::{AddPositionsArgs, Checked};
 use crate::backend::{Reference, Shaped};

@@ -34,7 +34,7 @@ impl ReferenceLinear {
         }
     }
 
-    /// A row as the weights meet it.
+    /// An input row as the layer multiplies it: for int8 quantized and back.
     pub(super) fn left<'a>(&self, row: &'a [f32]) -> Cow<'a, [f32]> {
         if self.precision == Precision::Int8 { through_int8(row).into() } else { row.into() }
     }
@@ -51,7 +51,7 @@ impl Shaped for ReferenceLinear {
     }
 }
 
-/// A row rounded to integers, and what they stand for.
+/// A row quantized to int8 and back.
 fn through_int8(row: &[f32]) -> Vec<f32> {
     let scale = Scale::of(row);
     row.iter().map(|&x| f32::from(scale.quantize(x)) * scale.unit).collect()

@@ -1,6 +1,6 @@
 //! The kernels as plain scalar code that reads like the formulas: the oracle of every other backend.
 //!
-//! Sums are f64, results are rounded to f32 when they are stored. One file a kernel.
+//! Sums are f64, results are rounded to f32 when they are stored. One file per kernel.
 
 mod add_positions;
 mod alignment_weights;

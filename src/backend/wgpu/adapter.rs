@@ -1,4 +1,4 @@
-//! Which adapters there are, and which one to take.
+//! The adapters of the machine, and the choice among them.
 
 use super::fault::caught;
 use crate::error::{Error, Result};
@@ -6,17 +6,17 @@ use crate::error::{Error, Result};
 /// An adapter of this machine, as `crossalign devices` shows it.
 #[derive(Clone, Debug)]
 pub struct WgpuAdapter {
-    /// Its number: `wgpu:N`.
+    /// Its index: the `N` of `wgpu:N`.
     pub index: usize,
-    /// Name by the driver.
+    /// The name that the driver gives it.
     pub name: String,
-    /// Its address on the PCI bus, where the driver tells.
+    /// Its address on the PCI bus, if the driver tells it.
     pub pci: Option<String>,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
     /// The driver and its version.
     pub driver: String,
-    /// Whether it is a program on the CPU, such as llvmpipe or SwiftShader.
+    /// Whether it is software on the CPU, such as llvmpipe or SwiftShader.
     pub software: bool,
     /// Whether shaders may compute in f16.
     pub f16: bool,
@@ -25,7 +25,7 @@ pub struct WgpuAdapter {
     /// Side of the cooperative matrices (f16 products, f32 sums) that linear layers stored in f16 run on: 16 or 8,
     /// or `None`.
     pub cooperative_matrix: Option<u32>,
-    /// Bytes of the device's own memory, where the driver tells.
+    /// Bytes of the device's own memory, if the driver tells them.
     pub memory: Option<u64>,
     /// Bytes of the largest storage binding.
     pub binding: u64,
@@ -72,7 +72,7 @@ impl WgpuAdapter {
     }
 }
 
-/// The largest heap of the device's own memory; wgpu itself has no such question.
+/// The largest heap of the device's own memory, asked of Vulkan, since wgpu does not tell it.
 fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
     const DEVICE_LOCAL: u32 = 1;
@@ -86,11 +86,11 @@ fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     own.map(|heap| heap.size).max()
 }
 
-/// What the kernels need of cooperative matrices, beside f16 and a subgroup of one size.
+/// The features that the kernels on cooperative matrices need; they also need one fixed subgroup size.
 pub(super) const COOPERATIVE: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
-/// The largest side that the adapter reports and a kernel is written for.
+/// The largest side that the adapter reports and that a kernel is written for.
 fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let info = adapter.get_info();
@@ -106,16 +106,16 @@ fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
     })
 }
 
-/// What the kernels run on. The variable `WGPU_BACKEND` chooses among them, as in other programs.
+/// The backends of wgpu that the kernels run on. The variable `WGPU_BACKEND` chooses among them, as in other programs.
 const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
 
-/// The variable with a part of the name of the adapter to take where none is asked for, as in other programs.
+/// The variable with a part of the name of the adapter to take if none is asked for, as in other programs.
 const NAME: &str = "WGPU_ADAPTER_NAME";
 
-/// What an adapter says of itself, and the adapter.
+/// An adapter's description, and the adapter.
 type Found = (WgpuAdapter, wgpu::Adapter);
 
-/// All adapters that can compute, real GPUs first, the more capable kind before the other.
+/// All adapters that can compute, sorted by kind: discrete, integrated, virtual, other, software.
 pub(super) fn enumerate() -> Result<Vec<Found>> {
     caught(found).map_err(|panic| Error::device("wgpu", panic))
 }
@@ -139,14 +139,14 @@ fn found() -> Vec<Found> {
 
 /// Which adapter to take.
 pub(super) enum Choice<'a> {
-    /// A real GPU, the best that opens; or what the variable `WGPU_ADAPTER_NAME` says.
+    /// The best real GPU that opens; or the adapter that the variable `WGPU_ADAPTER_NAME` names.
     Best,
     Number(usize),
-    /// By a part of its name, in capitals or not.
+    /// By a part of its name, ignoring case.
     Name(&'a str),
 }
 
-/// The adapters to take, the first that opens of them; never none.
+/// The candidates, of which the first that opens is taken; never empty.
 pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<Found>> {
     let mut adapters = enumerate()?;
     if adapters.is_empty() {
@@ -175,7 +175,7 @@ pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<Found>> {
     }
 }
 
-/// Those whose name has a part, in capitals or not.
+/// The adapters whose name contains `part`, ignoring case; `asked` is for the error.
 fn named(mut adapters: Vec<Found>, part: &str, asked: &str) -> Result<Vec<Found>> {
     let names: Vec<String> = adapters.iter().map(|(about, _)| about.name.clone()).collect();
     adapters.retain(|(about, _)| about.name.to_lowercase().contains(&part.to_lowercase()));

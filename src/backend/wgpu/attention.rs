@@ -1,4 +1,4 @@
-//! `attention`: softmax(q kᵀ / √d) v, 64 queries of a sequence and one head a workgroup.
+//! `attention`: softmax(q kᵀ / √d) v, one workgroup for 64 queries of a sequence and one head.
 
 use super::pipeline::kernels::attention::{COLUMNS, KERNEL, Params, QUERIES};
 use super::queue::Queue;
@@ -37,7 +37,7 @@ pub(super) fn run(queue: &Queue, args: Checked<AttentionArgs<'_, Wgpu>>) -> Resu
             keys_values_base: keys_values.base,
             out_base: out.base,
         };
-        // Wider heads take several workgroups.
+        // A head wider than COLUMNS takes several workgroups.
         let [x, y, _] = queue.groups(items.len());
         let groups = [x, y, (heads * head_dim.div_ceil(COLUMNS as usize)) as u32];
         let bindings = [queries.slice, keys_values.slice, list.slice(..), out.slice];

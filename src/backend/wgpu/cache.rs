@@ -1,4 +1,4 @@
-//! The driver's compiled pipelines, kept in a file for the next start.
+//! The driver's cache of compiled pipelines, kept in a file for the next start.
 
 use crate::lock::lock;
 use crate::output::write_whole;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Where the file is: a folder, or empty for no file at all.
+/// The variable with the file's folder; empty for no file.
 const VARIABLE: &str = "CROSSALIGN_CACHE";
 
 /// A pipeline cache and its file.
@@ -18,21 +18,21 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// `None` where the device has no such cache.
+    /// `None` if the device has no pipeline cache.
     pub(super) fn open(device: &wgpu::Device, adapter: &wgpu::AdapterInfo) -> Option<Self> {
         device.features().contains(wgpu::Features::PIPELINE_CACHE).then(|| {
             let file = folder().zip(wgpu::util::pipeline_cache_key(adapter)).map(|(folder, key)| folder.join(key));
             let (data, stored) = file.as_deref().and_then(read).unzip();
             let descriptor =
                 wgpu::PipelineCacheDescriptor { label: Some("crossalign"), data: data.as_deref(), fallback: true };
-            // SAFETY: the data is what `get_data` gave: `save` put its digest before it. wgpu and the driver check
-            // themselves that it is of this adapter and driver version.
+            // SAFETY: the data is what `get_data` gave: `save` put its digest before it. wgpu and the driver check that
+            // it belongs to this adapter and driver version.
             let pipelines = unsafe { device.create_pipeline_cache(&descriptor) };
             Self { pipelines, file, stored: Mutex::new(stored.unwrap_or(0)) }
         })
     }
 
-    /// Writes the file where there is something new. It is a cache: that it cannot be written is no error.
+    /// Writes the file if there is something new. That it cannot be written is no error: it is only a cache.
     pub(super) fn save(&self) {
         let (Some(file), Some(data)) = (&self.file, self.pipelines.get_data()) else { return };
         let (mut stored, digest) = (lock(&self.stored), xxh3_128(&data));
@@ -56,7 +56,7 @@ fn folder() -> Option<PathBuf> {
     Some(cache.join("crossalign"))
 }
 
-/// Data and digest of a file that `save` has written and nobody has changed.
+/// Data and digest of a file, if it is as `save` wrote it.
 fn read(file: &Path) -> Option<(Vec<u8>, u128)> {
     let bytes = std::fs::read(file).ok()?;
     let (digest, data) = bytes.split_first_chunk()?;

@@ -3,13 +3,13 @@
 use super::pipeline::Kernel;
 use super::pipeline::kernels::{linear_cooperative_8, linear_cooperative_16};
 
-/// `linear` on cooperative matrices of a side.
+/// The kernel of `linear` for cooperative matrices of one side.
 #[derive(Clone, Copy)]
 pub(super) struct Cooperative {
     pub(super) kernel: &'static Kernel,
     /// Invocations of a subgroup.
     pub(super) subgroup: u32,
-    /// Side of a workgroup's part of the product.
+    /// Side of a workgroup's tile of the product.
     pub(super) tile: u32,
 }
 
@@ -24,7 +24,7 @@ impl Cooperative {
         Some(Self { kernel, subgroup, tile })
     }
 
-    /// The same kernel from another source, which stays in memory.
+    /// The same kernel from another source, which is leaked.
     pub(super) fn with_source(self, source: String) -> Self {
         let kernel = Kernel { source: source.leak(), ..*self.kernel };
         Self { kernel: Box::leak(Box::new(kernel)), ..self }

@@ -9,7 +9,7 @@ use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, Wgpu};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
-/// A picture in the GPU's memory, in buffers of as many of its rows as a binding holds.
+/// A picture in the GPU's memory, in buffers of as many rows as a binding holds.
 #[derive(Debug)]
 pub struct WgpuPicture {
     size: (u32, u32),
@@ -29,7 +29,7 @@ impl WgpuPicture {
         Ok(Self { size: picture.size(), rows, parts })
     }
 
-    /// The parts that have rows of a view.
+    /// The parts that contain rows of a view.
     fn parts_of(&self, plan: &CropPlan, view: &CropView) -> Range<usize> {
         let span = plan.taps()[view.vertical].span();
         let (top, bottom) = (view.y as usize + span.start, view.y as usize + span.end);
@@ -60,7 +60,7 @@ pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, '_, Wgpu>>) ->
     )
 }
 
-/// A picture's views.
+/// Resamples one picture's views.
 fn patches(
     queue: &Queue,
     job: &CropJob<'_, WgpuPicture>,
@@ -77,7 +77,7 @@ fn patches(
     let (mut taps, mut weights) = (Vec::new(), Vec::new());
     add_taps(plan, &mut taps, &mut weights);
     let (taps, weights, table) = (queue.upload(&taps)?, queue.upload(&weights)?, queue.table(table)?);
-    // The views of a picture in several parts go one by one, each through the parts that have its rows.
+    // If the picture has several parts, views go one by one, each through the parts that contain its rows.
     let whole = picture.parts.len() == 1;
     let flops = |view| crop_work(plan, std::slice::from_ref(view), 0..picture.size.1 as usize, 0).flops;
     let at_once = queue.at_once(views.iter().map(flops).max().unwrap_or(0) as usize).min(queue.max_groups as usize);

@@ -1,8 +1,8 @@
-//! What a driver does wrong, as values.
+//! Failures of a driver, as error values.
 //!
-//! wgpu tells of it in three ways: by an error beside a call's result, by the loss of the device, and by a panic where it
-//! takes for granted that a driver does not fail. A device that is lost, or in which wgpu has panicked, is closed: nothing
-//! more is asked of it, and every further call gets the reason.
+//! wgpu reports failures in three ways: by an error callback apart from a call's result, by the loss of the device, and
+//! by a panic where it assumes that a driver does not fail. A device that is lost, or in which wgpu has panicked, is
+//! closed: it is not used any more, and every further call returns the reason.
 
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -11,10 +11,10 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 
-/// What went wrong on a device.
+/// The failures of a device.
 pub(super) struct Faults {
     device: String,
-    /// What a call has led to, until somebody is told.
+    /// The error of a call, until `run` returns it.
     reported: Mutex<Option<Error>>,
     /// Why the device is closed: the first reason.
     closed: OnceLock<String>,
@@ -25,7 +25,7 @@ impl Faults {
         Arc::new(Self { device, reported: Mutex::default(), closed: OnceLock::new() })
     }
 
-    /// Listens to what wgpu says of the device outside any call's own result.
+    /// Registers the callbacks by which wgpu reports errors apart from a call's result.
     pub(super) fn watch(self: &Arc<Self>, device: &wgpu::Device) {
         let (uncaptured, lost) = (self.clone(), self.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -36,17 +36,17 @@ impl Faults {
             });
         }));
         device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device is no loss.
+            // Dropping the device is not a loss of the device.
             if reason != wgpu::DeviceLostReason::Destroyed {
                 lost.close(&format!("device lost: {message}"));
             }
         });
     }
 
-    /// Runs calls of wgpu's.
+    /// Runs calls of wgpu.
     ///
     /// # Errors
-    /// When they report one or panic, or the device is closed.
+    /// When they report an error or panic, or the device is closed.
     pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
         match caught(calls) {
@@ -55,7 +55,7 @@ impl Faults {
         }
     }
 
-    /// Closes the device: the error that every call gets from then on.
+    /// Closes the device; returns the error that every call gets from then on.
     pub(super) fn close(&self, reason: &str) -> Error {
         self.error(self.closed.get_or_init(|| reason.into()))
     }
@@ -76,7 +76,7 @@ impl Faults {
     }
 }
 
-/// A handle of wgpu's that may panic when it is dropped.
+/// A handle of wgpu whose drop may panic; the panic is caught.
 pub(super) struct Guarded<T>(Option<T>);
 
 impl<T> Guarded<T> {
@@ -104,11 +104,11 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs calls of wgpu's; the message where they panic, which nothing else prints. The one place where unwinding is caught.
+/// Runs calls of wgpu; if they panic, returns the message, which is not printed. The only place that catches unwinding.
 pub(super) fn caught<T>(calls: impl FnOnce() -> T) -> Result<T, String> {
     quieten();
     let outer = CAUGHT.replace(true);
-    // What a panic may leave half-done is wgpu's: the device is closed then.
+    // Only wgpu's state may be left inconsistent by a panic, and the device is closed then.
     let result = catch_unwind(AssertUnwindSafe(calls));
     CAUGHT.set(outer);
     result.map_err(|panic| {
@@ -117,11 +117,11 @@ pub(super) fn caught<T>(calls: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Puts a panic hook before the program's own, which it passes on all panics but those within [`caught`]: the hook is one
-/// for all threads, so that it is set once and each thread says for itself.
+/// Installs a panic hook that passes all panics but those within [`caught`] on to the program's own hook. The hook is
+/// global, so it is set once and looks at a flag of the thread.
 fn quieten() {
     static ONCE: Once = Once::new();
-    // A thread that panics may not set a hook.
+    // A panicking thread may not set a hook.
     if !std::thread::panicking() {
         ONCE.call_once(|| {
             let others = take_hook();

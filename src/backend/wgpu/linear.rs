@@ -18,7 +18,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct WgpuLinear {
     shape: Shape,
-    /// Elements from one row to the next.
+    /// Leading dimension: elements from one row to the next.
     pub(super) stride: usize,
     storage: Precision,
     weight: wgpu::Buffer,
@@ -38,12 +38,12 @@ impl WgpuLinear {
         Ok(Self { shape, stride, storage, weight: queue.upload(&weight)?, bias: queue.upload(&bias)? })
     }
 
-    /// Words of a row.
+    /// Words (32 bits) of a row of weights.
     pub(super) fn words(&self) -> usize {
         if self.storage == Precision::F32 { self.stride } else { self.stride / 2 }
     }
 
-    /// The kernels' constant STORAGE.
+    /// The value of the kernels' constant STORAGE.
     pub(super) fn storage(&self) -> u32 {
         match self.storage {
             Precision::F32 => F32,
@@ -52,7 +52,7 @@ impl WgpuLinear {
         }
     }
 
-    /// Some rows, with their start counted in elements.
+    /// A window of some rows, with `base` counted in elements.
     pub(super) fn window(&self, queue: &Queue, name: &str, rows: std::ops::Range<usize>) -> Result<Window<'_>> {
         let mut found = window(queue, name, &self.weight, self.words(), rows)?;
         if self.storage != Precision::F32 {
@@ -93,7 +93,7 @@ pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<
                 weight_base: weight.base,
                 out_base: out.base,
             };
-            // The kernel counts its rows through y, then z.
+            // The kernel's row tiles are counted by y, then z.
             let tiles = |n: usize| n.div_ceil(tile) as u32;
             let down = tiles(row_range.len());
             let groups = [tiles(output_range.len()), down.min(queue.max_groups), down.div_ceil(queue.max_groups)];
@@ -107,8 +107,8 @@ pub(super) fn run(queue: &Queue, args: Checked<LinearArgs<'_, Wgpu>>) -> Result<
     Ok(())
 }
 
-/// The kernel for so many rows and a layer, its constants in the order of its overrides, which is the alphabet's, and the side
-/// of its tile.
+/// The kernel for a layer and `rows` rows, its constants in the (alphabetical) order of its overrides, and the side of
+/// its tile.
 fn choose(queue: &Queue, rows: usize, layer: &WgpuLinear, epilogue: Epilogue) -> (&'static Kernel, [u32; 2], usize) {
     let epilogue = match epilogue {
         Epilogue::Store => STORE,
@@ -120,7 +120,7 @@ fn choose(queue: &Queue, rows: usize, layer: &WgpuLinear, epilogue: Epilogue) ->
     if let (Precision::F16, Some(Cooperative { kernel, subgroup, tile })) = (layer.storage, queue.cooperative) {
         return (kernel, [epilogue, subgroup], tile as usize);
     }
-    // The large tile where there is one for each multiprocessor. No result depends on it.
+    // The large tile if there is at least one for each multiprocessor. No result depends on it.
     let large_tiles = |n: usize| n.div_ceil(linear_128x128::TILE as usize);
     let (kernel, tile) = if large_tiles(rows) * large_tiles(layer.shape.rows) >= queue.multiprocessors {
         (&linear_128x128::KERNEL, linear_128x128::TILE)

@@ -1,15 +1,15 @@
-//! The device's buffers: what fills them, and what makes room for them.
+//! The device's buffers: creating and filling them, and making room for them.
 
 use super::queue::{Queue, VECTOR};
 use super::recorder::Upload;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
-/// Uploads that one submission holds at most, in bytes: until they have run, they are in memory twice.
+/// Most bytes of uploads in one submission: until it has run, they are in memory twice.
 const MAX_UPLOAD: usize = 64 << 20;
 
 impl Queue {
-    /// A buffer of zeros for kernels to read and write, of whole vectors; a binding may not be empty.
+    /// A zeroed buffer for kernels to read and write, of whole vectors and never empty, since a binding may not be.
     pub(super) fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
         let size = bytes.next_multiple_of(VECTOR).max(VECTOR);
         if size > self.max_buffer {
@@ -20,7 +20,7 @@ impl Queue {
         self.create(size, wgpu::BufferUsages::STORAGE | copies, false)
     }
 
-    /// A buffer; where there is no room for it, room is made first.
+    /// Creates a buffer; if there is no room for it, makes room and tries again.
     pub(super) fn create(
         &self,
         size: u64,
@@ -41,7 +41,7 @@ impl Queue {
         }
     }
 
-    /// Gives back memory that is not in use: kept tables, and what only finished work has used.
+    /// Frees memory that is not in use: kept tables, and memory of work that has finished.
     fn free(&self) -> Result<()> {
         self.tables.clear();
         self.flush()?;
@@ -53,7 +53,7 @@ impl Queue {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let buffer = self.buffer(bytes.len() as u64)?;
         for (i, part) in bytes.chunks(MAX_UPLOAD).enumerate() {
-            // Not `write_buffer`, which loses the device where memory is short.
+            // A staging buffer, not `write_buffer`, which loses the device when memory is short.
             let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE;
             let staging = self.create((part.len() as u64).next_multiple_of(4), usage, true)?;
             let before = self.run(|| {
@@ -76,7 +76,7 @@ impl Queue {
         Ok(buffer)
     }
 
-    /// A buffer that holds `data` and is kept: for what a forward pass asks for again.
+    /// A buffer that holds `data` and is kept, since each forward pass asks for it again.
     pub(super) fn table<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<wgpu::Buffer> {
         self.tables.get(bytemuck::cast_slice(data), || self.upload(data))
     }

@@ -1,9 +1,9 @@
 //! The WebGPU backend: WGSL kernels on any GPU that wgpu reaches, through Vulkan, Metal or Direct3D 12.
 //!
-//! Kernels only record; what they recorded is submitted as soon as it is a fraction of a second of work, and
-//! [`Backend::download`] submits the rest and waits. A matrix larger than a binding, with more workgroups than a dispatch may
-//! have or with more work than a fraction of a second's, runs in several dispatches.
-//! One file a kernel, its WGSL twin in `kernels/wgsl`; the other modules are what they share.
+//! Kernels only record dispatches; these are submitted as soon as they are a fraction of a second of work, and
+//! [`Backend::download`] submits the rest and waits. A kernel runs in several dispatches if a matrix is larger than a
+//! binding, or if one dispatch would have too many workgroups or more than a fraction of a second of work. One file per
+//! kernel, its shader in `kernels/wgsl`; the other modules are what they share.
 
 mod adapter;
 mod add_positions;
@@ -45,13 +45,13 @@ pub use tensor::WgpuTensor;
 pub struct Wgpu(Queue);
 
 impl Wgpu {
-    /// The adapters of this machine, real GPUs first; none where a driver fails.
+    /// The adapters of this machine, real GPUs first; none if a driver fails.
     pub fn adapters() -> Vec<WgpuAdapter> {
         adapter::enumerate().unwrap_or_default().into_iter().map(|(about, _)| about).collect()
     }
 
-    /// The adapter of this number; or the best real GPU that opens, of those that the variable `WGPU_ADAPTER_NAME` names
-    /// where it is set. Never software unless asked for by number or name.
+    /// The adapter with this index; or the best real GPU that opens, among those that the variable `WGPU_ADAPTER_NAME`
+    /// names if it is set. Never a software adapter unless asked for by index or name.
     ///
     /// # Errors
     /// When there is no driver, no such adapter, or it refuses to open.
@@ -59,7 +59,7 @@ impl Wgpu {
         Queue::open(index.map_or(Choice::Best, Choice::Number)).map(Self)
     }
 
-    /// The best adapter that opens with this in its name, in capitals or not.
+    /// The best adapter that opens and has `part` in its name, ignoring case.
     ///
     /// # Errors
     /// As [`Wgpu::new`].
@@ -67,10 +67,9 @@ impl Wgpu {
         Queue::open(Choice::Name(part)).map(Self)
     }
 
-    /// As if bindings could hold `bytes` at most: what is larger is split sooner.
+    /// Acts as if bindings could hold at most `bytes`, for tests of the paths that split larger matrices.
     ///
-    /// # Errors
-    /// When that is less than 4 KiB, or more than the adapter allows.
+    /// # Errors When `bytes` is less than 4 KiB, or more than the adapter allows.
     pub fn with_max_binding(mut self, bytes: u64) -> Result<Self> {
         if !(4 << 10..=self.0.max_binding).contains(&bytes) {
             let expected = format!("from 4096 to {}", self.0.max_binding);
@@ -80,10 +79,10 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// As if a dimension of a dispatch could have `groups` workgroups at most: what has more goes on in the next one.
+    /// Acts as if a dimension of a dispatch could have at most `groups` workgroups; more go to the next dimension or
+    /// dispatch.
     ///
-    /// # Errors
-    /// When that is 0, or more than WebGPU's 65,535.
+    /// # Errors When `groups` is 0, or more than WebGPU's 65,535.
     pub fn with_max_groups(mut self, groups: u32) -> Result<Self> {
         if !(1..=self.0.max_groups).contains(&groups) {
             let expected = format!("from 1 to {}", self.0.max_groups);
@@ -99,10 +98,9 @@ impl Wgpu {
         self
     }
 
-    /// As if bindings had to start at multiples of `bytes`: kernels then find their rows behind a binding's start.
+    /// Acts as if bindings had to start at multiples of `bytes`, so that rows begin at an offset in their binding.
     ///
-    /// # Errors
-    /// When that is not a multiple of what the adapter asks for, or more than 4 KiB.
+    /// # Errors When `bytes` is not a multiple of the alignment that the adapter requires, or more than 4 KiB.
     pub fn with_alignment(mut self, bytes: u64) -> Result<Self> {
         if bytes == 0 || bytes > 4 << 10 || !bytes.is_multiple_of(self.0.alignment) {
             let expected = format!("a multiple of {} up to 4096", self.0.alignment);
@@ -112,22 +110,22 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// As if the adapter had so many multiprocessors: fewer, and smaller products are computed by large tiles.
+    /// Acts as if the adapter had `count` multiprocessors: the fewer, the smaller the products that take large tiles.
     #[must_use]
     pub fn with_multiprocessors(mut self, count: usize) -> Self {
         self.0.multiprocessors = count;
         self
     }
 
-    /// With indices and loops checked as the kernels run, for tests and to find a fault; they are slower by far.
+    /// Makes kernels check indices and loops at run time, for tests and to find a fault; they are slower by far.
     #[must_use]
     pub fn with_runtime_checks(mut self) -> Self {
         self.0.pipelines.check();
         self
     }
 
-    /// Runs layers stored in f16 by another source of the kernel on cooperative matrices of a side, as if subgroups had
-    /// `subgroup` invocations: for tests, where no adapter has such matrices. The source stays in memory.
+    /// Runs layers stored in f16 with `source` in place of the kernel on cooperative matrices of this side, as if
+    /// subgroups had `subgroup` invocations: for tests on adapters without such matrices. The source is leaked.
     ///
     /// # Errors
     /// When there is no kernel for the side.
@@ -139,7 +137,7 @@ impl Wgpu {
         Ok(self)
     }
 
-    /// What the adapter says of itself.
+    /// The adapter's description of itself.
     pub fn adapter(&self) -> &WgpuAdapter {
         &self.0.adapter
     }
@@ -159,13 +157,14 @@ impl Backend for Wgpu {
         self.0.adapter.cooperative_matrix.is_some()
     }
 
-    /// Each dispatch is then a pass of its own, so that it can be timed.
+    /// Puts each dispatch into a pass of its own, to time it.
     fn profile(&self, work: &mut dyn FnMut()) -> Option<Profile> {
         Some(self.0.profile(work))
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {
-        // Enough rows to fill a large GPU, whose multiprocessors WebGPU does not tell; little beside its memory.
+        // 384 MiB of rows: enough to fill a large GPU, whose multiprocessors WebGPU does not tell, and little of its
+        // memory.
         ((384 << 20) / row.bytes(size_of::<f32>())).max(1)
     }
 

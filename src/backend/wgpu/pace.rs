@@ -1,25 +1,25 @@
 //! How much work a submission holds.
 //!
-//! Watchdogs end work that keeps a GPU for some seconds (2 s on Windows, 5 s and 20 s with Intel's drivers for Linux), and a
-//! screen stands still meanwhile. So a submission holds what the device does in a fraction of that, by the rate that it was
-//! last measured at. No result depends on it.
+//! Watchdogs kill work that occupies a GPU for some seconds (2 s on Windows, 5 s and 20 s with Intel's drivers for
+//! Linux), and the screen freezes meanwhile. So a submission holds what the device does in a fraction of that time, by
+//! its last measured rate. No result depends on it.
 
 use std::time::{Duration, Instant};
 
-/// Floating-point operations of one dispatch at most: 0.2 s of a device of 0.1 TFLOP/s.
+/// Most floating-point operations of one dispatch: 0.2 s of a device of 0.1 TFLOP/s.
 pub(super) const MAX_DISPATCH: u64 = 20_000_000_000;
 
-/// Of one submission at most, on whatever device.
+/// Most floating-point operations of one submission, on any device.
 pub(super) const MAX_SUBMISSION: u64 = 100_000_000_000;
 
-/// Below this a submission costs more than it bounds.
+/// Fewer floating-point operations are not worth a submission.
 const MIN_SUBMISSION: u64 = 1_000_000_000;
 
-/// What a submission is to take.
+/// Target time of a submission.
 const SECONDS: f64 = 0.2;
 
-/// Whether a dispatch goes to the next submission, behind dispatches of `recorded` operations, on a device that does `rate`
-/// of them a second, where that is known.
+/// Whether a dispatch of `next` operations goes to a new submission, after dispatches of `recorded` operations; `rate`
+/// is the device's operations per second, if known.
 pub(super) fn is_full(recorded: u64, next: u64, rate: Option<f64>) -> bool {
     let most = rate.map_or(MAX_DISPATCH, |rate| (rate * SECONDS) as u64).clamp(MIN_SUBMISSION, MAX_SUBMISSION);
     recorded > 0 && recorded + next > most
@@ -29,12 +29,13 @@ pub(super) fn is_full(recorded: u64, next: u64, rate: Option<f64>) -> bool {
 #[derive(Default)]
 pub(super) struct Pace {
     pub(super) rate: Option<f64>,
-    /// When the last result was there.
+    /// When the last result arrived.
     ended: Option<Instant>,
 }
 
 impl Pace {
-    /// Work of so many operations, submitted from `begun` on, has ended; it began when what was before it had.
+    /// Notes that work of `flops` operations, submitted from `begun` on, has ended; the device began it when the work
+    /// before it had ended.
     pub(super) fn measure(&mut self, flops: u64, begun: Instant) {
         let now = Instant::now();
         let begun = self.ended.replace(now).map_or(begun, |ended| ended.max(begun));
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_submission_is_what_a_device_does_in_a_fifth_of_a_second() {
-        // What is known of the rate, and where a submission of dispatches of 1 GFLOP ends.
+        // The known rate, and how many dispatches of 1 GFLOP fill a submission.
         let cases =
             [(None, 20), (Some(1e12), 100), (Some(3e11), 60), (Some(6e13), 100), (Some(1e10), 2), (Some(1.0), 1)];
         for (rate, gflop) in cases {

@@ -1,4 +1,4 @@
-//! The kernels' table, and their pipelines.
+//! The table of kernels, and their pipelines.
 
 use super::cache::Cache;
 use crate::lock::lock;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 /// A WGSL module with one entry point of its name.
 pub(super) struct Kernel {
     pub(super) name: &'static str,
-    /// By number, all in group 0; the first are the parameters.
+    /// By number, all in group 0; binding 0 has the parameters.
     pub(super) bindings: &'static [Binding],
     /// The names of the pipeline constants.
     pub(super) overrides: &'static [&'static str],
@@ -23,15 +23,15 @@ pub(super) enum Binding {
     ReadWrite,
 }
 
-/// What `build.rs` read off kernels/wgsl: a module a kernel, with its constants.
+/// The table that `build.rs` generated from kernels/wgsl: for each kernel a module with its constants.
 pub(super) mod kernels {
     use super::{Binding, Kernel};
     include!(concat!(env!("OUT_DIR"), "/wgsl.rs"));
 }
 
-/// Pipelines by kernel and constants, made when first used.
+/// Pipelines by kernel and constants, created on first use.
 pub(super) struct Pipelines {
-    /// Whether indices and loops are checked as the kernels run.
+    /// Whether indices and loops are checked at run time.
     checked: bool,
     made: Mutex<HashMap<(&'static str, Vec<u32>), wgpu::ComputePipeline>>,
     cache: Option<Cache>,
@@ -42,13 +42,13 @@ impl Pipelines {
         Self { checked: false, made: Mutex::default(), cache }
     }
 
-    /// Has indices and loops checked from here on.
+    /// Enables run-time checks of indices and loops from here on.
     pub(super) fn check(&mut self) {
         self.checked = true;
         lock(&self.made).clear();
     }
 
-    /// `constants` are in the order of [`Kernel::overrides`].
+    /// The pipeline of a kernel; `constants` are in the order of [`Kernel::overrides`].
     pub(super) fn get(
         &self,
         device: &wgpu::Device,
@@ -66,9 +66,10 @@ impl Pipelines {
         let descriptor = wgpu::ShaderModuleDescriptor { label, source };
         let checks =
             if self.checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() };
-        // SAFETY: the modules are the crate's own, validated by `build.rs`. They index within their bindings, because the
-        // arguments' check has compared all shapes, offsets and indices, and the host code makes parameters and windows from
-        // those; every loop ends at one of these parameters. The tests run each kernel checked and unchecked, on odd shapes.
+        // SAFETY: the modules are the crate's own, validated by `build.rs`. They index within their bindings, because
+        // the check of the arguments has compared all shapes, offsets and indices, from which the host code derives
+        // parameters and windows; every loop is bounded by one of these parameters. The tests run each kernel checked
+        // and unchecked, on odd shapes.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let entry = |(number, binding): (u32, &Binding)| wgpu::BindGroupLayoutEntry {
             binding: number,
@@ -107,7 +108,7 @@ impl Pipelines {
         })
     }
 
-    /// Keeps them for the next start.
+    /// Stores the compiled pipelines for the next start.
     pub(super) fn save(&self) {
         self.cache.iter().for_each(Cache::save);
     }

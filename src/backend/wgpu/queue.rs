@@ -1,7 +1,7 @@
 //! The device, and the dispatches recorded for it.
 //!
-//! Kernels only record. What has been recorded is submitted when it is as much as a submission holds, and when somebody
-//! reads a result. Nothing waits in between.
+//! Kernels only record. Recorded dispatches are submitted when a submission is full, and when a result is read. Nothing
+//! waits in between.
 
 use super::adapter::{self, Choice, WgpuAdapter};
 use super::cache::Cache;
@@ -18,16 +18,16 @@ use crate::lock::lock;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
 
-/// Bytes of a vec4: a kernel may read a matrix by them.
+/// Bytes of a vec4, by which a kernel may read a matrix.
 pub(super) const VECTOR: u64 = 16;
 
 /// Workgroups that one dimension of a dispatch may have (WebGPU's default limit).
 const MAX_GROUPS: u32 = 65_535;
 
-/// What a large GPU has of multiprocessors, about; the adapter does not tell.
+/// About the number of multiprocessors of a large GPU; the adapter does not tell.
 const MULTIPROCESSORS: usize = 128;
 
-/// Used where the adapter has them.
+/// Optional features, used if the adapter has them.
 const WANTED: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::PIPELINE_CACHE);
 
 pub(super) struct Queue {
@@ -38,28 +38,29 @@ pub(super) struct Queue {
     pub(super) recorder: Mutex<Recorder>,
     pub(super) tables: TableCache<wgpu::Buffer>,
     pace: Mutex<Pace>,
-    /// Collected while somebody asks for it.
+    /// The profile under way, if any.
     profile: Mutex<Option<Profiling>>,
     pub(super) faults: Arc<Faults>,
-    /// Waits for the closed device, the first time only.
+    /// Makes sure that a closed device is waited for only once.
     settled: Once,
     /// Bytes of the largest buffer.
     pub(super) max_buffer: u64,
     /// Bytes of the largest storage binding.
     pub(super) max_binding: u64,
-    /// What a binding's start must be a multiple of, in bytes: a vector at least, so that it ends in its buffer.
+    /// Bytes that a binding's start must be a multiple of: at least a vector, so that a binding of whole vectors ends
+    /// within its buffer.
     pub(super) alignment: u64,
     /// Workgroups that one dimension of a dispatch may have.
     pub(super) max_groups: u32,
-    /// Floating-point operations of a dispatch.
+    /// Most floating-point operations of a dispatch.
     pub(super) max_flops: u64,
-    /// As many compute units are assumed: a product takes the large tile where there is one for each.
+    /// Assumed number of multiprocessors: a product takes the large tile if it has at least one for each.
     pub(super) multiprocessors: usize,
-    /// What layers stored in f16 run on, where the adapter has cooperative matrices.
+    /// The kernel for layers stored in f16, if the adapter has cooperative matrices.
     pub(super) cooperative: Option<Cooperative>,
 }
 
-/// A profile, and the times of its dispatches that are still on the device.
+/// A profile, and the timestamps of its dispatches that are still on the device.
 #[derive(Default)]
 struct Profiling {
     profile: Profile,
@@ -85,8 +86,8 @@ impl Queue {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if about.cooperative_matrix.is_some() {
             features |= adapter::COOPERATIVE;
-            // SAFETY: what is experimental in wgpu may break its own rules for such shaders; the two that use it are
-            // ours, validated by naga, and bound every access themselves.
+            // SAFETY: experimental features may let wgpu accept unsound shaders; the two that use them are ours,
+            // validated by naga, and bound every access themselves.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -94,7 +95,7 @@ impl Queue {
             required_features: features,
             required_limits: limits.clone(),
             experimental_features,
-            // Smaller blocks: buffers are few and kept, so that nothing is gained by large ones.
+            // Asks for small memory blocks: buffers are few and kept, so that large blocks gain nothing.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
@@ -129,8 +130,8 @@ impl Queue {
         })
     }
 
-    /// Runs calls of wgpu's. Where the device is closed by them, what it is still at has ended when they return: wgpu waits
-    /// for it no more, and frees what it may use.
+    /// Runs calls of wgpu. If they close the device, waits until it has finished its work: wgpu no longer does, and
+    /// would free memory that is still in use.
     pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
         let result = self.faults.run(calls);
         if self.faults.is_closed() {
@@ -140,7 +141,7 @@ impl Queue {
     }
 
     fn settle(&self) {
-        // Nobody submits meanwhile.
+        // Held so that nobody submits meanwhile.
         let _recorder = lock(&self.recorder);
         // SAFETY: the driver's handle is not destroyed, and lives as long as `self.device`.
         unsafe {
@@ -155,7 +156,7 @@ impl Queue {
         self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
     }
 
-    /// Waits for a submission, or for all.
+    /// Waits for one submission, or for all.
     pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         let waited = self.run(|| self.device.poll(poll))?;
@@ -198,7 +199,7 @@ impl Queue {
         })
     }
 
-    /// Submits what has been recorded, and `last` behind it.
+    /// Submits what has been recorded, and the commands of `last` behind it.
     pub(super) fn submit(
         &self,
         recorder: &mut Recorder,
@@ -217,8 +218,8 @@ impl Queue {
         submission
     }
 
-    /// Submits what has been recorded, and the reading of the first bytes of some buffers, so many of each; one wait is
-    /// for all.
+    /// Submits what has been recorded, and a download of the first `sizes[i]` bytes of each buffer; one wait is for
+    /// all.
     pub(super) fn read<const N: usize>(
         &self,
         buffers: [&wgpu::Buffer; N],
@@ -261,15 +262,15 @@ impl Queue {
                 Ok((receipt == token.to_ne_bytes()).then_some(found))
             })?;
             let found = found.map_err(|error: wgpu::MapRangeError| self.faults.error(&error.to_string()))?;
-            // What is missing may be weights as well: nothing that comes later can be trusted.
+            // The work left out may have been uploads of weights: no later result can be trusted.
             found.ok_or_else(|| self.faults.close("returned no result: it ended work without doing it"))
         };
-        // A profile wants the times of what it has noted.
+        // A profile needs the times of its dispatches before it ends.
         let profiles = lock(&self.profile).is_some();
         if profiles { wait().map(Pending::ready) } else { Ok(Pending::new(wait)) }
     }
 
-    /// Puts the times that have come into the profile.
+    /// Moves the measured times into the profile.
     fn time_profile(&self) {
         if let Some(Profiling { profile, timed }) = &mut *lock(&self.profile) {
             for timestamps in timed.drain(..) {
@@ -280,7 +281,7 @@ impl Queue {
         }
     }
 
-    /// Notes a submission of what is recorded; what times it, where the adapter can.
+    /// Adds a submission of what is recorded to the profile, and creates its timestamps if the adapter has them.
     fn start(&self, profile: &mut Profile, recorder: &Recorder) -> Option<Timestamps> {
         let first = profile.dispatches.len();
         profile.submissions += 1;
@@ -296,14 +297,14 @@ impl Queue {
         timed.then(|| Timestamps::new(&self.device, first, count))
     }
 
-    /// What `work` submits.
+    /// Runs `work` and profiles what it submits.
     pub(super) fn profile(&self, work: impl FnOnce()) -> Profile {
         *lock(&self.profile) = Some(Profiling::default());
         work();
         lock(&self.profile).take().unwrap_or_default().profile
     }
 
-    /// How many parts of a kernel's work, of so many operations each, one dispatch does; at least 1.
+    /// How many parts of a kernel's work, of `flops` operations each, one dispatch takes; at least 1.
     pub(super) fn at_once(&self, flops: usize) -> usize {
         (self.max_flops as usize / flops.max(1)).max(1)
     }
@@ -319,8 +320,8 @@ impl Drop for Queue {
     fn drop(&mut self) {
         let _ = self.run(|| self.pipelines.save());
         if self.faults.is_closed() {
-            // The last handle of a device that wgpu has lost may panic as it is dropped, in whichever tensor it is: none
-            // is the last. Buffers are freed all the same.
+            // Leaks one handle each: dropping the last handle of a lost device may panic, whichever tensor holds it, so
+            // none may be the last. Buffers are freed all the same.
             std::mem::forget((wgpu::Device::clone(&self.device), wgpu::Queue::clone(&self.queue)));
         }
     }
@@ -345,7 +346,7 @@ mod tests {
         let size = queue.device.limits().max_buffer_size + 4;
         let error = queue.buffer(size).unwrap_err().to_string();
         assert!(error.contains("at most"), "{error}");
-        // As a failed allocation comes back: not from the call, but through the device's error callback.
+        // A failed allocation is reported the same way: not by the call, but through the device's error callback.
         let usage = wgpu::BufferUsages::STORAGE;
         let descriptor = wgpu::BufferDescriptor { label: Some("too large"), size, usage, mapped_at_creation: false };
         drop(queue.device.create_buffer(&descriptor));
@@ -366,10 +367,11 @@ mod tests {
         }
     }
 
-    /// The operations of the dispatches that a layer records: so many sequences of so many tokens. None is submitted.
+    /// The operations of the dispatches that a layer records for `sequences` sequences of `tokens` tokens; none is
+    /// submitted.
     fn layer(width: usize, heads: usize, tokens: usize, sequences: usize) -> Result<Vec<u64>> {
         let device = Wgpu::new(Some(0))?;
-        // No kernel alone records as much as a submission of a fast device.
+        // Pretends that the device is fast, so that no kernel alone fills a submission.
         lock(&device.0.pace).measure(u64::MAX, Instant::now());
         let taken = std::cell::RefCell::new(Vec::new());
         let take = || {
@@ -405,7 +407,7 @@ mod tests {
     #[test]
     #[machine::has(vulkan)]
     fn the_towers_submissions_are_bounded() {
-        // The batches that fit the activation budget, and B/32's with 61 views.
+        // The batches that fit the activation budget, and that of B/32 with 61 views.
         let towers = [
             ("B/32", 768, 12, 50, 61),
             ("L/14@336", 1024, 16, 577, 11),

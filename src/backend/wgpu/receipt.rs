@@ -1,15 +1,14 @@
 //! Proof that a device has done all that it was given.
 //!
-//! A driver may end a submission without having run it, and tell success: results would then be what the memory held
-//! before. Behind its work each submission hands a token on to the next place; it comes down with the results where no
-//! submission was left out, and in no other case.
+//! A driver may skip a submission and still report success: results would then be stale memory. At its end each
+//! submission moves a token on to the next place. The token is downloaded with the results, and arrives only if no
+//! submission was skipped.
 
-/// Places of a buffer, used in turn. Only if so many submissions were left out in a row, the very last ones, would it not be
-/// seen.
+/// Places of a buffer, used in turn: skipping this many submissions in a row, the very last ones, would go unnoticed.
 const PLACES: u64 = 64;
 
 pub(super) struct Receipt {
-    /// The token goes from one to the other; a copy within a buffer is not allowed.
+    /// The token alternates between two buffers, since a copy within one is not allowed.
     places: [wgpu::Buffer; 2],
     /// Submissions so far.
     handed: u64,
@@ -26,7 +25,7 @@ impl Receipt {
         receipt
     }
 
-    /// A submission's last commands.
+    /// Encodes a submission's last commands: moves the token on.
     pub(super) fn hand_on(&mut self, encoder: &mut wgpu::CommandEncoder) {
         let ((from, at), (to, next)) = (self.place(self.handed), self.place(self.handed + 1));
         encoder.copy_buffer_to_buffer(from, at, to, next, 4);
@@ -34,14 +33,14 @@ impl Receipt {
         self.handed += 1;
     }
 
-    /// Copies the token behind results, at an offset; what it must be there.
+    /// Copies the token to `offset`, behind the results; returns the value that it must have there.
     pub(super) fn copy(&self, encoder: &mut wgpu::CommandEncoder, results: &wgpu::Buffer, offset: u64) -> u32 {
         let (buffer, at) = self.place(self.handed);
         encoder.copy_buffer_to_buffer(buffer, at, results, offset, 4);
         self.token
     }
 
-    /// Another token, so that what came down before is none.
+    /// Changes the token, so that one downloaded earlier is no longer valid.
     pub(super) fn renew(&mut self, queue: &wgpu::Queue) {
         self.token = self.token.wrapping_add(1).max(1);
         let (buffer, at) = self.place(self.handed);

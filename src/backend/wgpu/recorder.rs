@@ -1,4 +1,4 @@
-//! Dispatches that wait to be submitted, and the parameters that they will read.
+//! Recorded dispatches that are not yet submitted, and their parameters.
 
 use super::pipeline::Kernel;
 use super::receipt::Receipt;
@@ -6,7 +6,7 @@ use super::timestamps::Timestamps;
 use crate::backend::Work;
 use std::time::Instant;
 
-/// Bytes of parameters in one uniform buffer: some hundred dispatches.
+/// Bytes of parameters in one uniform buffer: those of some hundred dispatches.
 const BLOCK: usize = 64 << 10;
 
 /// One recorded kernel call.
@@ -22,15 +22,15 @@ pub(super) struct Recorded {
 
 /// The dispatches of the next submission, in order.
 pub(super) struct Recorder {
-    /// What parameters must begin at a multiple of, in bytes.
+    /// Bytes that the start of parameters must be a multiple of.
     alignment: usize,
     pub(super) dispatches: Vec<Recorded>,
     blocks: Vec<Block>,
-    /// What the next submission uploads before them.
+    /// Uploads that the next submission makes before its dispatches.
     pub(super) uploads: Vec<Upload>,
-    /// The last submission that was made for what it uploads.
+    /// The last submission that was made because its uploads were many.
     pub(super) last_upload: Option<wgpu::SubmissionIndex>,
-    /// Operations that were submitted since the last result, and when the first of them were.
+    /// Operations submitted since the last result, and when the first of them were submitted.
     pub(super) submitted: Option<(u64, Instant)>,
     pub(super) receipt: Receipt,
 }
@@ -39,11 +39,11 @@ pub(super) struct Recorder {
 pub(super) struct Upload {
     pub(super) staging: wgpu::Buffer,
     pub(super) buffer: wgpu::Buffer,
-    /// Where it begins in the buffer.
+    /// Where the data begins in the buffer, in bytes.
     pub(super) offset: u64,
 }
 
-/// Parameters on their way to one uniform buffer, which the next submission uses again.
+/// The parameters for one uniform buffer, which every submission reuses.
 struct Block {
     buffer: wgpu::Buffer,
     bytes: Vec<u8>,
@@ -67,7 +67,7 @@ impl Recorder {
         self.dispatches.iter().map(|dispatch| dispatch.work.flops).sum()
     }
 
-    /// Puts parameters into a uniform buffer: it, and where they begin.
+    /// Puts parameters into a uniform buffer; returns the buffer and their offset.
     pub(super) fn place(&mut self, device: &wgpu::Device, params: &[u8]) -> (wgpu::Buffer, u32) {
         let start = |block: &Block| block.bytes.len().next_multiple_of(self.alignment);
         let has_room = |block: &Block| start(block) + params.len() <= BLOCK;
@@ -86,7 +86,7 @@ impl Recorder {
         (block.buffer.clone(), at as u32)
     }
 
-    /// Encodes a submission of all dispatches, in one pass, or with timestamps in one each.
+    /// Encodes all uploads and dispatches, the latter in one pass, or with timestamps in a pass each.
     pub(super) fn encode(
         &mut self,
         queue: &wgpu::Queue,

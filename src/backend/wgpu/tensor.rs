@@ -1,4 +1,4 @@
-//! Tensors in the GPU's memory, and the windows that a binding shows of them.
+//! Tensors in the GPU's memory, and the windows of them that are bound.
 
 use super::queue::{Queue, VECTOR};
 use crate::backend::{Pending, Shape, Shaped};
@@ -12,7 +12,7 @@ pub struct WgpuTensor {
     pub(super) buffer: wgpu::Buffer,
 }
 
-/// Some rows of a buffer as one binding: it starts where the device allows, at or before the first of them.
+/// Some rows of a buffer as one binding. It starts at an offset that the device allows, at or before the first row.
 pub(super) struct Window<'a> {
     pub(super) slice: wgpu::BufferSlice<'a>,
     /// Where the rows begin in the binding, in elements.
@@ -42,7 +42,7 @@ impl WgpuTensor {
 
     pub(super) fn reshape(&mut self, queue: &Queue, shape: Shape) -> Result<()> {
         if bytes(shape)? > self.buffer.size() {
-            // The old memory goes first, so that both need not fit.
+            // The old memory is freed first, so that both need not fit.
             self.shape = Shape::new(0, 0);
             self.buffer = queue.buffer(0)?;
             self.buffer = queue.buffer(bytes(shape)?)?;
@@ -51,12 +51,12 @@ impl WgpuTensor {
         Ok(())
     }
 
-    /// These rows; an error names the tensor where they are too many for a binding.
+    /// A window of these rows; an error with the tensor's name if they are too many for a binding.
     pub(super) fn window(&self, queue: &Queue, name: &str, rows: Range<usize>) -> Result<Window<'_>> {
         window(queue, name, &self.buffer, self.shape.cols, rows)
     }
 
-    /// All rows.
+    /// All rows as one binding.
     pub(super) fn whole(&self, queue: &Queue, name: &str) -> Result<wgpu::BufferSlice<'_>> {
         Ok(self.window(queue, name, 0..self.shape.rows)?.slice)
     }
@@ -68,7 +68,7 @@ impl Shaped for WgpuTensor {
     }
 }
 
-/// Rows of `width` words as one binding.
+/// A window of rows of `width` words.
 pub(super) fn window<'a>(
     queue: &Queue,
     name: &str,
@@ -86,10 +86,10 @@ pub(super) fn window<'a>(
     Ok(Window { slice: buffer.slice(offset..offset + size), base: ((start - offset) / 4) as u32 })
 }
 
-/// How many rows a dispatch may take when each of them has `widths` words in the bindings of its operands; at least 1.
+/// How many rows a dispatch may take if each has `widths` words in the operands' bindings; at least 1.
 pub(super) fn rows_at_once(queue: &Queue, widths: &[usize]) -> usize {
     let widest = widths.iter().copied().max().unwrap_or(0).max(1);
-    // Up to one alignment unit goes to the binding's start.
+    // Up to one alignment unit is lost at the binding's start.
     let room = queue.max_binding.saturating_sub(queue.alignment) / 4;
     (room as usize / widest).clamp(1, u32::MAX as usize / widest)
 }
@@ -99,8 +99,8 @@ pub(super) fn chunks(total: usize, step: usize) -> impl Iterator<Item = Range<us
     (0..total).step_by(step).map(move |start| start..total.min(start + step))
 }
 
-/// Ranges of segments whose rows fit: for each of the offsets, up to that many; a longer segment is alone, but for empty
-/// ones behind it.
+/// Ranges of consecutive segments: for each pair of offsets and a limit, a range has at most that many rows. A segment
+/// above the limit has a range to itself, except for empty segments behind it.
 pub(super) fn segment_batches(limits: &[(&[u32], usize)]) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     for segment in 0..limits[0].0.len() - 1 {
@@ -116,7 +116,7 @@ pub(super) fn segment_batches(limits: &[(&[u32], usize)]) -> Vec<Range<usize>> {
 }
 
 fn bytes(shape: Shape) -> Result<u64> {
-    // An absurd shape must fail here, not wrap.
+    // An absurd shape must fail here instead of overflowing.
     match shape.len().checked_mul(4) {
         Some(bytes) if shape.len() < usize::MAX => Ok(bytes as u64),
         _ => Err(Error::argument("tensor", format!("shape {shape}"), "one that fits in memory")),

@@ -1,21 +1,21 @@
-//! Device times of dispatches.
+//! Timing of dispatches by the device's timestamps.
 
 use std::time::Duration;
 
-/// Two timestamps for each of some dispatches, and the buffer that they are read from.
+/// Two timestamps for each of some dispatches, and the buffers to read them.
 pub(super) struct Timestamps {
-    /// The number of the first of them in the profile.
+    /// The index in the profile of the first of these dispatches.
     pub(super) first: usize,
     sets: Vec<wgpu::QuerySet>,
     resolved: wgpu::Buffer,
     read: wgpu::Buffer,
 }
 
-/// Dispatches of a query set; two queries each.
+/// Dispatches in a query set, which takes two queries for each.
 const PER_SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
 impl Timestamps {
-    /// Of `first` and those behind it, at least one.
+    /// Timestamps for `dispatches` dispatches, at least one; `first` is the index of the first in the profile.
     pub(super) fn new(device: &wgpu::Device, first: usize, dispatches: usize) -> Self {
         let set = |first: usize| {
             let count = 2 * PER_SET.min(dispatches - first) as u32;
@@ -33,7 +33,7 @@ impl Timestamps {
         }
     }
 
-    /// Where the pass of dispatch `i` writes.
+    /// The queries that the pass of dispatch `i` writes.
     pub(super) fn of(&self, i: usize) -> wgpu::ComputePassTimestampWrites<'_> {
         let query = 2 * (i % PER_SET) as u32;
         wgpu::ComputePassTimestampWrites {
@@ -43,7 +43,7 @@ impl Timestamps {
         }
     }
 
-    /// Behind all passes.
+    /// Encodes the copy of all timestamps to the buffer; comes behind all passes.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         for (i, set) in self.sets.iter().enumerate() {
             encoder.resolve_query_set(set, 0..set.count(), &self.resolved, (i * PER_SET * 16) as u64);
@@ -51,12 +51,12 @@ impl Timestamps {
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read, 0, self.read.size());
     }
 
-    /// Behind the submission.
+    /// Maps the buffer for reading; comes behind the submission.
     pub(super) fn map(&self) {
         self.read.map_async(wgpu::MapMode::Read, .., |_| {});
     }
 
-    /// The dispatches' times, once the device has finished; `period` is a tick in nanoseconds.
+    /// The dispatches' times, once the device has finished; `period` is the length of a tick in nanoseconds.
     pub(super) fn times(&self, period: f32) -> Vec<Duration> {
         let Ok(ticks) = self.read.get_mapped_range(..) else { return Vec::new() };
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);

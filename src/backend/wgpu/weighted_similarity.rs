@@ -1,4 +1,5 @@
-//! `weighted_similarity`: tiles of F·Gᵀ reduced as they are made, a class of a picture a workgroup.
+//! `weighted_similarity`: tiles of views · textsᵀ reduced as they are computed, one workgroup for each class of a
+//! picture.
 
 use super::pipeline::kernels::weighted_similarity::{KERNEL, Params};
 use super::queue::Queue;

@@ -53,7 +53,7 @@ impl SimdLevel {
     }
 
     /// The fastest level that this machine has: the highest, but not [`SimdLevel::Avx512Bf16`] where its dot products
-    /// are slower than the multiply-adds that they stand for, as on Intel's processors.
+    /// are slower than the multiply-adds that they replace, as on Intel's processors.
     pub fn best() -> Self {
         Self::ALL.into_iter().rev().find(|level| level.is_fast()).unwrap_or(Self::Portable)
     }
@@ -66,7 +66,7 @@ impl SimdLevel {
         self.is_available()
     }
 
-    /// How products are cut at this level.
+    /// How matrix products are tiled at this level.
     pub(super) fn tiling(self) -> Tiling {
         struct Read;
         impl SimdTask for Read {
@@ -100,7 +100,7 @@ impl SimdLevel {
     }
 }
 
-/// Runs a kernel on a level's vectors, or on the portable ones without them.
+/// Runs a kernel on a level's vectors, or on the portable ones if the processor lacks the level.
 #[cfg(target_arch = "x86_64")]
 fn call<S: Simd, K: SimdTask>(simd: Option<S>, kernel: K) -> K::Output {
     match simd {
@@ -109,16 +109,16 @@ fn call<S: Simd, K: SimdTask>(simd: Option<S>, kernel: K) -> K::Output {
     }
 }
 
-/// How near to the processor memory is fetched.
+/// The cache that memory is prefetched into.
 #[derive(Clone, Copy)]
 pub(super) enum Near {
-    /// The first-level cache, for what is wanted within a tile.
+    /// The first-level cache, for what is used within a tile.
     First,
     /// The second-level cache.
     Second,
 }
 
-/// Fetches the line of memory at an address. Any address will do, for nothing is read.
+/// Prefetches the cache line at an address. Any address will do, since nothing is read.
 #[inline(always)]
 pub(super) fn prefetch<T>(line: *const T, near: Near) {
     #[cfg(target_arch = "x86_64")]
@@ -134,7 +134,7 @@ pub(super) fn prefetch<T>(line: *const T, near: Near) {
     let _ = (line, near);
 }
 
-/// The same for all lines of `count` elements from an address on.
+/// Prefetches all cache lines of `count` elements from an address on.
 #[inline(always)]
 pub(super) fn prefetch_lines<T>(from: *const T, count: usize, near: Near) {
     for first in (0..count).step_by(64 / size_of::<T>()) {
@@ -142,7 +142,7 @@ pub(super) fn prefetch_lines<T>(from: *const T, count: usize, near: Near) {
     }
 }
 
-/// How a level cuts products.
+/// How a level tiles matrix products.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
     /// Columns of a panel.

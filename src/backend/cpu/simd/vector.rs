@@ -3,7 +3,7 @@
 use half::f16;
 use std::ops::Range;
 
-/// Bits of the lower digit of a weight of `crop_resize`. Both digits fit 16 bits, for weights stay below 2²⁷.
+/// Bits of the lower digit of a weight of `crop_resize`. Both digits fit 16 bits, since weights stay below 2²⁷.
 pub(in crate::backend::cpu) const DIGIT_BITS: u32 = 12;
 
 /// Two bf16 that are neighbours in depth: what `vdpbf16ps` multiplies.
@@ -23,7 +23,7 @@ pub(in crate::backend::cpu) trait SimdTask {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// A piece of work at one level: a [`SimdTask`], or what has the level's vectors in it.
+/// A piece of work at one level: a [`SimdTask`], or a type that contains the level's vectors.
 pub(in crate::backend::cpu) trait Routine<S> {
     type Output;
     fn run_at(self, simd: S) -> Self::Output;
@@ -43,21 +43,23 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// Rows of the matrix product's register tile, at most 6.
     const TILE_ROWS: usize;
-    /// Vectors a row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the registers.
+    /// Vectors per row of the register tile, 2 or 4. Accumulators, one row of weights and a broadcast fit the
+    /// registers.
     const TILE_VECTORS: usize;
-    /// Left-hand rows that a task takes through a panel, about: 768 columns of them and two panels of as many rows, one of
-    /// them on its way, take half to two thirds of the second-level cache of processors whose highest level this is.
+    /// About how many left-hand rows a task multiplies by a panel: 768 columns of them and two panels of 768 rows, one
+    /// of which is being prefetched, take half to two thirds of the second-level cache of processors whose highest
+    /// level this is.
     const ROW_BLOCK: usize;
 
     type F: Copy;
     /// A vector of bf16 pairs, or one half of each of them widened to f32.
     type Pairs: Copy;
-    /// How many multiply-adds the dot product of pairs takes: 1 as an instruction; else 2, of the second elements, then
-    /// of the first, which is what the instruction does and so gives the same bits.
+    /// How many multiply-adds the dot product of pairs takes: 1 if there is an instruction for it, else 2: of the
+    /// second elements, then of the first, which is the instruction's order and so gives the same bits.
     const PAIR_PARTS: usize;
     /// A vector of 32-bit integers, of quads, or of one half of each quad as words of two 16-bit integers.
     type I: Copy;
-    /// How many multiply-adds the dot product of quads takes: 1 as an instruction, else 2.
+    /// How many multiply-adds the dot product of quads takes: 1 if there is an instruction for it, else 2.
     const QUAD_PARTS: usize;
 
     /// Runs a routine as a function of its own, compiled for the level.
@@ -65,7 +67,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, from: &[f32]) -> Self::F;
-    /// As [`Simd::load`]: of a single part.
+    /// As [`Simd::load`]; an f32 has a single part.
     #[inline(always)]
     fn load_f32(self, from: &[f32], _part: usize) -> Self::F {
         self.load(from)
@@ -81,8 +83,8 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
     fn load_bytes(self, from: &[u8]) -> Self::I;
     /// `a·b + c` of words of two signed 16-bit integers.
     fn dot_words(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I;
-    /// Stores 16 of `(high · 2¹² + low) >> 22` as bytes, clamped: sums of digits of `crop_resize`, in as many vectors as
-    /// hold 16.
+    /// Stores 16 elements of `(high · 2¹² + low) >> 22` as clamped bytes: the sums of `crop_resize`'s upper and lower
+    /// digits, in as many vectors as hold 16.
     fn store_clipped(self, high: [Self::I; 2], low: [Self::I; 2], to: &mut [u8; 16]);
     fn to_float(self, x: Self::I) -> Self::F;
     fn load_quads(self, from: &[I8x4], part: usize) -> Self::I;
@@ -95,25 +97,25 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `1/x`, to a unit in the last place or two, of positive and finite numbers.
+    /// `1/x`, within two units in the last place, for positive and finite `x`.
     fn recip(self, x: Self::F) -> Self::F;
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a·b + c`; with one rounding where the level has FMA.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// To the nearest integer, ties to even.
+    /// Rounds to the nearest integer, ties to even.
     fn round(self, x: Self::F) -> Self::F;
     /// `x · 2ⁿ` for integral `n` in −126 ..= 127.
     fn scale(self, x: Self::F, n: Self::F) -> Self::F;
 
-    /// Rows to columns.
+    /// Transposes an 8×8 matrix.
     #[inline(always)]
     fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
         std::array::from_fn(|i| rows.map(|row| row[i]))
     }
 
-    /// Two pairs of pixels from each of 16 rows: for a pair and a channel, the rows' words of two 16-bit integers, the left
-    /// pixel's, then the right one's. A row's last four bytes are not looked at.
+    /// Two pairs of pixels from each of 16 rows: for each pair and channel, one word a row of two 16-bit integers, the
+    /// left pixel's, then the right one's. A row's last four bytes are ignored.
     #[inline(always)]
     fn pair_pixels(self, rows: [&[u8; 16]; 16], to: &mut [[[i32; 16]; 3]; 2]) {
         for (pair, to) in to.iter_mut().enumerate() {
@@ -125,13 +127,13 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
         }
     }
 
-    /// Columns of 16 rows as 8 pairs of rows: of each column a byte and the one below it.
+    /// Transposes 16 columns of 16 rows to 8 pairs of rows: of each column a byte and the one below it.
     #[inline(always)]
     fn pair_rows(self, columns: &[[u8; 16]; 16]) -> [[u8; 32]; 8] {
         std::array::from_fn(|pair| std::array::from_fn(|i| columns[i / 2][2 * pair + i % 2]))
     }
 
-    /// The first elements of a vector; the others are `fill`.
+    /// Loads the first elements of a vector; the others are `fill`.
     #[inline(always)]
     fn load_head(self, from: &[f32], fill: f32) -> Self::F {
         if from.is_empty() {
@@ -150,7 +152,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
         to.copy_from_slice(&whole[..to.len()]);
     }
 
-    /// The elements of a row that vector `v` has, of a row of `len`.
+    /// The range of elements that vector `v` has of a row of `len`.
     #[inline(always)]
     fn part(v: usize, len: usize) -> Range<usize> {
         len.min(v * Self::LANES)..len.min((v + 1) * Self::LANES)
@@ -188,7 +190,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
         }
     }
 
-    /// Sum of the elements: the upper half to the lower one, until one is left.
+    /// Sum of the elements: the upper half is added to the lower one until one is left.
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         let mut lanes = [0.0; 16];
@@ -201,7 +203,7 @@ pub(in crate::backend::cpu) trait Simd: Copy + Send + Sync {
         lanes[0]
     }
 
-    /// The largest element, of no NaN.
+    /// The largest element; none is NaN.
     #[inline(always)]
     fn largest(self, x: Self::F) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; 16];

@@ -43,7 +43,7 @@ macro_rules! operations {
     )+};
 }
 
-/// Hands operations to the level below.
+/// Delegates operations to the level below.
 macro_rules! below {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {$(
         #[inline(always)]
@@ -69,11 +69,11 @@ macro_rules! call {
     };
 }
 
-/// The 16-bit elements of 8 vectors to columns, in each half.
+/// Transposes 8 vectors of 16-bit elements within each 128-bit half.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn transpose_words(mut words: [__m256i; 8]) -> [__m256i; 8] {
-    // Vector i beside vector i + 4, three times.
+    // Interleaves vector i with vector i + 4, three times.
     for _ in 0..3 {
         let mut next = words;
         for i in 0..4 {
@@ -119,7 +119,8 @@ impl Simd for Avx2 {
                 let sum = _mm256_add_epi32(_mm256_slli_epi32::<{ DIGIT_BITS as i32 }>(high[i]), low[i]);
                 wide[i] = _mm256_srai_epi32::<{ PRECISION_BITS as i32 }>(sum);
             }
-            // Both packs saturate, which is the clamp; the first one works on halves.
+            // Both packs saturate, which is the clamp; the first one works within 128-bit halves, hence the
+            // permutation.
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(wide[0], wide[1]));
             let (first, second) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packus_epi16(first, second));
@@ -154,7 +155,7 @@ impl Simd for Avx2 {
                 _mm_setr_epi8(0, 3, 1, 4, 2, 5, -1, -1, 6, 9, 7, 10, 8, 11, -1, -1));
             let mut words = [_mm256_setzero_si256(); 8];
             for (i, words) in words.iter_mut().enumerate() {
-                // The rows of the halves are chosen so that widening, which works on halves, puts all 16 in order.
+                // The rows of the halves are chosen so that widening, which works within halves, puts all 16 in order.
                 let row = i + i / 4 * 4;
                 let both = _mm256_loadu2_m128i(rows[row + 4].as_ptr().cast(), rows[row].as_ptr().cast());
                 *words = _mm256_shuffle_epi8(both, order);
@@ -184,7 +185,7 @@ impl Simd for Avx2 {
             let (c, d) = (_mm256_loadu_ps(rows[2].as_ptr()), _mm256_loadu_ps(rows[3].as_ptr()));
             let (e, f) = (_mm256_loadu_ps(rows[4].as_ptr()), _mm256_loadu_ps(rows[5].as_ptr()));
             let (g, h) = (_mm256_loadu_ps(rows[6].as_ptr()), _mm256_loadu_ps(rows[7].as_ptr()));
-            // Pairs of rows, then fours of them, in each half; then the halves.
+            // Interleaves pairs of rows, then fours of them, within each half; then joins the halves.
             let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
             let (ab_high, cd_high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
             let (ef, gh) = (_mm256_unpacklo_ps(e, f), _mm256_unpacklo_ps(g, h));
@@ -254,7 +255,7 @@ impl Simd for Avx512 {
         sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
         mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
         recip(x: __m512) -> __m512 = {
-            // 14 bits, and as many again by one of Newton's steps: a division takes as long as ten instructions.
+            // 14 bits, doubled by one Newton step: a division takes as long as ten instructions.
             let near = _mm512_rcp14_ps(x);
             _mm512_fmadd_ps(near, _mm512_fnmadd_ps(x, near, _mm512_set1_ps(1.0)), near)
         };
@@ -275,7 +276,7 @@ impl Simd for Avx512 {
     }
 }
 
-/// What the levels above [`Avx512`] leave as it is.
+/// What the levels above [`Avx512`] take over unchanged.
 macro_rules! as_avx512 {
     () => {
         const LANES: usize = Avx512::LANES;
@@ -355,8 +356,9 @@ impl Avx512Bf16 {
         Avx512Vnni::detect().filter(|_| has).map(Self)
     }
 
-    /// Whether its dot products are faster than the multiply-adds that they stand for: on AMD's processors, which alone
-    /// have SSE4a. On Intel's `vdpbf16ps` takes four times as long as an FMA (Emerald Rapids, benches/RESULTS.md).
+    /// Whether its dot products are faster than the multiply-adds that they replace: so on AMD's processors, which
+    /// alone have SSE4a. On Intel's `vdpbf16ps` takes four times as long as an FMA (Emerald Rapids,
+    /// benches/RESULTS.md).
     pub(super) fn is_fast(self) -> bool {
         is_x86_feature_detected!("sse4a")
     }
