@@ -164,6 +164,6 @@ fn in_order(mut file: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     let header = &mut rest[..u64::from_le_bytes(*length) as usize];
     let fields: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(header)?;
     let ordered = serde_json::to_vec(&fields)?;
-    header[..ordered.len()].copy_from_slice(&ordered); // the same length; the padding behind stays
+    header[..ordered.len()].copy_from_slice(&ordered); // as long as it was: padding comes behind
     Ok(file)
 }

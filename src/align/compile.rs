@@ -209,7 +209,7 @@ fn prompts_hash(prompts: &Prompts) -> String {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
-        hash.update(&u64::MAX.to_le_bytes()); // ends a class: no text has this length
+        hash.update(&u64::MAX.to_le_bytes()); // no text is as long: a class ends
     }
     format!("{:032x}", hash.digest128())
 }

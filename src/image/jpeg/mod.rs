@@ -5,9 +5,9 @@
 //! entropy-coded data of every scan are walked, block by block, without computing a pixel.
 //!
 //! ```text
-//! SOI │ APP1        │ SOF        │ DHT    │ SOS               │ blocks, RSTn between │ DHT, SOS, blocks … │ EOI │ other data
-//!     │ orientation │ components │ tables │ which components, │ walked               │ more scans         │
-//!     │             │            │        │ which bits        │                      │
+//! SOI │ APP1        │ SOF        │ DHT     │ SOS                │ blocks, RSTn │ DHT, SOS, blocks … │ EOI │ other data
+//!     │ orientation │ components │ Huffman │ components, range  │ walked, not  │ more scans         │     │ dropped
+//!     │             │            │ codes   │ and bits of a scan │ decoded      │                    │     │
 //! ```
 //!
 //! The picture ends with the last bit of its last coefficient, or with an end marker once all that was begun is
