@@ -51,7 +51,7 @@ impl Views {
 /// A local view and its weight in the score.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct WeightedView {
-    /// Where in the picture.
+    /// Its box, in pixels of the decoded picture.
     #[serde(rename = "box")]
     pub crop: CropBox,
     /// `wᵢ`; those of a picture sum to 1.

@@ -180,9 +180,9 @@ fn place(result: &Classification, class: &str) -> Result<usize> {
 pub struct Accuracy {
     /// The method.
     pub method: Method,
-    /// Pictures whose true class came first.
+    /// The share of pictures whose true class came first.
     pub top1: Percentage,
-    /// Pictures whose true class was among the first five.
+    /// The share of pictures whose true class was among the first five.
     pub top5: Percentage,
 }
 

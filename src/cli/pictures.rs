@@ -112,7 +112,7 @@ fn progress(files: usize) -> ProgressBar {
 }
 
 /// The files, with folders replaced by the files in them, with `recursive` also below them, in order of their names;
-/// and what could not be listed. What begins with a dot, and what is no file, does not count.
+/// and what could not be listed. Names that begin with a dot, and all but regular files, are left out.
 pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed>, Vec<Error>) {
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for image in images {

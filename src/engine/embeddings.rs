@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Embeddings {
     /// Elements of a row.
     pub width: usize,
-    /// All rows, one after the other.
+    /// `[rows, width]`, row-major.
     pub data: Vec<f32>,
 }
 

@@ -58,7 +58,7 @@ pub(crate) trait Engine: Send + Sync {
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
 }
 
-/// What is known of a device and of the towers on it.
+/// Facts about a device and the towers on it.
 pub(crate) struct Facts {
     /// As [`Backend::describe`].
     pub(crate) description: String,

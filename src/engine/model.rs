@@ -238,8 +238,8 @@ impl Model {
         &self.0.engines
     }
 
-    /// Identifies the model: a hash of its weights and config, `random` for random weights. Compiled classifiers store
-    /// it.
+    /// Identifies the model, and is stored in compiled classifiers: a hash of its config, of the headers of its weights
+    /// and of the start of each tensor; `random` for random weights.
     pub fn fingerprint(&self) -> &str {
         &self.0.fingerprint
     }

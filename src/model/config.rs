@@ -145,7 +145,7 @@ impl Config {
     /// The config of a model's folder; reads no weights. `activation` overrides the config's.
     ///
     /// # Errors
-    /// As [`Model::load`](crate::Model::load) for configs and for what is no CLIP model.
+    /// As [`Model::load`](crate::Model::load) for configs and for models of another architecture.
     pub fn open(model: impl AsRef<Path>, activation: Option<Activation>) -> Result<Self> {
         super::open_files(&Source::open(model.as_ref())?, activation).map(|(_, _, config)| config)
     }

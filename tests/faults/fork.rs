@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn alarm(seconds: u32) -> u32;
 }
 
-/// Runs `work` in a forked child, and gives its result; false where it panics or hangs, which an alarm ends.
+/// Runs `work` in a forked child, and gives its result; false where it hangs and an alarm ends it.
 fn child(work: impl FnOnce() -> bool) -> bool {
     let mut status = 0;
     // SAFETY: the child only runs `work` and ends; the parent waits for it.

@@ -1,8 +1,8 @@
 //! Values on which a careless kernel fails: rows far from 0, rows of almost nothing, and logits so large that a softmax
 //! that is not shifted by its maximum overflows, or vanishes.
 //!
-//! Inputs are chosen so that the sums before the delicate step are exact; what is left of the bounds is the rounding of
-//! the step itself, which no large number amplifies.
+//! Inputs are chosen so that the sums before the delicate step are exact: the bounds are those of the rounding of the
+//! step itself, which no large number amplifies.
 
 use super::activations::{activation, empty};
 use super::deep::even;
@@ -139,7 +139,7 @@ pub fn attention_of_large_scores<B: Backend>(device: &B) {
     );
 }
 
-/// The same between activations in f16, where weights of the softmax are rounded to f16.
+/// As [`attention_of_large_scores`], on f16 activations, where weights of the softmax are rounded to f16.
 pub fn attention_of_large_scores_of_activations<B: Backend>(device: &B) {
     large_scores(device, |shape, data| activation(device, shape, data), |shape| empty(device, shape), 1.0 / 1024.0);
 }

@@ -153,7 +153,7 @@ pub fn linear<B: Backend>(device: &B) {
         let (weight, bias) = (numbers(seed ^ 3, shape.len()), numbers(seed ^ 4, outputs));
         let bias = biased.then_some(&bias[..]);
 
-        // The same product of magnitudes bounds the rounding.
+        // The product of the magnitudes bounds the rounding.
         let absolute = Reference.pack(shape, &magnitudes(&weight), None, Precision::F32).unwrap();
         let mut scale = Reference.upload(Shape::new(rows, outputs), &magnitudes(&out.data)).unwrap();
         let input_magnitudes = Reference.upload(input.expected.shape(), &magnitudes(&input.data)).unwrap();
@@ -522,7 +522,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
             })
             .unwrap();
         let bounds = match reduction {
-            // The same sums over magnitudes bound the rounding.
+            // The sums over the magnitudes bound the rounding.
             Reduction::WeightedMean => {
                 let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
                 let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();

@@ -243,7 +243,7 @@ void test_launch_limits() {
     expect_error(CUDA_SUCCESS, launch_exchange(stream, data.address()), "launch after a failed one");
 }
 
-// Two streams: what is not ordered by an event is found, and what is passes.
+// Two streams: accesses that no event orders are found, and ordered ones pass.
 void test_order() {
     const CUstream copies = new_stream(), compute = new_stream();
     const CUevent uploaded = new_event(2), downloaded = new_event(2);

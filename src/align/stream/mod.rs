@@ -43,7 +43,7 @@ pub struct StreamOptions {
     ///
     /// `bytes + one picture, both encoded and decoded + threads · (one file + one picture's tables)`
     ///
-    /// counting the largest ones: a picture larger than the budget goes through alone. A device holds copies of the
+    /// with the largest of each: a picture larger than the budget goes through alone. A device holds copies of the
     /// pictures and tables of at most two of these batches, and the activations of one forward pass
     /// ([`ModelOptions::views_at_once`](crate::ModelOptions::views_at_once)).
     /// Several devices share the bytes: each batch gets a part of them.

@@ -175,7 +175,7 @@ impl<T, R> Queue<T, R> {
         state.pulling = None;
         self.changed.notify_all();
         match next {
-            _ if state.stopped => None, // while the input was pulled from
+            _ if state.stopped => None, // stopped while the input ran
             Ok(Some(job)) => {
                 state.input = Some(input);
                 state.charged += job.held;

@@ -1,4 +1,5 @@
-//! The walk through the entropy-coded data of one scan.
+//! The walk through the entropy-coded data of one scan. Values are skipped; only which coefficients are not zero is
+//! kept, since a refinement scan has a correction bit for each of these.
 
 use super::huffman::{Bits, Fault, Huffman};
 use super::{Component, Frame, Pending, damaged, truncated};

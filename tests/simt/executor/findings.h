@@ -23,7 +23,7 @@ __attribute__((format(printf, 4, 5), cold)) void describe(SimtFinding finding, c
 // "2 × race, 1 × misaligned", or nothing.
 std::string summary(const SimtReport& report);
 
-// "thread (1, 0, 0)" for the name of a lane in the shadow memory, or what is known of several.
+// "thread (1, 0, 0)" for a Who of the shadow memory; "several threads", perhaps with their warp, for several.
 std::string name_of_threads(uint16_t who);
 
 }  // namespace simt

@@ -58,7 +58,7 @@ private:
     static constexpr unsigned LINE = 16;
 
     struct Cell {
-        // Times are 0 where nobody did.
+        // 0: not written, not read.
         uint32_t write_time;
         uint32_t read_time;
         Who writer;

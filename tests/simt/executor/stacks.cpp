@@ -37,7 +37,7 @@ void* Stacks::begin(unsigned fiber, void (*entry)()) {
     for (; guarded_ <= fiber; guarded_++) mprotect(memory_ + guarded_ * PITCH, PAGE, PROT_NONE);
     void** top = reinterpret_cast<void**>(memory_ + (fiber + 1) * PITCH - stagger(fiber));
 #if defined(__x86_64__)
-    // A return address that nobody uses: the ABI wants a function's frame 8 bytes off a multiple of 16.
+    // A dummy return address: the ABI wants a function's frame 8 bytes off a multiple of 16.
     top[-1] = nullptr;
     top[-2] = reinterpret_cast<void*>(entry);
     return top - 2;
