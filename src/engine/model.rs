@@ -314,7 +314,7 @@ pub(crate) fn spread<T: Sync, R: Clone + Send>(
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
             move || match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => work(device, items), // no more threads: run it here, after the others
+                Err(_) => work(device, items), // the system gives no more threads: run in turn
             }
         };
         let others: Vec<_> = shares.map(start).collect();

@@ -1,4 +1,4 @@
-//! From texts to token ids.
+//! From texts to token ids: cleaning, the tokenizers library, and cutting to the context while keeping the end token.
 
 use super::bpe;
 use super::config::Config;

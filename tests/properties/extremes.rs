@@ -169,7 +169,8 @@ fn large_scores<B: Backend>(
         for (i, x) in k.iter_mut().enumerate().filter(|(i, _)| i % (2 * width) < width) {
             *x = match kind {
                 0 => *x,
-                // No score above 0; in 2 one key for all queries, which is before or behind most others.
+                // Kind 1: no score is above 0; 2: as 1, and one key has the score 0 with all queries; 3: none is below
+                // 0.
                 _ if kind == 2 && i / (2 * width) == hot => 0.0,
                 3 => x.abs(),
                 _ => -x.abs(),
