@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What an error was made of, kept for [`std::error::Error::source`].
+/// The underlying error, kept for [`std::error::Error::source`].
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong. Every message names the file, tensor, field or argument,
@@ -29,10 +29,10 @@ pub enum Error {
         found: String,
         /// What must be there.
         expected: String,
-        /// What a parser said, where one did.
+        /// The parser's error, if there was one.
         source: Option<Source>,
     },
-    /// A model's configuration asks for what is not implemented.
+    /// A field of a model's configuration has a value that is not implemented.
     #[error("{}: {field}: found {found}, expected {expected}", path.display())]
     UnsupportedField {
         /// The configuration file.
@@ -97,7 +97,7 @@ pub enum Error {
         found: String,
         /// What can be decoded.
         expected: String,
-        /// What the decoder said, where it did.
+        /// The decoder's error, if there was one.
         source: Option<Source>,
     },
     /// A value handed to the library is out of its range or has the wrong shape.
@@ -115,7 +115,7 @@ pub enum Error {
     OutOfMemory {
         /// The device.
         device: String,
-        /// What it said: that it is out of memory.
+        /// The driver's or allocator's message.
         reason: String,
     },
     /// There is no such device on this machine: no driver for it, or this program was built without it.
@@ -171,7 +171,7 @@ impl Error {
         Self::argument(field, found, expected).in_file(path)
     }
 
-    /// [`Error::file`] for what a parser found: its message, and itself as the source.
+    /// [`Error::file`] for a parser's error: its message is what was found, and it is the source.
     pub(crate) fn parse(
         path: &Path,
         field: impl Into<String>,

@@ -29,7 +29,7 @@
 //! | [`model`] | CLIP: configs, weights, tokenizer, forward passes |
 //! | [`align`] | prompts, weights, scores, the compiled classifier |
 //!
-//! Arrows go one way: `align` → `engine` → `model` → `backend`, `image` → `backend`.
+//! Imports go one way: `align` → `engine` → `model` → `backend`, `image` → `backend`.
 //!
 //! [arXiv 2406.02915]: https://arxiv.org/abs/2406.02915
 

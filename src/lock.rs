@@ -1,8 +1,8 @@
-//! Locks that outlive a panic.
+//! Locking without poisoning.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks; a panic while another thread held the lock is no obstacle: what is guarded is never left half-done.
+/// Locks, ignoring poison: the guarded values are consistent even where a holder panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

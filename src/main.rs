@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Mesa's device-selection layer looks for a display, and complains on stderr where there is none; adapters are
-    // ordered here anyway.
+    // Mesa's device-selection layer looks for a display and complains on stderr without one; this crate orders the
+    // adapters itself.
     // SAFETY: the first statement of the process: no other thread reads the environment yet.
     unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     crossalign::cli::run()

@@ -1,4 +1,4 @@
-//! Structs of options: they grow, so that users begin with the default and change what they want.
+//! Option structs gain fields over time, so users start from the default and change single fields.
 
 /// The `with_…` methods of an options struct: each gives the options with one field changed.
 macro_rules! with_fields {

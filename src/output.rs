@@ -20,7 +20,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Whether [`write_whole`] could write there: to ask before long work.
+/// Checks before long work that [`write_whole`] can write there.
 #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the command line"))]
 pub(crate) fn check(path: &Path) -> Result<()> {
     target(path)?.map_or(Ok(()), |target| temporary(path, &target).map(drop))
@@ -41,12 +41,12 @@ fn target(path: &Path) -> Result<Option<PathBuf>> {
     if metadata.permissions().readonly() {
         return Err(Error::file(path, "output", "a read-only file", "one that may be replaced"));
     }
-    // A file that others own is not replaced either, though its folder would allow it.
+    // Opening refuses a file that this user may not write, though its folder would allow replacing it.
     std::fs::File::options().write(true).open(path).map_err(Error::io(path))?;
     path.canonicalize().map(Some).map_err(Error::io(path))
 }
 
-/// A file that is not there yet, perhaps behind links to it.
+/// The file to make, behind any links that point to it.
 fn missing(path: &Path) -> Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -64,7 +64,7 @@ fn missing(path: &Path) -> Result<PathBuf> {
 fn temporary(path: &Path, target: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes its part
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask, as for any new file
     builder.tempfile_in(folder(target)).map_err(Error::io(path))
 }
 

@@ -1,4 +1,4 @@
-//! Processes that are forked off: they have their parent's memory, but neither its threads nor its GPUs.
+//! Guards against use after `fork`: a child has its parent's memory, but neither its threads nor its GPUs.
 
 use crate::error::{Error, Result};
 use std::ops::Deref;
@@ -8,15 +8,15 @@ use std::ops::Deref;
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The one that asks.
+    /// The calling process.
     pub(crate) fn current() -> Self {
         Self(std::process::id())
     }
 
-    /// That this is still the process that opened a device.
+    /// Checks that the caller is still the process that opened a device.
     ///
     /// # Errors
-    /// When it is a child of that.
+    /// When the caller is a forked child.
     pub(crate) fn check(self, device: &str) -> Result<()> {
         let reason = "this process was forked after the device was opened: open it in the child, before the parent opens \
                       one, or start processes without fork (in Python the start method spawn)";
@@ -24,16 +24,16 @@ impl Process {
     }
 }
 
-/// What a process has on a device. A child may neither use a GPU's nor give it back, since it still is the parent's.
+/// A value that lives on a device. A forked child may neither use nor free a GPU's: it still belongs to the parent.
 pub(crate) struct Owned<T> {
-    /// There until it is dropped.
+    /// Some until it is dropped.
     value: Option<T>,
-    /// None where a child has it, too.
+    /// None for a value on the host, which a forked child may use.
     owner: Option<Process>,
 }
 
 impl<T> Owned<T> {
-    /// On the host, or on a GPU.
+    /// Wraps a value on the host, or on a GPU.
     pub(crate) fn new(value: T, is_host: bool) -> Self {
         Self { value: Some(value), owner: (!is_host).then(Process::current) }
     }

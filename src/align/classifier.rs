@@ -1,4 +1,4 @@
-//! A compiled classifier at work.
+//! Classifying pictures with a compiled classifier on a model's devices.
 
 use super::compile::{CompileOptions, CompiledClassifier, Method, Score};
 use super::prompts::Prompts;
@@ -15,12 +15,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The local views of a picture.
+/// Which local views are cut from each picture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Views {
     /// Random square crops.
     Sampled(ViewSampling),
-    /// These boxes, of every picture.
+    /// The same boxes in every picture.
     Boxes(Vec<CropBox>),
 }
 
@@ -31,7 +31,7 @@ impl Default for Views {
 }
 
 impl Views {
-    /// How many there are of a picture.
+    /// The number of local views of a picture.
     pub fn count(&self) -> usize {
         match self {
             Self::Sampled(sampling) => sampling.count,
@@ -48,13 +48,13 @@ impl Views {
     }
 }
 
-/// A local view and its share in the score.
+/// A local view and its weight in the score.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct WeightedView {
-    /// Where in the picture.
+    /// Its box, in pixels of the decoded picture.
     #[serde(rename = "box")]
     pub crop: CropBox,
-    /// `wᵢ`; all sum to 1.
+    /// `wᵢ`; those of a picture sum to 1.
     pub weight: f32,
 }
 
@@ -63,11 +63,11 @@ pub struct WeightedView {
 pub struct Prediction<'a> {
     /// The class's name.
     pub class: &'a str,
-    /// The score: a cosine, or for the paper's form and other reductions than the mean a mean of cosines.
+    /// A cosine; with the paper's score or a reduction other than the mean, a mean of cosines.
     pub score: f32,
 }
 
-/// What a picture scored. serde writes its `predictions` and `views`.
+/// The scores of a picture. Serialised as its `predictions` and `views`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
     classes: Arc<[String]>,
@@ -125,7 +125,7 @@ impl Model {
     /// Joins a compiled classifier with the model it was compiled with; the vision tower is enough.
     ///
     /// # Errors
-    /// When it was compiled with another model, or what it keeps is not what its options and classes ask for.
+    /// When it was compiled with another model, or its vectors or texts do not match its options and classes.
     pub fn into_classifier(self, compiled: CompiledClassifier) -> Result<Classifier> {
         if compiled.model != self.fingerprint() {
             let found = format!("one compiled with model {}", compiled.model);
@@ -141,7 +141,7 @@ impl Model {
         let wca = options.method == Method::Wca;
         let view_scale = wca.then(|| options.image_softmax());
         let (reduction, unit) = (options.reduction, wca && options.score == Score::Official);
-        // A mean is bilinear: one vector a class, with the weight 1, gives it.
+        // The weighted mean is linear in the texts: one folded vector a class, of weight 1, gives the same score.
         let (ones, each) = (vec![1.0; count], (0..=count as u32).collect::<Vec<_>>());
         let folded;
         let (embeddings, weights, offsets) = match (&compiled.kept, reduction) {
@@ -178,7 +178,7 @@ impl Classifier {
         self.compiled.options.method == Method::Wca
     }
 
-    /// With other local views than WCA's 60 random crops.
+    /// Replaces the local views, by default WCA's 60 random crops.
     ///
     /// ```
     /// use crossalign::image::ViewSampling;
@@ -210,7 +210,7 @@ impl Classifier {
         Ok(self.classify_batch(&[picture])?.swap_remove(0))
     }
 
-    /// Scores several pictures; views of all are encoded together. A picture's result is the same in any batch.
+    /// Scores several pictures, whose views are encoded together. A picture's result is the same in any batch.
     ///
     /// # Errors
     /// When a box is not inside a picture, there are no local views for a method that needs them, the vision tower
@@ -219,7 +219,7 @@ impl Classifier {
         task::run(self, self.model.devices(), pictures)
     }
 
-    /// Classifies pictures as [`Classifier::classify_batch`] does, each with the bits that it has alone.
+    /// Classifies pictures as [`Classifier::classify_batch`] does, batch-invariant: bit for bit as each picture alone.
     ///
     /// ```
     /// use crossalign::{Model, Prompts};
@@ -239,7 +239,7 @@ impl Classifier {
         Stream::new(Hardware::of(&self.model), options, 1 + local, self.clone())
     }
 
-    /// What each picture scored, with its own views.
+    /// Splits the scores and view weights of a batch into one classification a picture.
     fn classifications(&self, scores: Scores, boxes: &[Vec<CropBox>]) -> Vec<Classification> {
         let mut weights = scores.weights.into_iter();
         let rows = scores.scores.chunks_exact(self.classes.len()).zip(boxes);
@@ -251,11 +251,11 @@ impl Classifier {
     }
 
     /// Scores a picture by its encoded views, `[1 + boxes, D]` and of unit length: row 0 is the global view, then comes
-    /// one row a box. Methods other than WCA look at the global view alone, so that one picture's views serve all.
+    /// one row a box. Methods other than WCA read row 0 alone, so that one encoding serves all methods.
     ///
     /// # Errors
-    /// When the embeddings have another width than the model's or other rows than the boxes ask for, there are no
-    /// boxes for WCA, or memory is short.
+    /// When the embeddings' width is not the model's, their rows are not one more than the boxes, there are no boxes
+    /// for WCA, or memory is short.
     pub fn score_views(&self, embeddings: &Embeddings, boxes: &[CropBox]) -> Result<Classification> {
         let (width, local) = (self.model.config().embed, boxes.len());
         if embeddings.width != width || embeddings.data.len() != (1 + local) * width {
@@ -271,7 +271,7 @@ impl Classifier {
         Ok(self.score_rows(0, &rows, &[scored])?.swap_remove(0))
     }
 
-    /// Scores pictures on one of the model's devices by their encoded views: of each the global one, then one a box.
+    /// Scores encoded views on one of the model's devices: per picture the row of the global view, then one a box.
     pub(super) fn score_rows(
         &self,
         device: usize,
@@ -308,7 +308,7 @@ impl Task<Classification> for Classifier {
     }
 }
 
-/// Refuses no local views.
+/// Refuses a picture without local views, which WCA cannot score.
 pub(super) fn check_local(views: usize) -> Result<()> {
     if views == 0 {
         return Err(Error::argument("views", "0 local views", "at least 1 for the method wca"));

@@ -36,7 +36,7 @@ impl CompiledClassifier {
     /// The content of a classifier file: the same bytes for equal classifiers.
     ///
     /// # Errors
-    /// When the vectors or texts are not those of so many classes.
+    /// When the vectors or texts do not match the number of classes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let Self { options, classes, kept, model, prompts, truncated } = self;
         kept.check(classes.len())?;
@@ -139,7 +139,7 @@ fn parse<T: DeserializeOwned>(name: &str, json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| damaged(format!("{name}: {error}")))
 }
 
-/// A matrix of f32.
+/// Reads a tensor as an f32 matrix.
 fn rows(tensors: &SafeTensors<'_>, name: &str) -> Result<Embeddings> {
     let tensor = tensors.tensor(name).map_err(damaged)?;
     let &[_, width] = tensor.shape() else {
@@ -148,7 +148,7 @@ fn rows(tensors: &SafeTensors<'_>, name: &str) -> Result<Embeddings> {
     Ok(Embeddings { width, data: numbers(tensors, name, Dtype::F32, f32::from_le_bytes)? })
 }
 
-/// All numbers of a tensor of this type.
+/// Reads all elements of a tensor, which must have the type `dtype`.
 fn numbers<T>(tensors: &SafeTensors<'_>, name: &str, dtype: Dtype, number: fn([u8; 4]) -> T) -> Result<Vec<T>> {
     let tensor = tensors.tensor(name).map_err(damaged)?;
     if tensor.dtype() != dtype {
@@ -157,7 +157,8 @@ fn numbers<T>(tensors: &SafeTensors<'_>, name: &str, dtype: Dtype, number: fn([u
     Ok(tensor.data().as_chunks().0.iter().map(|&bytes| number(bytes)).collect())
 }
 
-/// The same file with its header's fields in order: safetensors writes metadata in the order of a hash map.
+/// Sorts the header's fields, so that equal classifiers give equal bytes: safetensors writes metadata in hash map
+/// order.
 fn in_order(mut file: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     let (length, rest) = file.split_first_chunk_mut().expect("a header's length comes first");
     let header = &mut rest[..u64::from_le_bytes(*length) as usize];

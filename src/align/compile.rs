@@ -1,4 +1,4 @@
-//! From prompts to a classifier without its model.
+//! Compiling prompts into a classifier that is saved without its model.
 
 use super::prompts::{Class, Prompts};
 use super::texts::{Kept, LEAST_WEIGHT, Texts};
@@ -86,16 +86,16 @@ impl CompileOptions {
         self.image_scale.exp()
     }
 
-    /// Whether a class's vector is made unit.
+    /// Whether a class's folded vector is scaled to unit length.
     pub(super) fn unit_vectors(&self) -> bool {
         match self.method {
-            Method::Clip => false, // a single text's, which is
+            Method::Clip => false, // one text's embedding, already of unit length
             Method::ClipE | Method::Cupl => true,
             Method::Wca => self.score == Score::Official,
         }
     }
 
-    /// Whether the classifier has its texts, not one vector a class.
+    /// Whether the classifier stores its texts rather than one vector a class.
     pub(super) fn keeps_texts(&self) -> bool {
         self.keep_texts || self.reduction != Reduction::WeightedMean
     }
@@ -103,8 +103,8 @@ impl CompileOptions {
     /// Refuses options that are out of their range or do not go together.
     ///
     /// # Errors
-    /// When a scale is not from -20 to 20, the template has no `{}`, the reduction is the best 0, or the official score is
-    /// asked for with another reduction than the mean.
+    /// When a scale is not from -20 to 20, the template has no `{}`, the reduction is `best:0`, or the official score
+    /// is asked for with a reduction other than the mean.
     pub fn check(&self) -> Result<()> {
         for (name, scale) in [("image scale", self.image_scale), ("text scale", self.text_scale)] {
             // e^20 is past any temperature in use, and far from overflow.
@@ -134,8 +134,7 @@ pub struct CompiledClassifier {
     pub options: CompileOptions,
     /// The classes' names.
     pub classes: Vec<String>,
-    /// Its texts: the texts themselves if the options keep them or reduce them other than by their mean, else one vector
-    /// a class.
+    /// The texts, if the options keep them or the reduction is not the mean; else one vector a class.
     pub kept: Kept,
     /// [`Model::fingerprint`] of the model that it was compiled with.
     pub model: String,
@@ -149,8 +148,8 @@ impl Model {
     /// Encodes all prompts, and folds each class into one vector unless the options keep texts; the text tower is enough.
     ///
     /// # Errors
-    /// As [`CompileOptions::check`]; when there are no classes, one without a name or one twice, the prompts do not have what the method needs, a text cannot be tokenised, or the
-    /// text tower was not loaded.
+    /// As [`CompileOptions::check`]; when there are no classes, a class name is empty or duplicate, a class lacks the
+    /// descriptions or templates that the method needs, a text cannot be tokenised, or the text tower was not loaded.
     pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<CompiledClassifier> {
         options.check()?;
         prompts.check()?;
@@ -172,8 +171,8 @@ impl Model {
         })
     }
 
-    /// Encodes what each class is compared with, its label prompt or its descriptions, and weighs it; and the number of
-    /// texts that lost their end.
+    /// Encodes and weighs what each class is compared with: its label prompt or its descriptions. Also returns how many
+    /// texts were truncated.
     pub(super) fn class_texts(&self, classes: &[Class], options: &CompileOptions) -> Result<(Texts, usize)> {
         let labels: Vec<String> = classes.iter().map(|class| options.template.replace("{}", &class.name)).collect();
         let of_class: Vec<&[String]> = match options.method {

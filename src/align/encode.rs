@@ -10,8 +10,8 @@ use crate::image::Picture;
 use std::borrow::Cow;
 
 impl Model {
-    /// Encodes pictures as [`Model::encode_views`] does: the result of each is `[1 + views, D]`, the global view first, as
-    /// projected or of unit length with `normalize`. For the global view alone, take [`Views::Boxes`] without boxes.
+    /// Encodes pictures as [`Model::encode_views`] does: the result of each is `[1 + views, D]`, the global view first,
+    /// of unit length with `normalize`, else as projected. For the global view alone, take an empty [`Views::Boxes`].
     pub fn stream(&self, views: Views, normalize: bool, options: StreamOptions) -> Stream<Embeddings> {
         let task = Encode { model: self.clone(), views, normalize };
         Stream::new(Hardware::of(self), options, 1 + task.views.count(), task)

@@ -1,4 +1,4 @@
-//! Methods compared on labelled pictures.
+//! Comparing methods by their accuracy on labelled pictures.
 
 use super::classifier::check_local;
 use super::stream::{Hardware, Stream, StreamOptions};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The place of a picture's true class among all, 1 for the best.
+/// The ranks of a picture's true class with one method, 1 for the best score.
 ///
 /// Of equal scores the class with the lower index is ahead, as in [`Classification::predictions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// Compiles `clip`, `clip-e` if there are `templates`, `cupl` and `wca`; `wca` has one run for each sampling.
-    /// The method in `options` is not looked at.
+    /// `options.method` is ignored.
     ///
     /// # Errors
     /// As [`Model::compile_texts`]; when the templates are filled with other classes than those of the prompts; when
@@ -86,7 +86,7 @@ impl Evaluator {
         self.evaluate_batch(&[picture])?[0].ranks(class)
     }
 
-    /// Scores several pictures with every method; views of all are encoded together.
+    /// Scores several pictures with every method; their views are encoded together.
     ///
     /// # Errors
     /// When the vision tower was not loaded, or memory is short.
@@ -99,12 +99,12 @@ impl Evaluator {
         Stream::new(Hardware::of(&self.model), options, self.views(), self.clone())
     }
 
-    /// Views of a picture: the global one, and those of all runs.
+    /// The number of a picture's views: the global one, and those of all runs.
     fn views(&self) -> usize {
         1 + self.samplings.iter().map(|sampling| sampling.count).sum::<usize>()
     }
 
-    /// Scores pictures by their views, `embeddings`, on one of the model's devices.
+    /// Scores `embeddings`, `[pictures, views, D]`, with every method on one of the model's devices.
     fn evaluate(&self, device: usize, embeddings: &[f32], boxes: &[Vec<CropBox>]) -> Result<Vec<Evaluation>> {
         let ends = offsets(self.samplings.iter().map(|sampling| sampling.count));
         let drawn: Vec<Range<usize>> = ends.windows(2).map(|run| run[0] as usize..run[1] as usize).collect();
@@ -120,7 +120,7 @@ impl Evaluator {
         Ok(evaluations)
     }
 
-    /// Scores pictures by their global views and some of their local ones.
+    /// Scores pictures by their global views and the local views of one run.
     fn score(
         &self,
         device: usize,
@@ -151,7 +151,7 @@ impl Task<Evaluation> for Evaluator {
     }
 }
 
-/// What a picture scored with every method, in each of its runs.
+/// The scores of a picture with every method, one classification a run.
 #[derive(Clone, Debug)]
 pub struct Evaluation(Vec<(Method, Classification)>);
 
@@ -180,9 +180,9 @@ fn place(result: &Classification, class: &str) -> Result<usize> {
 pub struct Accuracy {
     /// The method.
     pub method: Method,
-    /// The true class came first.
+    /// The share of pictures whose true class came first.
     pub top1: Percentage,
-    /// The true class was among the first five.
+    /// The share of pictures whose true class was among the first five.
     pub top5: Percentage,
 }
 
@@ -191,14 +191,15 @@ pub struct Accuracy {
 pub struct Percentage {
     /// The mean of the runs.
     pub mean: f64,
-    /// The sample standard deviation of the runs (divided by their number less 1); none for a single run.
+    /// The sample standard deviation of the runs (divisor `runs - 1`); none for a single run.
     pub standard_deviation: Option<f64>,
     /// One figure a run.
     pub runs: Vec<f64>,
 }
 
 impl Accuracy {
-    /// The accuracies of all methods, from what [`Evaluator::rank`] gave for each picture; none without pictures.
+    /// The accuracies of all methods, from the ranks that [`Evaluator::rank`] gave for each picture; empty without
+    /// pictures.
     ///
     /// # Errors
     /// When the pictures were ranked by different methods or numbers of runs.

@@ -14,12 +14,12 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// A description and its share in the score.
+/// A description and its weight in the score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightedText {
     /// The description.
     pub text: String,
-    /// `vⱼ`; all sum to 1.
+    /// `vⱼ`; those of a class sum to 1.
     pub weight: f32,
     /// How many equal descriptions it stands for: 1 unless they were [merged](Explanation::merged).
     pub count: usize,
@@ -36,11 +36,12 @@ pub struct Pair {
     pub contribution: f32,
 }
 
-/// WCA's score of one class, taken apart: `Σᵢⱼ wᵢ pᵢⱼ sᵢⱼ` with `sᵢⱼ = fᵢ·gⱼ` (arXiv 2406.02915).
+/// WCA's score of one class by view and description: `Σᵢⱼ wᵢ pᵢⱼ sᵢⱼ` with `sᵢⱼ = fᵢ·gⱼ` (arXiv 2406.02915).
 ///
-/// The [reduction](Reduction) gives the share `pᵢⱼ` that a description has in a view's similarity: with the mean `vⱼ`; else
-/// `vⱼ` by the sum over the view's best descriptions, and 0 for the others. The sum is the paper's score. The official score
-/// is the same sum divided by the lengths of `Σ wᵢ fᵢ` and `Σ vⱼ gⱼ`, so that every part of the sum holds for both.
+/// The [reduction](Reduction) gives a description's share `pᵢⱼ` in a view's similarity: with the mean it is `vⱼ`, else
+/// `vⱼ` divided by the sum of `v` over the view's best descriptions, and 0 for the other ones. The sum is the paper's
+/// score. The official score is this sum divided by the lengths of `Σ wᵢ fᵢ` and `Σ vⱼ gⱼ`, so both have the same
+/// proportions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     views: Vec<WeightedView>,
@@ -52,7 +53,7 @@ pub struct Explanation {
 }
 
 impl Model {
-    /// Takes the score of one class apart. Of `options` it uses the reduction, the scales and the template.
+    /// Decomposes WCA's score of one class. Only the reduction, the scales and the template of `options` are used.
     ///
     /// # Errors
     /// When an option is out of its range, the class has no descriptions, a box is not inside the picture, there are
@@ -116,7 +117,7 @@ impl Model {
 }
 
 impl Classifier {
-    /// Takes WCA's score of one class apart, by the texts that the classifier keeps: the vision tower is enough.
+    /// Decomposes WCA's score of one class with the texts that the classifier keeps: the vision tower is enough.
     ///
     /// # Errors
     /// When there is no such class, the classifier keeps no texts or is of another method than WCA, a box is not inside the
@@ -128,7 +129,7 @@ impl Classifier {
 }
 
 impl CompiledClassifier {
-    /// The texts that explain a class's score, and which of them are its own.
+    /// The kept texts of all classes, and the range of this class's.
     pub(crate) fn texts_of(&self, class: &str) -> Result<(&Texts, Range<usize>)> {
         let wrong = |found: &str, expected: &str| Error::argument("classifier", found, expected);
         if self.options.method != Method::Wca {
@@ -158,17 +159,17 @@ fn shares(reduction: Reduction, weights: &[f32], similarities: &[f32]) -> Vec<f3
 }
 
 impl Explanation {
-    /// The local views with `w`.
+    /// The local views with their weights `wᵢ`.
     pub fn views(&self) -> &[WeightedView] {
         &self.views
     }
 
-    /// The descriptions with `v`.
+    /// The descriptions with their weights `vⱼ`.
     pub fn texts(&self) -> &[WeightedText] {
         &self.texts
     }
 
-    /// `s`, `[views, texts]` row-major.
+    /// All `sᵢⱼ`, `[views, texts]` row-major.
     pub fn similarities(&self) -> &[f32] {
         &self.similarities
     }
@@ -178,8 +179,8 @@ impl Explanation {
         self.reduction
     }
 
-    /// How many texts were longer than the model's context and lost their end; of a classifier's, [`CompiledClassifier::truncated`]
-    /// tells.
+    /// How many texts were longer than the model's context and lost their end; 0 from [`Classifier::explain`], whose
+    /// texts [`CompiledClassifier::truncated`] counts.
     pub fn truncated(&self) -> usize {
         self.truncated
     }
@@ -268,10 +269,10 @@ impl Explanation {
         best((0..self.similarities.len()).map(|i| pair(i).contribution), n).into_iter().map(pair).collect()
     }
 
-    /// The same with equal descriptions as one, in the place of the first, their weights and shares added: to show. The
-    /// score stays.
+    /// Merges equal descriptions into the first of them, adding weights and shares, for display. The score does not
+    /// change.
     pub fn merged(&self) -> Self {
-        // The columns of each text.
+        // Of each distinct text its columns.
         let (mut equal, mut places) = (Vec::<Vec<usize>>::new(), HashMap::new());
         for (column, text) in self.texts.iter().enumerate() {
             let place = *places.entry(&text.text).or_insert(equal.len());

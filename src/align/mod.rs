@@ -12,18 +12,19 @@
 //! | [`Method::Wca`], [`Score::Paper`] | `Σᵢⱼ wᵢ vⱼ fᵢ·gⱼ` |
 //!
 //! with `w = softmax(e^image_scale · f·f₀)` over the local views and `v = softmax(e^text_scale · g·g₀)` over the
-//! class's descriptions. Every one is linear in the views' weighted sum, so a class collapses to one vector.
+//! class's descriptions. Every score is linear in the views' weighted sum, so a class folds into one vector.
 //!
-//! That is the [reduction](Reduction) `mean`. Another one takes the place of `Σⱼ vⱼ fᵢ·gⱼ`, for every view on its own:
+//! This is the [reduction](Reduction) `mean`. Other reductions replace `Σⱼ vⱼ fᵢ·gⱼ`, for each view separately:
 //!
-//! | reduction | of a class's texts with a view |
+//! | reduction | similarity of a view with a class |
 //! | --- | --- |
 //! | `max` | `maxⱼ fᵢ·gⱼ` |
 //! | `best:K` | `Σⱼ vⱼ fᵢ·gⱼ / Σⱼ vⱼ` over the `K` texts that fit the view best; over all where a class has fewer |
 //!
-//! With WCA the score is then the paper's, `Σᵢ wᵢ · reduction`: the official one divides by the length of the texts' weighted
-//! sum, and is refused. `cupl` and `clip-e` reduce `f₀·gⱼ` with equal weights; `clip` has one text a class, its label prompt,
-//! which every reduction leaves as it is. Equal texts of a class count as often as it has them. In a maximum no weight shows.
+//! With WCA the score is then the paper's, `Σᵢ wᵢ · reduction`; the official one, which divides by the length of the
+//! texts' weighted sum, is refused. `cupl` and `clip-e` reduce `f₀·gⱼ` with equal weights; `clip` has one text a class,
+//! its label prompt, so that reductions do not matter. Duplicate texts of a class count each time. `max` ignores the
+//! weights.
 //!
 //! Source: WCA, ICML 2024 (arXiv 2406.02915) and the authors' code; CuPL (arXiv 2209.03320); CLIP (arXiv 2103.00020).
 

@@ -12,7 +12,7 @@ use std::path::Path;
 pub struct Class {
     /// The class's name, as it goes into the label prompt.
     pub name: String,
-    /// Descriptions; equal ones count as often as they are there.
+    /// Descriptions; duplicates count each time.
     pub descriptions: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Prompts {
     /// Reads a JSON object of classes.
     ///
     /// A class has descriptions in one of three forms: `["description", …]`; a `"description"` alone; or
-    /// `{"prompt": ["description", …], …}` by what a language model was asked, as CuPL's do: all count, in order.
+    /// `{"prompt": ["description", …], …}`, by the language model's prompt as in CuPL's files: all are used, in order.
     ///
     /// # Errors
     /// When the JSON is not that, has an entry that is not text, a class twice or without descriptions.
@@ -42,11 +42,11 @@ impl Prompts {
         Self::parse(json, None)
     }
 
-    /// As [`Prompts::from_json`], with the classes that `labels` choose of it, in their order; or a JSON list of templates
-    /// with `{}`, which they fill.
+    /// As [`Prompts::from_json`], with only the classes named by `labels`, in their order; or a JSON list of templates,
+    /// whose `{}` the labels fill.
     ///
     /// # Errors
-    /// As [`Prompts::from_json`]; when a label is not in the object, or is there twice.
+    /// As [`Prompts::from_json`]; when a label is not in the object, or is given twice.
     ///
     /// ```
     /// use crossalign::Prompts;
@@ -76,7 +76,7 @@ impl Prompts {
         Self::from_json_with_labels(&text_file::read(path)?, labels).map_err(|error| error.in_file(path))
     }
 
-    /// Classes of these labels, each described by all templates, with the label in the place of their `{}`.
+    /// One class a label, each described by all templates with the label in place of their `{}`.
     ///
     /// # Errors
     /// When there are no templates, one without `{}`, no labels, an empty one, or one twice.
@@ -103,12 +103,11 @@ impl Prompts {
         self.from_templates
     }
 
-    /// Reads labels: a JSON list of texts, or one class a line. Lines lose the spaces around them, and blank ones do not
-    /// count.
+    /// Reads labels: a JSON list of texts, or one class a line. Lines are trimmed, and blank ones skipped.
     ///
     /// # Errors
-    /// When it begins as JSON and is no list of texts; when it is one line with commas: a list that would become a
-    /// single class.
+    /// When it begins like JSON but is not a list of texts, or is a single line with commas: a list that would be read
+    /// as one class.
     ///
     /// ```
     /// use crossalign::Prompts;
@@ -176,7 +175,7 @@ impl Prompts {
         Ok(prompts)
     }
 
-    /// That there are classes, each with a name of its own.
+    /// Refuses prompts without classes, and empty or duplicate class names.
     pub(super) fn check(&self) -> Result<()> {
         if self.classes.is_empty() {
             return Err(Error::argument("prompts", "no classes", "at least one"));
@@ -194,8 +193,8 @@ impl Prompts {
     }
 }
 
-/// Classes with their descriptions, from memory. They are checked when they are compiled: there must be some, each with a name
-/// of its own.
+/// Classes with their descriptions, from memory. They are checked only when compiled: there must be at least one, with
+/// distinct names that are not empty.
 ///
 /// ```
 /// use crossalign::Prompts;
@@ -216,7 +215,7 @@ fn texts(texts: &[impl AsRef<str>]) -> Vec<&str> {
     texts.iter().map(AsRef::as_ref).collect()
 }
 
-/// The two forms of a prompts file. Reading an object keeps its order and its duplicates.
+/// The two forms of a prompts file. An object's order and duplicate keys are kept, so that duplicates are refused.
 enum PromptFile {
     Described(Vec<Class>),
     Templates(Vec<String>),
@@ -248,7 +247,7 @@ impl<'de> Deserialize<'de> for PromptFile {
     }
 }
 
-/// A class's descriptions: one, or a list; `BY_PROMPT`: or an object of these.
+/// A class's descriptions: a text or a list of texts; with `BY_PROMPT` also an object of these.
 struct Descriptions<const BY_PROMPT: bool>(Vec<String>);
 
 impl<'de, const BY_PROMPT: bool> Deserialize<'de> for Descriptions<BY_PROMPT> {

@@ -1,4 +1,4 @@
-//! The best of scores.
+//! Sorting scores, best first.
 
 /// The indices of the `n` largest values, largest first; of equal ones the lower index.
 pub(super) fn best(values: impl Iterator<Item = f32>, n: usize) -> Vec<usize> {

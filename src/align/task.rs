@@ -1,4 +1,4 @@
-//! What is done to pictures: their views, planned on the host, and then computed on a device.
+//! Tasks on pictures: their views are planned on the host, then computed on a device.
 
 use crate::backend::{CropPlan, Pending};
 use crate::engine::{Model, spread};
@@ -7,16 +7,16 @@ use crate::image::{CropBox, Picture};
 use crate::model::PictureViews;
 use std::borrow::Cow;
 
-/// What is done to pictures, of which each gets an `R`.
+/// Work on pictures that gives an `R` for each.
 pub trait Task<R>: Send + Sync {
-    /// The views of a picture.
+    /// Chooses a picture's views and plans how they are cut, on the host.
     fn plan<'p>(&self, picture: Cow<'p, Picture>) -> Result<Planned<'p>>;
 
-    /// Submits pictures to one of the devices, by its number.
+    /// Submits pictures to the device of this index; gives one `R` a picture.
     fn submit(&self, device: usize, pictures: &[Planned<'_>]) -> Result<Pending<'_, Vec<R>>>;
 }
 
-/// Does a task to pictures that several devices share.
+/// Runs a task on pictures, spread over the devices.
 pub(super) fn run<R: Clone + Send>(task: &impl Task<R>, devices: usize, pictures: &[&Picture]) -> Result<Vec<R>> {
     let planned: Result<Vec<_>> = pictures.iter().map(|&picture| task.plan(Cow::Borrowed(picture))).collect();
     spread(devices, &planned?, |device, pictures| task.submit(device, pictures)?.wait())
@@ -29,7 +29,7 @@ pub struct Planned<'p> {
     pub picture: Cow<'p, Picture>,
     /// The boxes of its local views.
     pub boxes: Vec<CropBox>,
-    /// How all its views are cut.
+    /// Where all its views are cut and how they are resampled, the global view first.
     pub plan: CropPlan,
 }
 
@@ -39,13 +39,13 @@ impl<'p> Planned<'p> {
         Ok(Self { picture, boxes, plan })
     }
 
-    /// The bytes that it holds.
+    /// Its bytes of host memory.
     pub(super) fn bytes(&self) -> usize {
         self.picture.as_rgb().pixels().len() + size_of_val(&*self.boxes) + self.plan.bytes()
     }
 }
 
-/// Pictures as the engine takes them.
+/// Borrows pictures in the form that the engine takes.
 pub(super) fn jobs<'a>(pictures: &'a [Planned<'_>]) -> Vec<PictureViews<'a>> {
     pictures.iter().map(|planned| PictureViews { picture: planned.picture.as_rgb(), plan: &planned.plan }).collect()
 }

@@ -4,8 +4,8 @@ use crate::engine::Embeddings;
 use crate::error::{Error, Result};
 use std::ops::Range;
 
-/// The least weight of a text, which counts for nothing in a sum. A softmax underflows to less; but a weight of 0 would mask
-/// the text out of a maximum, and GPUs take f32's subnormals for 0.
+/// The least weight of a text, negligible in any sum. A softmax may underflow below it, but a weight of 0 would mask
+/// the text out of a maximum, and GPUs flush f32's subnormals to 0.
 pub(super) const LEAST_WEIGHT: f32 = 1e-30;
 
 /// What a classifier keeps of its classes' texts.
@@ -38,7 +38,7 @@ impl Kept {
         self.rows().data.iter().chain(weights)
     }
 
-    /// Refuses what is not of so many classes, or holds what is no number or no weight.
+    /// Checks the shapes against the number of classes, that embeddings are finite, and the range of weights.
     pub(super) fn check(&self, classes: usize) -> Result<()> {
         let wrong = |name: &str, found: String, expected: &str| Err(Error::argument(name, found, expected));
         let rows = self.rows();
@@ -77,7 +77,7 @@ impl Kept {
 /// The texts of all classes, class after class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texts {
-    /// The texts; equal ones of a class as often as it has them.
+    /// The texts, with duplicates.
     pub texts: Vec<String>,
     /// One row a text, of unit length: `[texts, D]`.
     pub embeddings: Embeddings,
@@ -112,9 +112,9 @@ impl Texts {
     }
 }
 
-/// Divides by the length; the zero vector stays.
+/// Scales to unit length; a zero vector stays zero.
 fn make_unit(vector: &mut [f32]) {
     let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt() as f32;
-    let length = length.max(1e-12); // as PyTorch's F.normalize
+    let length = length.max(1e-12); // eps of PyTorch's F.normalize
     vector.iter_mut().for_each(|x| *x /= length);
 }

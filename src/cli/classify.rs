@@ -71,7 +71,7 @@ impl Args {
         if let Some(compiled) = self.classifier.read()? {
             return self.classifier.named(self.model.load(Towers::Vision)?.into_classifier(compiled));
         }
-        // Bad prompts are told before a large model is read.
+        // Bad prompts are reported before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
         let model = self.model.load(Towers::Both)?;
         let classifier = model.compile(&prompts, &self.prompts.options())?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Where a result is written.
 pub(super) struct Destination {
     path: PathBuf,
-    /// As an extension.
+    /// The format, as a file extension.
     pub(super) format: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl Destination {
             return Ok(Self { path, format: formats[0] });
         }
         let format = format(&path, formats)?;
-        // What is not there, or is a device or a pipe, is no file that was read.
+        // Only a regular file that exists can be one of the inputs.
         if path.is_file() {
             for input in inputs {
                 refuse_input(&path, input)?;
@@ -48,7 +48,7 @@ pub(super) fn is_stdout(path: &Path) -> bool {
 }
 
 fn format(path: &Path, formats: &[&'static str]) -> Result<&'static str> {
-    // A device's or a pipe's name says nothing.
+    // A device's or a pipe's name tells no format.
     let named = path.extension().filter(|_| path.is_file() || !path.exists());
     let Some(extension) = named else { return Ok(formats[0]) };
     let format = formats.iter().find(|&format| extension.eq_ignore_ascii_case(format));
@@ -61,7 +61,7 @@ fn format(path: &Path, formats: &[&'static str]) -> Result<&'static str> {
 fn refuse_input(path: &Path, input: &Path) -> Result<()> {
     let output = Handle::from_path(path).map_err(Error::io(path))?;
     let same = |input: std::io::Result<Handle>| input.is_ok_and(|input| input == output);
-    // What is wrong with an input is told when it is read.
+    // Errors of an input are reported when it is read.
     let read = if is_stdin(input) {
         same(Handle::stdin())
     } else if input.is_dir() {

@@ -66,10 +66,10 @@ impl Args {
             let (rows, of, others) = self.embed(&model, &files, Views::Boxes(boxes))?;
             failed |= others;
             if of.is_empty() {
-                return Ok(ExitCode::FAILURE); // each was told
+                return Ok(ExitCode::FAILURE); // each was reported
             }
             tensors.push(("image_embeds", rows));
-            // One file that is named need not be named again.
+            // A single file was named by the user: its name is not stored.
             let is_single = matches!(&self.image[..], [image] if input::is_stdin(image) || !image.is_dir());
             names = (!is_single).then_some(of);
         }
@@ -82,7 +82,7 @@ impl Args {
         Ok(exit(failed))
     }
 
-    /// The embeddings of all pictures that have any, their names, and whether there are others.
+    /// The embeddings and names of all pictures that could be encoded, and whether there are others.
     fn embed(&self, model: &Model, files: &[Listed], views: Views) -> Result<(Embeddings, Vec<String>, bool)> {
         let (mut rows, mut names) = (Embeddings { width: model.config().embed, data: Vec::new() }, Vec::new());
         let options = self.model.stream(&self.decode);

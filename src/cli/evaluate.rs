@@ -51,7 +51,7 @@ pub(super) struct Args {
     format: Format,
 }
 
-/// All methods run, on random crops: the shared options that choose have no place.
+/// Refuses the shared options `--method` and `--boxes`, since all methods run, on random crops.
 fn refuse_choices(arg: clap::Arg) -> clap::Arg {
     if ["method", "boxes"].contains(&arg.get_id().as_str()) { arg.hide(true).conflicts_with("data") } else { arg }
 }
@@ -64,7 +64,7 @@ impl Args {
         let first = self.views.sampling()?;
         let seeds = (0..self.seeds).map(|i| first.seed.wrapping_add(i));
         let samplings: Vec<_> = seeds.map(|seed| ViewSampling { seed, ..first }).collect();
-        // Bad prompts and lists are told before a large model is read.
+        // Bad prompts and lists are reported before a large model is read.
         let prompts = self.model.prompts(&self.prompts)?;
         let templates = self.templates(&prompts)?;
         let files = dataset::list(&self.data, prompts.classes())?;
@@ -138,8 +138,8 @@ impl Args {
         Ok(Some(templates))
     }
 
-    /// All that the figures depend on beside the pictures. Each structure is taken apart whole, so that a new field of it
-    /// has to find its place here.
+    /// All that the figures depend on besides the pictures. Structs are destructured whole, so that a new field does
+    /// not compile until it is treated here.
     fn parameters(&self, model: &Model, compiled: &[&CompiledClassifier], samplings: &[ViewSampling]) -> Result<Value> {
         let options = self.prompts.options();
         let CompileOptions { method: _, score, reduction, keep_texts: _, image_scale, text_scale, template } = options;
@@ -162,7 +162,7 @@ impl Args {
     }
 }
 
-/// The file's content, unless there is nothing left to do with it.
+/// The file's content; an error, which nobody looks at, where an earlier run has its ranks.
 fn read(file: &mut Listed<Sample>, known: Option<&Known>, options: &DecodeOptions) -> Result<Input> {
     let bytes = file.read(options)?;
     file.tag.key.content = format!("{:032x}", xxh3_128(&bytes));
@@ -173,11 +173,11 @@ fn read(file: &mut Listed<Sample>, known: Option<&Known>, options: &DecodeOption
     }
 }
 
-/// The embedding of a fixed picture: it depends on every weight of the vision tower, of which the fingerprint has samples,
-/// on the precision and on the device.
+/// The embedding of a fixed picture: it depends on every weight of the vision tower, which the fingerprint only
+/// samples, on the precision and on the device.
 fn view_vector(model: &Model) -> Result<Vec<f32>> {
     let side = model.config().image_size;
-    let pixels = (0..3 * side * side).map(|i| (i * 37 % 251) as u8).collect(); // something everywhere
+    let pixels = (0..3 * side * side).map(|i| (i * 37 % 251) as u8).collect(); // structure everywhere
     let picture = Picture::new(side, side, pixels)?;
     let plan = model.config().plan_views((side, side), &[])?;
     Ok(model.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?.data)

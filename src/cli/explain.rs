@@ -51,15 +51,15 @@ pub(super) struct Args {
     output: PathBuf,
 }
 
-/// What the class is told by.
+/// Where the class's descriptions come from.
 enum Source {
-    /// To be encoded.
+    /// Descriptions to encode.
     Prompts(Class),
-    /// Encoded, with those of all classes.
+    /// A classifier, which has the encoded descriptions of all classes.
     Classifier(CompiledClassifier),
 }
 
-/// Only WCA has views and descriptions to weigh, in one form: the shared options that choose are refused.
+/// Refuses the shared options `--method` and `--score`, since only WCA's score in the paper's form is explained.
 fn wca_only(arg: clap::Arg) -> clap::Arg {
     match arg.get_id().as_str() {
         "method" => arg.hide(true).conflicts_with("image"),
@@ -76,7 +76,7 @@ impl Args {
         if is_stdout(&self.output) {
             return Err(Error::argument("output", "standard output, where the text goes", "a PNG file"));
         }
-        // What cannot be read or written is told before a large model is read.
+        // What cannot be read or written is reported before a large model is read.
         let output = Destination::new(&self.output, &["png"], &inputs)?;
         let views = self.views.views()?;
         let source = self.source()?;

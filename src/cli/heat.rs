@@ -1,9 +1,10 @@
-//! The picture of an explanation: where the evidence for a class is.
+//! The heat map of an explanation: where in the picture the evidence for a class is.
 //!
 //! A view of similarity `tᵢ` to the class spreads `max(tᵢ − mean t, 0)` over its box, as `sin²` from edge to edge; the sum
-//! over the views is stretched to 0 ..= 1. The weights `wᵢ` stay out: they say how like the whole picture a view is, not
-//! how like the class. On 100 scenes made as mini's test set is, the peak of this map lay on the object in 83 %; that of
-//! summed contributions `wᵢ tᵢ` in 59 %, about as often as where most boxes overlap (57 %); that of flat boxes in 69 %.
+//! over the views is stretched to 0 ..= 1. The weights `wᵢ` are left out: they tell how similar a view is to the whole
+//! picture, not to the class. On 100 scenes made as mini's test set is, the peak of this map lay on the object in 83 %;
+//! that of summed contributions `wᵢ tᵢ` in 59 %, about as often as where most boxes overlap (57 %); that of flat boxes
+//! in 69 %.
 
 use crate::align::Explanation;
 use crate::image::{CropBox, Picture};
@@ -14,9 +15,9 @@ use std::ops::RangeInclusive;
 
 /// The drawn picture's longer side in pixels.
 const LONGER_SIDE: RangeInclusive<u32> = 512..=1024;
-/// Cells of the map on the longer side: the map is smooth, so that few do.
+/// Cells of the map on the longer side: the map is smooth, so that few are enough.
 const CELLS: u32 = 128;
-/// Below this similarity above the mean there is nothing to see but rounding.
+/// Evidence, similarity above the mean, that is less than this is rounding.
 const LEAST_EVIDENCE: f32 = 1e-6;
 /// Height in pixels of the colour bar, and of the gap above it.
 const BAR: u32 = 12;
@@ -80,7 +81,7 @@ fn blend(pixel: Rgb<u8>, heat: f32) -> Rgb<u8> {
     Rgb([mix(0, r), mix(1, g), mix(2, b)])
 }
 
-/// Evidence by place.
+/// The evidence for a class by place in the picture.
 struct HeatMap {
     columns: usize,
     rows: usize,

@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], a picture's: no device, and no more than the options allow.
+/// As [`read`], for a picture: refuses devices, and more bytes than the options allow.
 pub(super) fn picture(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>> {
     if is_stdin(path) {
         return read_picture(std::io::stdin().lock(), path, options);
@@ -32,7 +32,7 @@ pub(super) fn picture(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>> {
     })
 }
 
-/// The same words on every system.
+/// Gives a missing file the same message on every system.
 fn no_such_file(error: std::io::Error) -> std::io::Error {
     match error.kind() {
         ErrorKind::NotFound => std::io::Error::new(ErrorKind::NotFound, "no such file"),

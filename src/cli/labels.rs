@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf, is_separator};
 
-/// Classes as they are given.
+/// Classes as the option gives them.
 #[derive(Clone)]
 pub(super) enum Labels {
     List(Vec<String>),

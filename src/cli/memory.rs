@@ -1,4 +1,4 @@
-//! What a result may take of the memory.
+//! The limit on a result's memory.
 
 use crate::error::{Error, Result};
 

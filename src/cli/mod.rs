@@ -66,7 +66,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The exit status of a command that has told of what failed.
+/// The exit status of a command that has reported its failures.
 fn exit(failed: bool) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -74,7 +74,7 @@ fn exit(failed: bool) -> ExitCode {
 /// One line on stderr.
 fn report(message: &str) {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    // When stderr is closed there is nobody left to tell.
+    // There is nowhere to report that stderr is closed.
     let _ = writeln!(std::io::stderr(), "crossalign: {line}");
 }
 
@@ -97,7 +97,7 @@ fn png(picture: &image::RgbImage) -> image::ImageResult<Vec<u8>> {
     Ok(file.into_inner())
 }
 
-/// What is wrong with a picture or with the boxes in it, told with the picture's name.
+/// Adds the picture's name to an error of the picture or of the boxes in it.
 fn name_picture(error: Error, path: &Path) -> Error {
     match &error {
         Error::Picture { .. } => error.in_file(path),

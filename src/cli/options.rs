@@ -65,7 +65,7 @@ impl DeviceArgs {
     }
 }
 
-/// Tells why `auto` did not take a device.
+/// Reports why `auto` did not take a device.
 pub(super) fn report_notes(notes: &[String]) {
     notes.iter().for_each(|note| report(&format!("warning: {note}")));
 }
@@ -83,7 +83,7 @@ impl ModelArgs {
         Ok(model)
     }
 
-    /// How pictures stream to the model.
+    /// The options of a stream of pictures to the model.
     pub(super) fn stream(&self, decode: &DecodeArgs) -> StreamOptions {
         StreamOptions::default().with_threads(self.device.threads).with_decode(decode.options())
     }
@@ -97,7 +97,7 @@ impl ModelArgs {
         self.folder().is_none()
     }
 
-    /// Tells, once a run, of a photograph given to mini where nobody chose it.
+    /// Warns, once a run, of a photograph that goes to mini where `--model` does not name it.
     pub(super) fn warn_of_photograph(&self, path: &Path, photograph: bool) {
         static ONCE: Once = Once::new();
         if photograph && self.model.is_none() {
@@ -108,7 +108,8 @@ impl ModelArgs {
         }
     }
 
-    /// The prompts that are given, or mini's own where there are none. Options that do not go together are told first.
+    /// The prompts that are given, or mini's own where there are none. Options that do not go together are reported
+    /// first.
     pub(super) fn prompts(&self, prompts: &PromptArgs) -> Result<Prompts> {
         prompts.options().check()?;
         let labels = prompts.labels.as_ref().map(Labels::read).transpose()?;
@@ -302,7 +303,7 @@ impl ClassifierArgs {
         self.classifier.as_ref().map(read).transpose()
     }
 
-    /// Names the file in what is wrong with the classifier.
+    /// Adds the file's name to an error of the classifier.
     pub(super) fn named<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match &self.classifier {
             Some(path) => error.in_file(path),

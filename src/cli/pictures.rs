@@ -18,7 +18,7 @@ pub(super) fn open(path: &Path, options: &DecodeOptions) -> Result<(Picture, boo
     Ok((picture, is_photograph(&bytes)))
 }
 
-/// As far as a file tells: it is a JPEG.
+/// Whether a file is a JPEG, the only sign of a photograph that a file has.
 fn is_photograph(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\xff\xd8\xff")
 }
@@ -29,7 +29,7 @@ pub(super) struct Listed<T = ()> {
     pub(super) path: PathBuf,
     /// The folder that it was found in or below; none for a file that was named.
     folder: Option<PathBuf>,
-    /// Whether it is one, once it is read.
+    /// Whether it is a photograph, once it is read.
     pub(super) photograph: bool,
     pub(super) tag: T,
 }
@@ -51,8 +51,8 @@ pub(super) fn reader(options: DecodeOptions) -> impl Fn(&mut Listed) -> Result<I
     move |file: &mut Listed| file.read(&options).map(Input::Bytes)
 }
 
-/// Gives the result of each picture to `take`, with a progress bar. Files of folders that are no pictures are counted, and
-/// what is wrong with others is told as `words` say: how many these are.
+/// Gives the result of each picture to `take`, with a progress bar, and reports other errors in the form of `words`.
+/// Returns how many pictures failed, and the files of folders that are no pictures, which are only counted.
 pub(super) fn each<T, R>(
     results: impl Iterator<Item = (Listed<T>, Result<R>)>,
     unfinished: &Unfinished<'_>,
@@ -64,7 +64,7 @@ pub(super) fn each<T, R>(
     for (done, (file, result)) in results.enumerate() {
         match result {
             Ok(result) => bar.suspend(|| take(file, result))?,
-            // That is no picture's fault.
+            // A device's failure is no picture's fault: it ends the command.
             Err(Error::Device { device, reason }) => return Err(unfinished.error(&device, &reason, done)),
             Err(error) if strays.count(&file, &error) => {}
             Err(error) => {
@@ -79,9 +79,9 @@ pub(super) fn each<T, R>(
     Ok((failed, strays))
 }
 
-/// What is told of a command's pictures where a device fails for good.
+/// What to report of a command's pictures where a device fails for good.
 pub(super) struct Unfinished<'a> {
-    /// All of them.
+    /// All pictures of the command, in order.
     pub(super) paths: Vec<PathBuf>,
     pub(super) format: Format,
     /// How to go on.
@@ -93,7 +93,7 @@ impl<'a> Unfinished<'a> {
         Self { paths: files.iter().map(|file| file.path.clone()).collect(), format, advice }
     }
 
-    /// The device's error, with how many pictures have no result by it, in JSON which ones, and what to do.
+    /// The device's error, with how many pictures have no result, in JSON which ones, and how to go on.
     fn error(&self, device: &str, reason: &str, done: usize) -> Error {
         let left: Vec<_> = self.paths[done..].iter().map(|path| path.to_string_lossy()).collect();
         let names = if self.format == Format::Json { format!(" {}", json!(left)) } else { String::new() };
@@ -112,7 +112,7 @@ fn progress(files: usize) -> ProgressBar {
 }
 
 /// The files, with folders replaced by the files in them, with `recursive` also below them, in order of their names;
-/// and what could not be listed. What begins with a dot, and what is no file, does not count.
+/// and what could not be listed. Names that begin with a dot, and all but regular files, are left out.
 pub(super) fn list(images: &[PathBuf], recursive: bool) -> (Vec<Listed>, Vec<Error>) {
     let (mut files, mut errors) = (Vec::new(), Vec::new());
     for image in images {
@@ -154,7 +154,7 @@ fn is_named_as_picture(file: &Path) -> bool {
     extension.is_some_and(|extension| EXTENSIONS.contains(&&*extension))
 }
 
-/// Files of folders that are not pictures, which is no fault of theirs: for each folder the first one, and how many.
+/// Files of folders that are not pictures, which is no error: for each folder the first one, and their number.
 #[derive(Default)]
 pub(super) struct Strays(Vec<(PathBuf, PathBuf, usize)>);
 
@@ -170,7 +170,7 @@ impl Strays {
         true
     }
 
-    /// One line a folder.
+    /// Reports one line a folder.
     fn report(&self) {
         for (folder, first, count) in &self.0 {
             let (folder, first) = (folder.display(), first.strip_prefix(folder).unwrap_or(first).display());

@@ -1,13 +1,13 @@
-//! Whether a device has computed what it returns. One that is reset, or whose driver gives up, may tell success and leave
-//! what its memory held before.
+//! Checks that a device has computed what it returns. One that is reset, or whose driver gives up, may report success
+//! and leave stale memory.
 
 use super::short_name;
 use crate::error::{Error, Result};
 
-/// How far the length of what was normalised may be from 1.
+/// How far a unit vector's length, or the sum of a softmax, may be from 1.
 const TOLERANCE: f32 = 0.01;
 
-/// All numbers are finite.
+/// Checks that all numbers are finite.
 ///
 /// # Errors
 /// When one is not: [`Error::Device`].
@@ -15,7 +15,7 @@ pub(super) fn finite(device: &str, what: &str, numbers: &[f32]) -> Result<()> {
     if numbers.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(no_result(device, what, "not finite")) }
 }
 
-/// Embeddings of so many numbers each are finite, and with `unit` of length 1.
+/// Checks that rows of `width` numbers are finite, and with `unit` of length 1.
 ///
 /// # Errors
 /// When one is not: [`Error::Device`].
@@ -29,10 +29,10 @@ pub(super) fn embeddings(device: &str, rows: &[f32], width: usize, unit: bool) -
     }
 }
 
-/// Each segment's weights, behind each other by `offsets`, are a softmax: their sum is 1.
+/// Checks that the weights of each segment, bounded by `offsets`, sum to 1, as those of a softmax do.
 ///
 /// # Errors
-/// When one's are not: [`Error::Device`].
+/// When a segment's do not: [`Error::Device`].
 pub(super) fn weights(device: &str, weights: &[f32], offsets: &[u32]) -> Result<()> {
     let sum = |segment: &[u32]| weights[segment[0] as usize..segment[1] as usize].iter().sum::<f32>();
     let is_one = |segment: &[u32]| segment[0] == segment[1] || (sum(segment) - 1.0).abs() <= TOLERANCE;

@@ -16,7 +16,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Device {
-    /// The first that works and holds the model of CUDA, a GPU through wgpu, and the CPU; see
+    /// The first of CUDA, a GPU through wgpu, and the CPU that works and has memory for the model; see
     /// [`Model::device_notes`](super::Model::device_notes).
     #[default]
     Auto,
@@ -26,13 +26,13 @@ pub enum Device {
     Reference,
     /// An NVIDIA GPU, by the driver's number, from 0 on; `CUDA_VISIBLE_DEVICES` chooses and orders them.
     Cuda(usize),
-    /// An NVIDIA GPU, by its UUID as `nvidia-smi -L` prints it, or by a beginning of it that no other has.
+    /// An NVIDIA GPU, by its UUID as `nvidia-smi -L` prints it, or by a unique prefix of it.
     CudaUuid(String),
     /// All NVIDIA GPUs of the driver: they share the pictures.
     CudaAll,
-    /// The adapter of a number through wgpu, as `crossalign devices` lists them; without a number the first that is a GPU.
+    /// A wgpu adapter, by its number in `crossalign devices`; without a number the first that is a GPU.
     Wgpu(Option<usize>),
-    /// The first adapter through wgpu whose name has this in it, whatever its case.
+    /// The first wgpu adapter whose name contains this, whatever its case.
     WgpuNamed(String),
 }
 
@@ -42,7 +42,7 @@ impl Device {
         Self::Cuda(index)
     }
 
-    /// The adapter of this number, through wgpu.
+    /// The wgpu adapter of this number.
     pub fn wgpu(index: usize) -> Self {
         Self::Wgpu(Some(index))
     }

@@ -1,4 +1,4 @@
-//! Rows of f32 outside a device.
+//! Rows of f32 in host memory.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Embeddings {
     /// Elements of a row.
     pub width: usize,
-    /// All rows, one after the other.
+    /// `[rows, width]`, row-major.
     pub data: Vec<f32>,
 }
 
@@ -17,7 +17,7 @@ impl Embeddings {
         self.data.chunks_exact(self.width.max(1))
     }
 
-    /// One row.
+    /// Row `i`; panics when there is none.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.width..][..self.width]
     }
@@ -33,7 +33,7 @@ impl Embeddings {
     }
 }
 
-/// What [`Model::encode_texts`](super::Model::encode_texts) gives.
+/// The result of [`Model::encode_texts`](super::Model::encode_texts).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextEmbeddings {
     /// One row a text.
@@ -42,7 +42,7 @@ pub struct TextEmbeddings {
     pub truncated: usize,
 }
 
-/// `[rows, width]`, as the crate `ndarray` has it.
+/// Conversions to and from arrays `[rows, width]` of the crate `ndarray`.
 #[cfg(feature = "ndarray")]
 mod arrays {
     use super::Embeddings;

@@ -1,4 +1,4 @@
-//! A backend with its towers, behind one object-safe trait: here, and only here, the device's type is forgotten.
+//! A backend with its towers, behind one object-safe trait: the only place where the backend's type is erased.
 
 mod computed;
 mod device;
@@ -24,8 +24,8 @@ pub use model::{Model, ModelOptions, Towers};
 pub(crate) use open::{Taken, open};
 pub(crate) use scorer::{Scorer, Scores, Scoring};
 
-/// What a device does for a model, whatever its type is. Rows go in and come out as slices of f32; between a picture and its
-/// embeddings, and between views and scores, they stay in the device's memory.
+/// What a device does for a model, whatever its backend. Rows go in and come out as slices of f32; between a picture
+/// and its embeddings, and between views and scores, they stay in the device's memory.
 pub(crate) trait Engine: Send + Sync {
     fn facts(&self) -> &Facts;
 
@@ -54,11 +54,11 @@ pub(crate) trait Engine: Send + Sync {
     /// `rows[i]·others[j]`, `[rows, others]`.
     fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>>;
 
-    /// A classifier on this device.
+    /// Uploads a classifier to this device.
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
 }
 
-/// What is known of a device and of the towers on it.
+/// Facts about a device and the towers on it.
 pub(crate) struct Facts {
     /// As [`Backend::describe`].
     pub(crate) description: String,
@@ -66,9 +66,9 @@ pub(crate) struct Facts {
     pub(crate) threads: usize,
     /// As [`Backend::is_host`].
     pub(crate) is_host: bool,
-    /// What weights are stored in: what was asked for, or what [`ModelOptions::precision`] says of this device.
+    /// The weights' precision: as asked for, else this device's default as [`ModelOptions::precision`] says.
     pub(crate) precision: Precision,
-    /// How many views are encoded at once, at least as many as threads compute; 1 without the vision tower.
+    /// How many views are encoded at once: without the vision tower 1, but never fewer than `threads`.
     pub(crate) views_at_once: usize,
 }
 
@@ -81,7 +81,7 @@ struct On<B: Backend> {
 }
 
 impl<B: Backend> On<B> {
-    /// A backend, with towers where there is something to load.
+    /// Loads the towers that `loading` asks for, if any, onto a backend.
     fn load(backend: B, loading: Option<&Loading<'_>>) -> Result<Owned<Self>> {
         let auto = auto_precision(backend.has_matrix_units());
         let Some(&Loading { weights, layout, config, options, towers }) = loading else {
@@ -118,7 +118,7 @@ impl<B: Backend> On<B> {
     fn encode(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<B::Tensor> {
         let vision = self.vision.as_ref().ok_or_else(|| missing("vision"))?;
         match (vision.encode(&self.backend, jobs, normalize), &self.text) {
-            // The other tower's activations make room.
+            // Freeing the text tower's activations makes room.
             (Err(Error::OutOfMemory { .. }), Some(text)) => {
                 text.release(&self.backend)?;
                 vision.encode(&self.backend, jobs, normalize)
@@ -127,7 +127,7 @@ impl<B: Backend> On<B> {
         }
     }
 
-    /// What came down from a device is what it computed; the host's processors have no other way.
+    /// Checks what was downloaded from a device; on the host it cannot be stale.
     fn computed(&self, check: impl FnOnce(&str) -> Result<()>) -> Result<()> {
         if self.facts.is_host { Ok(()) } else { check(&self.facts.description) }
     }
@@ -137,7 +137,7 @@ impl<B: Backend> On<B> {
     }
 }
 
-/// Where segments of these lengths begin, one behind the other, and where the last one ends.
+/// The offsets of consecutive segments of these lengths: the start of each, and the end of the last.
 pub(crate) fn offsets(lengths: impl Iterator<Item = usize>) -> Vec<u32> {
     let mut end = 0;
     let ends = lengths.map(|length| {
@@ -147,12 +147,12 @@ pub(crate) fn offsets(lengths: impl Iterator<Item = usize>) -> Vec<u32> {
     std::iter::once(0).chain(ends).collect()
 }
 
-/// A device's name, as it is asked for by, from its description.
+/// A device's name as options give it, such as `cuda:0`: the part of its description before `: `.
 fn short_name(description: &str) -> &str {
     description.split(": ").next().unwrap_or_default()
 }
 
-/// The precision `auto`, of a device that has matrix units or not.
+/// What the precision `auto` stands for on a device with or without matrix units.
 pub(crate) fn auto_precision(matrix_units: bool) -> Precision {
     if matrix_units { Precision::F16 } else { Precision::F32 }
 }
@@ -163,12 +163,12 @@ pub(crate) struct Loading<'a> {
     layout: crate::model::Layout,
     config: &'a Config,
     options: &'a ModelOptions,
-    /// Of this device: not always all that the options ask for.
+    /// The towers for this device: further devices hold the vision tower alone.
     towers: Towers,
 }
 
 impl<B: Backend> Owned<On<B>> {
-    /// That this process has the device.
+    /// Refuses a forked child, which does not own the device.
     fn ours(&self) -> Result<()> {
         self.check(short_name(&self.backend.describe()))
     }

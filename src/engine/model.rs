@@ -19,7 +19,7 @@ pub enum Towers {
     Both,
     /// Vision only: enough to use a compiled classifier.
     Vision,
-    /// Text only: enough to compile one.
+    /// Text only: enough to compile a classifier.
     Text,
 }
 
@@ -38,16 +38,16 @@ pub struct ModelOptions {
     pub device: Device,
     /// Threads of the CPU backend; 0: as many as the machine runs at once.
     pub threads: usize,
-    /// Storage of the weights. None is `auto`: f16 on a GPU that has matrix units for it, and f32 elsewhere, the CPU among
-    /// that. f16 costs little: the cosine of an embedding to the one in f32 was at least 0.99999 with
-    /// [`Model::mini`]. [`Model::precision`] tells which it is.
+    /// Precision of the stored weights. None is `auto`: f16 on a GPU that has matrix units for it, and f32 elsewhere,
+    /// also on the CPU. f16 costs little accuracy: the cosine of an embedding to the one in f32 was at least 0.99999
+    /// with [`Model::mini`]. [`Model::precision`] tells which was chosen.
     pub precision: Option<Precision>,
-    /// Views that a device encodes in one forward pass; 0: as many as fill it. Fewer take less of its memory. No result
-    /// depends on it.
+    /// Views that a device encodes in one forward pass; 0: as many as fill it. Fewer take less of its memory. Results
+    /// do not depend on it.
     pub views_at_once: usize,
     /// The towers to load.
     pub towers: Towers,
-    /// What is done to texts before the tokenizer sees them.
+    /// How texts are cleaned before they are tokenised.
     pub text_cleaning: TextCleaning,
     /// Overrides the config's activation; needed where a model has no config.
     pub activation: Option<Activation>,
@@ -80,8 +80,8 @@ with_fields!(ModelOptions:
 /// A CLIP model on a device. Clones share it.
 ///
 /// Several threads may call it at once. Their forward passes take turns, batch by batch, on the one set of activations that
-/// a device has: none is lost and none is mixed with another's, and none is faster for it. To keep a device busy, give all
-/// pictures to one [`stream`](Model::stream).
+/// a device has: the results are right, but none is faster for it. To keep a device busy, give all pictures to one
+/// [`stream`](Model::stream).
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
@@ -106,8 +106,8 @@ struct Inner {
 impl Model {
     /// Loads a model's folder: `model.safetensors` or `open_clip_model.safetensors` (whole, or in parts with their index;
     /// else the only other safetensors file), the config beside it, and for the text tower `tokenizer.json`, `vocab.json`
-    /// with `merges.txt`, or OpenAI's `bpe_simple_vocab_16e6.txt.gz`. The path of a weights file stands for its folder
-    /// with this file.
+    /// with `merges.txt`, or OpenAI's `bpe_simple_vocab_16e6.txt.gz`. The path of a weights file means its folder, with
+    /// the weights from this file.
     ///
     /// # Errors
     /// When a file is missing or damaged; when a tensor is missing, is not used, has another shape than the config says, or
@@ -148,7 +148,7 @@ impl Model {
         let devices = open::each(&options.device)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let towers = options.towers;
-        // Before the towers, which take longer: a tokenizer that does not fit is told at once.
+        // Before the towers, which take longer: a tokenizer that does not match the config is reported at once.
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
         let loading = |towers| Loading { weights: &weights, layout, config: &config, options, towers };
@@ -186,12 +186,13 @@ impl Model {
         &self.0.config
     }
 
-    /// The device that the model runs on, in a few words: kind, instruction set, threads; the first of several.
+    /// A description of the device that the model runs on, the first of several: kind, instruction set, threads.
     pub fn device(&self) -> String {
         self.engine().facts().description.clone()
     }
 
-    /// Why `auto` left each device that it would rather have taken, in a line each; none where there is no driver for it.
+    /// One line for each device that `auto` prefers but could not use, with the reason; none for a device without a
+    /// driver.
     pub fn device_notes(&self) -> &[String] {
         &self.0.device_notes
     }
@@ -201,7 +202,7 @@ impl Model {
         self.engine().facts().threads
     }
 
-    /// What the weights are stored in, on the first of several devices.
+    /// The precision of the stored weights, on the first of several devices.
     pub fn precision(&self) -> Precision {
         self.engine().facts().precision
     }
@@ -211,7 +212,7 @@ impl Model {
         self.views_at_once().iter().sum()
     }
 
-    /// How many views each device encodes at once, and at least as many as threads compute. 1 without the vision tower.
+    /// How many views each device encodes at once: without the vision tower 1, but never fewer than its threads.
     pub(crate) fn views_at_once(&self) -> Vec<usize> {
         self.0.engines.iter().map(|engine| engine.facts().views_at_once).collect()
     }
@@ -221,8 +222,8 @@ impl Model {
         self.0.engines.len()
     }
 
-    /// Runs `work` and tells what it submitted to the model's first device; `None` where that is no GPU. Profiles do not nest,
-    /// and what other threads submit meanwhile counts.
+    /// Runs `work` and profiles what it submits to the model's first device; `None` where that is not a GPU. Profiles
+    /// do not nest, and include what other threads submit meanwhile.
     pub fn profile<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Profile>) {
         let (mut work, mut result) = (Some(work), None);
         let profile = self.engine().profile(&mut || result = work.take().map(|work| work()));
@@ -237,7 +238,8 @@ impl Model {
         &self.0.engines
     }
 
-    /// What tells this model from others: a compiled classifier carries it.
+    /// Identifies the model, and is stored in compiled classifiers: a hash of its config, of the headers of its weights
+    /// and of the start of each tensor; `random` for random weights.
     pub fn fingerprint(&self) -> &str {
         &self.0.fingerprint
     }
@@ -250,8 +252,8 @@ impl Model {
         self.0.tokenizer.as_ref().ok_or_else(|| missing("text"))
     }
 
-    /// Encodes the views of pictures, in order: as projected, or of unit length with `normalize`. Several devices share
-    /// the pictures.
+    /// Encodes the views of pictures, `[views of all pictures, D]` in order: of unit length with `normalize`, else as
+    /// projected. Several devices share the pictures.
     ///
     /// # Errors
     /// When a plan is not for its picture or for another view size, or the vision tower was not loaded.
@@ -266,8 +268,8 @@ impl Model {
         Ok(Embeddings { width: self.0.config.embed, data })
     }
 
-    /// Encodes texts, in order: as projected, or of unit length with `normalize`. Texts with equal tokens are
-    /// encoded once; texts longer than the model's context lose their end and are counted.
+    /// Encodes texts, `[texts, D]` in order: of unit length with `normalize`, else as projected. Texts with equal
+    /// tokens are encoded once; texts longer than the model's context lose their end and are counted.
     ///
     /// # Errors
     /// When a text cannot be tokenised, or the text tower was not loaded.
@@ -294,10 +296,11 @@ impl Model {
     }
 }
 
-/// Runs `work` on equal shares of the items, each share on a device of its own, by its number: all results, in order.
+/// Splits the items into equal shares, runs `work(device, share)` on all devices at once, and joins the results in
+/// order.
 ///
 /// # Errors
-/// The first share's that fails.
+/// The error of the first share that fails.
 pub(crate) fn spread<T: Sync, R: Clone + Send>(
     devices: usize,
     items: &[T],
@@ -311,7 +314,7 @@ pub(crate) fn spread<T: Sync, R: Clone + Send>(
             let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(device, items));
             move || match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => work(device, items), // the system has no thread more: in turn
+                Err(_) => work(device, items), // the system gives no more threads: run in turn
             }
         };
         let others: Vec<_> = shares.map(start).collect();

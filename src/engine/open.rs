@@ -1,4 +1,4 @@
-//! From a device to an engine on it.
+//! Opening a device as an engine.
 
 use super::{Device, Engine, Loading, On, short_name};
 #[cfg(feature = "cuda")]
@@ -10,7 +10,8 @@ use crate::backend::{Backend, Cpu, Reference, Shape};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// The devices that one stands for: [`Device::CudaAll`] all of the driver's, any other itself. Never none.
+/// The devices that `device` stands for: [`Device::CudaAll`] for all of the driver's, any other for itself. Never
+/// empty.
 pub(super) fn each(device: &Device) -> Result<Vec<Device>> {
     if *device != Device::CudaAll {
         return Ok(vec![device.clone()]);
@@ -25,13 +26,14 @@ pub(super) fn each(device: &Device) -> Result<Vec<Device>> {
     Ok((0..count).map(Device::Cuda).collect())
 }
 
-/// An engine, and why each device that `auto` would rather have taken was left, in a line each.
+/// An engine, and one line for each device that `auto` prefers but could not use, with the reason.
 pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
 
 /// Opens a device, with the towers of `loading` where there is one. `threads` is for the CPU (0: as many as the machine runs
 /// at once). Of [`Device::CudaAll`] the first is opened.
 ///
-/// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes and holds the towers.
+/// `auto` is the first of CUDA, a real GPU through wgpu, and the CPU that opens, computes, and has memory for the
+/// towers.
 ///
 /// # Errors
 /// When the device is not built in or not there, or the towers cannot be loaded.
@@ -44,7 +46,7 @@ pub(crate) fn open(device: &Device, threads: usize, loading: Option<&Loading<'_>
         match on(&device, threads, loading) {
             Ok(engine) => return Ok(taken(engine, &left)),
             Err(Error::NoDevice { .. }) => {}
-            // An argument is what this device cannot do, as a precision; the CPU refuses what none can.
+            // An argument that this device cannot do, such as a precision; the CPU refuses what no device can.
             Err(error @ Error::Argument { .. }) => left.push(format!("device {device}: {error}")),
             Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })) => left.push(error.to_string()),
             Err(error) => return Err(error),
@@ -86,7 +88,7 @@ fn not_built_in(device: &Device, feature: &str) -> Error {
     Error::no_device(device.to_string(), format!("not built in: this program was built without the feature {feature}"))
 }
 
-/// Where memory was short for a moment wgpu gives a device up, with all that it held: then once more from the start.
+/// Opens twice if need be: when memory was short for a moment, wgpu loses the device with all that it held.
 #[cfg(feature = "wgpu")]
 fn on_wgpu(open: impl Fn() -> Result<Wgpu>, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
     match engine(open()?, loading) {

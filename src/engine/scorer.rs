@@ -1,4 +1,4 @@
-//! Pictures against a classifier's texts: from their views to their scores without leaving the device.
+//! Scoring pictures against a classifier's texts: from views to scores without leaving the device.
 
 use super::{Embeddings, On, computed, offsets};
 use crate::backend::args::{AlignmentWeightsArgs, GatherRowsArgs, WeightedSimilarityArgs};
@@ -11,19 +11,19 @@ use std::sync::Arc;
 /// The least length that a score is divided by, as in PyTorch's `F.normalize`.
 const LEAST_LENGTH: f32 = 1e-12;
 
-/// Views whose embeddings are kept for one scoring, about: 64 MiB of the widest models', which is half of what WebGPU lets a
-/// binding have. Pictures beyond are scored after them.
+/// About the most views that are scored together: 64 MiB of embeddings in the widest models, half of WebGPU's limit for
+/// a binding. Further pictures are scored after them.
 const VIEWS_AT_ONCE: usize = 16 << 10;
 
-/// What a classifier leaves on a device, and how it scores.
+/// What a classifier uploads to a device, and how it scores.
 pub(crate) struct Scoring<'a> {
     /// The classes' texts, which views are compared with: `[texts, D]`.
     pub(crate) embeddings: &'a Embeddings,
-    /// One a text.
+    /// `vⱼ`, one a text.
     pub(crate) weights: &'a [f32],
     /// Class `c` owns the texts `offsets[c] .. offsets[c+1]`.
     pub(crate) offsets: &'a [u32],
-    /// How those of a class become one number.
+    /// How a view's similarities with a class's texts become one number.
     pub(crate) reduction: Reduction,
     /// The softmax scale of the local views; none where the global view alone is scored.
     pub(crate) view_scale: Option<f32>,
@@ -31,7 +31,7 @@ pub(crate) struct Scoring<'a> {
     pub(crate) unit: bool,
 }
 
-/// What pictures scored.
+/// The scores of several pictures.
 #[derive(Default)]
 pub(crate) struct Scores {
     /// `[pictures, classes]`
@@ -45,7 +45,7 @@ pub(crate) trait Scorer: Send + Sync {
     /// Submits the encoding and scoring of pictures. The first view of each is its global one.
     fn score(&self, jobs: &[PictureViews<'_>]) -> Result<Pending<'_, Scores>>;
 
-    /// Scores pictures by their encoded views, so many of each; the first is its global one.
+    /// Scores pictures by their encoded views, `views[i]` rows for picture `i`, of which the first is its global view.
     fn score_rows(&self, rows: &Embeddings, views: &[usize]) -> Result<Scores>;
 }
 
@@ -102,7 +102,7 @@ impl<B: Backend> Scorer for Owned<OnDevice<B>> {
 }
 
 impl<B: Backend> OnDevice<B> {
-    /// Scores embeddings `[views, D]` on the device; one download brings all of it.
+    /// Scores embeddings `[views, D]` on the device, with a single download.
     fn score_tensor(&self, rows: &B::Tensor, views: &[usize]) -> Result<Pending<'_, Scores>> {
         let backend = &self.engine.backend;
         let bounds = offsets(views.iter().copied());

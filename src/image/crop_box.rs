@@ -27,7 +27,7 @@ impl CropBox {
     /// Reads a JSON list of `[x, y, width, height]`, in pixels of the decoded picture. `file` is for messages.
     ///
     /// # Errors
-    /// When it is no such list, or has a number that is not a whole one, is negative or too large, or an empty side.
+    /// When it is not such a list, a number is not whole, negative or too large, or a side is empty.
     pub fn list_from_json(json: &str, file: &Path) -> Result<Vec<Self>> {
         let expected = "a list of [x, y, width, height] with whole numbers";
         let lists: Vec<serde_json::Value> =

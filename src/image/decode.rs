@@ -36,8 +36,8 @@ impl Default for DecodeOptions {
 with_fields!(DecodeOptions: with_exif_rotation(exif_rotation: bool), with_max_pixels(max_pixels: u64));
 
 impl DecodeOptions {
-    /// The most bytes that a picture's file may have: 8 for each of [`DecodeOptions::max_pixels`], which hold 16-bit RGBA that
-    /// is not compressed, and 64 MiB for what else a file tells.
+    /// The most bytes that a picture's file may have: 8 for each of [`DecodeOptions::max_pixels`], enough for
+    /// uncompressed 16-bit RGBA, and 64 MiB for metadata.
     pub fn max_bytes(&self) -> u64 {
         self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
     }
@@ -77,8 +77,8 @@ impl Picture {
     /// * The format is told by the content alone. Formats that are not decoded (HEIC, AVIF, PDF …) are named.
     /// * Of several pictures in a file, the first is decoded.
     /// * Grey and palettes become RGB; CMYK and YCbCr are converted without colour profiles.
-    /// * Alpha is dropped as by Pillow's `convert("RGB")`. In a GIF, transparent pixels, and what the first frame leaves
-    ///   free, are white.
+    /// * Alpha is dropped as by Pillow's `convert("RGB")`. In a GIF, transparent pixels, and those that the first frame
+    ///   does not cover, are white.
     /// * 16-bit channels keep their upper byte; 16-bit grey that nowhere exceeds 255 is kept as it is. Float samples are
     ///   refused.
     /// * The picture is turned by the orientation, 1 to 8, of its EXIF data (of several EXIF segments in a JPEG, the last
@@ -164,7 +164,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(Dyna
             Ok((pixels(decoder, max_pixels)?, turn))
         }
         ImageFormat::Png => png::decode(bytes, max_pixels),
-        // The decoder takes zeros for what is missing at the end of the data.
+        // The decoder silently reads zeros behind the end of the data.
         ImageFormat::WebP if webp_length(bytes) > bytes.len() as u64 => {
             Err(fault(PictureErrorKind::Truncated, "a WebP shorter than its header says"))
         }
@@ -178,7 +178,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], max_pixels: u64) -> Result<(Dyna
     }
 }
 
-/// What a RIFF header says of the file's length.
+/// The file's length by its RIFF header.
 fn webp_length(bytes: &[u8]) -> u64 {
     8 + bytes[4..8].iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte))
 }

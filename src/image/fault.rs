@@ -1,4 +1,4 @@
-//! What is wrong with a picture, as an error.
+//! Errors for pictures that cannot be decoded.
 
 use crate::error::{Error, PictureErrorKind, Result};
 use std::io;
@@ -15,7 +15,7 @@ pub(crate) fn decoder_panicked() -> Error {
     fault(PictureErrorKind::Damaged, "a picture that makes its decoder panic")
 }
 
-/// A fault that a decoder found; an end of the file at the root of it says that the file is cut.
+/// A fault that a decoder found; an unexpected end of file among its causes means that the file is truncated.
 pub(super) fn decoder_fault(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     let mut causes = std::iter::successors(Some(&source as &dyn std::error::Error), |error| error.source());
     let io = causes.find_map(|error| error.downcast_ref::<io::Error>());
@@ -47,7 +47,7 @@ pub(super) fn too_long(most: u64) -> Error {
     Error::Picture { path: None, kind: PictureErrorKind::Size, found, expected, source: None }
 }
 
-/// Bytes that a decoder may allocate: 16 a pixel hold any format, and its own buffers come on top.
+/// Bytes that a decoder may allocate: 16 a pixel hold any format, and as many again its own buffers.
 pub(super) fn memory_limit(pixels: u64) -> usize {
     usize::try_from(pixels.saturating_mul(32).max(1 << 28)).unwrap_or(usize::MAX)
 }

@@ -25,7 +25,7 @@ pub(crate) fn read_file(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>>
     read_picture(File::open(path).map_err(Error::io(path))?, path, options)
 }
 
-/// The content of a reader, which errors call by the name `path`.
+/// The content of a reader; errors name it `path`.
 ///
 /// # Errors
 /// When it cannot be read or has more bytes than [`DecodeOptions::max_bytes`].

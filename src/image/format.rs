@@ -54,7 +54,7 @@ const PICTURES: &[(&[u8], &str)] = &[
     (b"P7\n", "a netpbm picture (PAM)"),
 ];
 
-/// What else is found where pictures are looked for, searched after them.
+/// Other files that are often found among pictures; searched after [`PICTURES`].
 const OTHERS: &[(&[u8], &str)] = &[
     (b"????ftypqt  ", "a QuickTime video"),
     (b"????ftyp", "an MP4 video"),
@@ -78,7 +78,7 @@ const OTHERS: &[(&[u8], &str)] = &[
     (b"\x93NUMPY", "a NumPy array"),
 ];
 
-/// Starts of texts, in lower case; what stands for a picture is one that is not decoded.
+/// Starts of text files, in lower case; `Format` marks those that are, or stand for, a picture.
 const TEXTS: &[(&str, PictureErrorKind, &str)] = &[
     ("version https://git-lfs", Format, "a git-LFS pointer instead of the picture (git lfs pull fetches it)"),
     ("<svg", Format, "an SVG drawing"),
@@ -96,7 +96,7 @@ const TEXTS: &[(&str, PictureErrorKind, &str)] = &[
 /// Which decoder reads the file.
 ///
 /// # Errors
-/// When it is none that is decoded: named, as far as it is known.
+/// When no decoder reads it; the error names the format where it is known.
 pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat> {
     let starts = |magic: &[u8]| {
         bytes.len() >= magic.len() && magic.iter().zip(bytes).all(|(&expected, &b)| expected == b || expected == b'?')
@@ -115,9 +115,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat> {
     Err(fault(kind, found))
 }
 
-/// Formats that are told otherwise: by their end, by a place farther back, or by being text.
+/// Recognises formats without a magic number at the start: by their end, by bytes farther in, or as text.
 fn without_magic(bytes: &[u8]) -> Option<(PictureErrorKind, &'static str)> {
-    // How much of a text is looked at.
+    // The bytes of a text that are looked at.
     const HEAD: usize = 4096;
     if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
         return Some((Format, "a TGA picture"));
@@ -126,7 +126,7 @@ fn without_magic(bytes: &[u8]) -> Option<(PictureErrorKind, &'static str)> {
         return Some((Format, "a DICOM picture"));
     }
     let head = &bytes[..bytes.len().min(HEAD)];
-    // A character that the head's end cuts is no fault.
+    // The head's end may cut a character in two.
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,

@@ -9,10 +9,10 @@ use image::{DynamicImage, RgbImage};
 use png::{BitDepth, Decoder, DecodingError, InterlaceInfo, Limits, Transformations};
 use std::io::Cursor;
 
-/// Of Adam7's passes, the first column and row, and the rows from one to the next (PNG Specification, 8.2).
+/// Adam7's passes: first column, first row, and step between rows (PNG Specification, 8.2).
 const PASSES: [(u32, u32, u32); 7] = [(0, 0, 8), (4, 0, 8), (0, 4, 8), (2, 0, 4), (0, 2, 4), (1, 0, 2), (0, 1, 2)];
 
-/// The picture, of an animation the default one, and how it is to be turned.
+/// The picture (the default image of an animation), and how it is to be turned.
 ///
 /// # Errors
 /// When rows are missing or damaged, or there are more than `max_pixels`.
@@ -44,15 +44,15 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
             reader.read_row(row).map_err(refused)?.ok_or_else(fewer)?;
         }
     }
-    // The checksum behind the rows; it may be missing, but not where the file has its end.
+    // Reads the checksum behind the rows; it may be cut off, but not from a file that has its IEND chunk.
     match reader.next_row() {
         Err(DecodingError::IoError(_)) if !file.ends_with(b"IEND\xae\x42\x60\x82") => {}
         checked => _ = checked.map_err(refused)?,
     }
-    // Metadata may stand there, too; what is wrong with them does not matter to the rows.
+    // Reads metadata behind the rows; faults in them do not matter.
     _ = reader.finish();
     let xmp = reader.info().utf8_text.iter().find(|text| text.keyword == "XML:com.adobe.xmp").cloned();
-    // Decompressed up to a limit of the decoder's, which reading alone does not have.
+    // `decompress_text` has a size limit, which `get_text` alone has not.
     let xmp = xmp.and_then(|mut text| text.decompress_text().and_then(|()| text.get_text()).ok());
     let turn = orientation(reader.info().exif_metadata.as_deref(), xmp.as_deref().map(str::as_bytes));
 
@@ -65,7 +65,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
     Ok((image.into(), turn))
 }
 
-/// The decoder's error, or the input's where that is its cause: `source` does not tell.
+/// Wraps the decoder's error; an I/O error inside it is taken out, since its `source` does not give it.
 fn refused(error: DecodingError) -> Error {
     match error {
         DecodingError::IoError(error) => decoder_fault(error),

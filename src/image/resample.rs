@@ -1,8 +1,16 @@
 //! Pillow's bicubic resampling tables (`precompute_coeffs` and `normalize_coeffs_8bpc` in Resample.c).
+//!
+//! An output pixel is a weighted sum of consecutive input pixels, its taps. Their weights are the bicubic filter around
+//! the pixel's centre in the input, stretched by the scale when shrinking.
+//!
+//! ```text
+//! input   |0|1|2|3|4|5|6|7|8|9|    10 pixels to 4: scale 2.5, filter ± 2 · 2.5 pixels
+//! output  | 0  | 1  | 2  | 3  |    output pixel 1 has its centre at (1 + ½) · 2.5 = 3.75 and reads inputs 0 .. 9
+//! ```
 
 use crate::backend::Taps;
 
-/// Pixels that the bicubic filter reaches at scale 1.
+/// How far the bicubic filter reaches from its centre at scale 1, in input pixels.
 const SUPPORT: f64 = 2.0;
 /// 1.0 in Pillow's fixed point.
 const ONE: f64 = (1 << crate::backend::PRECISION_BITS) as f64;

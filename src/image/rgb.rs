@@ -1,8 +1,8 @@
-//! From samples to RGB of 8 bits.
+//! Converting samples to 8-bit RGB.
 
 use image::DynamicImage;
 
-/// The pixels, `[height, width, 3]`: grey is spread, alpha dropped.
+/// The pixels, `[height, width, 3]`: grey is repeated in all channels, alpha dropped.
 pub(super) fn into_rgb8(image: DynamicImage) -> Vec<u8> {
     match image {
         DynamicImage::ImageRgb8(image) => image.into_raw(),
@@ -12,7 +12,7 @@ pub(super) fn into_rgb8(image: DynamicImage) -> Vec<u8> {
     }
 }
 
-/// Takes colour out of pixels of so many samples: three or more begin with red, green and blue, fewer with grey.
+/// RGB from pixels of `channels` samples: three or more begin with red, green and blue, fewer with grey.
 pub(super) fn spread(samples: Vec<u8>, channels: usize) -> Vec<u8> {
     if channels == 3 {
         return samples;
@@ -28,7 +28,7 @@ pub(super) fn narrow(samples: &[u16], channels: usize) -> Vec<u8> {
     samples.iter().map(|&sample| (sample >> shift) as u8).collect()
 }
 
-/// White where a pixel is transparent, for GIF.
+/// Makes transparent pixels white, for GIF.
 pub(super) fn whiten(image: &mut DynamicImage) {
     if let DynamicImage::ImageRgba8(image) = image {
         image.pixels_mut().filter(|pixel| pixel.0[3] == 0).for_each(|pixel| pixel.0 = [u8::MAX; 4]);

@@ -23,7 +23,7 @@ const REFERENCE_BLACK_WHITE: Tag = Tag::Unknown(532);
 /// XMP Specification Part 3, 3.3.2.
 const XMP: Tag = Tag::Unknown(700);
 
-/// A picture of a kind that is not decoded.
+/// The fault of a TIFF whose kind is not decoded.
 fn unknown(kind: impl std::fmt::Display) -> Error {
     fault(PictureErrorKind::Damaged, format!("a TIFF {kind}"))
 }
@@ -46,7 +46,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
         _ => None,
     };
     let inverted = photometric == Some(Photometric::WhiteIsZero);
-    // The decoder knows no palettes, and inverts no grey with alpha: it is told that the samples are grey.
+    // The decoder does not know palettes, nor inverts grey with alpha: it reads the samples as grey, to convert here.
     let grey;
     if palette.is_some() || inverted {
         grey = as_grey(file, &mut reader).ok_or_else(|| unknown("with a damaged directory"))?;
@@ -66,7 +66,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Result<(DynamicImage, Orie
     let (channels, bits) = (usize::from(color.num_samples()), usize::from(color.bit_depth()));
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = reader.read_image_to_buffer(&mut samples).map_err(decoder_fault)?;
-    // Each plane is a picture of one channel.
+    // In planar layout each plane is a picture of one channel.
     let planes = if layout.planes > 1 { channels } else { 1 };
     let mut samples = match samples {
         DecodingResult::U8(samples) if bits < 8 => {
@@ -111,7 +111,8 @@ fn as_grey(file: &[u8], reader: &mut Reader<'_>) -> Option<Vec<u8>> {
         ByteOrder::LittleEndian => number.to_le_bytes(),
         ByteOrder::BigEndian => number.to_be_bytes(),
     };
-    // Bytes before the first entry, of an entry, and of an entry before its value; in a BigTIFF, in a TIFF.
+    // Bytes before the first entry, in an entry, and in an entry before its value: of a BigTIFF (version 43), of a
+    // TIFF.
     let (head, length, value) = if file.get(2..4)? == short(43) { (8, 20, 12) } else { (2, 12, 8) };
     let directory = usize::try_from(reader.ifd_pointer()?.0).ok()?.checked_add(head)?;
     let mut entries = file.get(directory..)?.chunks_exact(length);
@@ -123,7 +124,7 @@ fn as_grey(file: &[u8], reader: &mut Reader<'_>) -> Option<Vec<u8>> {
     Some(grey)
 }
 
-/// Refuses what would be misread: the decoder does not look at all of this.
+/// Refuses what the decoder would misread, since it ignores some of these tags.
 fn check_kind(reader: &mut Reader<'_>, length: u64) -> Result<()> {
     if first(reader, Tag::NewSubfileType)?.unwrap_or(0) & REDUCED != 0 {
         return Err(unknown("whose first picture is a preview (camera raw)"));
@@ -185,7 +186,7 @@ fn turn(reader: &mut Reader<'_>) -> Orientation {
     own.unwrap_or_else(|| orientation(None, reader.get_tag_u8_vec(XMP).ok().as_deref()))
 }
 
-/// Samples of fewer than 8 bits, whose rows start at whole bytes; `scaled` to 0 to 255.
+/// Unpacks samples of fewer than 8 bits, whose rows start at whole bytes; `scaled` maps them to 0 to 255.
 fn unpack(packed: &[u8], row: usize, bits: usize, scaled: bool) -> Vec<u8> {
     let most = (1 << bits) - 1;
     let unpack_row = |bytes: &[u8]| -> Vec<u8> {
@@ -196,7 +197,7 @@ fn unpack(packed: &[u8], row: usize, bits: usize, scaled: bool) -> Vec<u8> {
     packed.chunks_exact((row * bits).div_ceil(8)).flat_map(unpack_row).collect()
 }
 
-/// From planes to pixels.
+/// Turns planes into interleaved pixels.
 fn interleave<T: Copy>(samples: Vec<T>, planes: usize) -> Vec<T> {
     if planes == 1 {
         return samples;
@@ -205,7 +206,7 @@ fn interleave<T: Copy>(samples: Vec<T>, planes: usize) -> Vec<T> {
     (0..pixels).flat_map(|pixel| samples.iter().skip(pixel).step_by(pixels).take(planes).copied()).collect()
 }
 
-/// Looks colours up in a map of all reds, all greens, all blues.
+/// Looks colours up in a palette, which has all reds, then all greens, then all blues.
 fn colour_mapped(indices: &[u8], channels: usize, map: &[u8], bits: usize) -> Result<Vec<u8>> {
     if map.len() != 3 << bits {
         return Err(unknown(format!("with a palette of {} numbers for {bits} bits", map.len())));
@@ -214,7 +215,7 @@ fn colour_mapped(indices: &[u8], channels: usize, map: &[u8], bits: usize) -> Re
     Ok(indices.chunks_exact(channels).flat_map(colour).collect())
 }
 
-/// Pixels whose colours were multiplied by their alpha, as Pillow's `unpackRGBa`.
+/// Divides premultiplied colours by their alpha, as Pillow's `unpackRGBa`.
 fn divided(&[r, g, b, alpha]: &[u8; 4]) -> [u8; 3] {
     let divide = |colour: u8| u32::from(colour) * 255 / u32::from(alpha);
     [r, g, b].map(|colour| if alpha == 0 { 0 } else { divide(colour).min(255) as u8 })
@@ -224,7 +225,7 @@ fn divided(&[r, g, b, alpha]: &[u8; 4]) -> [u8; 3] {
 fn cmyk(pixel: &[u8]) -> [u8; 3] {
     let white = 255 - i32::from(pixel[3]);
     [0, 1, 2].map(|channel| {
-        // The product by 255, rounded.
+        // The product divided by 255, rounded.
         let product = i32::from(pixel[channel]) * white + 128;
         (white - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
     })

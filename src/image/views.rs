@@ -24,7 +24,7 @@ pub enum Resize {
     /// crop's offset is rounded half to even. Only what the crop keeps is computed.
     #[default]
     ShortestEdge,
-    /// Both sides become `size`, whatever the picture's are.
+    /// Both sides become `size`, without keeping the aspect ratio.
     Squash,
 }
 
@@ -55,7 +55,7 @@ struct Planner {
     picture: (u32, u32),
     size: u32,
     taps: Vec<Taps>,
-    /// Taps of a whole crop, by its side.
+    /// Indices into `taps`, by the side of the crop that they resample.
     by_side: HashMap<u32, usize>,
     views: Vec<CropView>,
 }
@@ -71,7 +71,7 @@ impl Planner {
         Ok(Self { picture, size, taps: Vec::new(), by_side: HashMap::new(), views: Vec::new() })
     }
 
-    /// The centre of the picture, once its shorter side is the view's.
+    /// Adds the centre of the picture, resized so that its shorter side is the view's.
     fn centre(&mut self) {
         let (width, height) = self.picture;
         let shorter = width.min(height);
@@ -110,8 +110,8 @@ impl Planner {
     /// Refuses boxes of so many different sides that their tables would not fit in memory.
     fn check_tables(&self, boxes: &[CropBox]) -> Result<()> {
         let sides: HashSet<u32> = boxes.iter().flat_map(|crop| [crop.width, crop.height]).collect();
-        // Of an i32 each, four weights a pixel of the side, or five a pixel of the view where it is enlarged; and two
-        // numbers a pixel of the view.
+        // In i32 each: four weights a pixel of the side, or five a pixel of the view if that is larger; and two numbers
+        // a pixel of the view.
         let table = |&side: &u32| 16 * u64::from(side) + 28 * u64::from(self.size);
         let bytes: u64 = sides.iter().map(table).sum();
         if bytes > MAX_TABLES {

@@ -1,4 +1,5 @@
-//! The mean of each view's patch tokens, by kernels that every backend has.
+//! Average pooling: the mean of each view's patch tokens, by the attention kernel, so that no backend needs another
+//! one.
 
 use super::transformer::{gather, linear};
 use crate::backend::args::AttentionArgs;
@@ -8,25 +9,25 @@ use crate::lock::lock;
 use std::sync::Mutex;
 
 /// Attention whose queries are zero gives every key the same weight: its output is the mean of the values. All of it is
-/// f32, for few models pool so.
+/// f32, since few models pool like this.
 pub(crate) struct Average<B: Backend> {
     heads: usize,
-    /// `[width, width]` of zeros: the queries.
+    /// `[width, width]` of zeros: makes the queries.
     zero: B::Linear,
-    /// Two identities `[2 width, width]`: keys, which do not matter, and values.
+    /// Two identities, `[2 width, width]`: copies a row to its key, which does not matter, and its value.
     copy: B::Linear,
     space: Mutex<Space<B>>,
 }
 
 struct Space<B: Backend> {
-    /// The patches' rows, and before that the first row of each view.
+    /// First the class tokens' rows, then the patches'.
     rows: B::Tensor,
     queries: B::Tensor,
     keys_values: B::Tensor,
 }
 
 impl<B: Backend> Average<B> {
-    /// `heads` divides `width`: a head that no attention kernel finds too wide.
+    /// `heads` divides `width`, and gives heads that are not too wide for the attention kernels.
     pub(crate) fn new(device: &B, width: usize, heads: usize) -> Result<Self> {
         let mut copy = vec![0.0; 2 * width * width];
         (0..2 * width).for_each(|row| copy[row * width + row % width] = 1.0);

@@ -44,7 +44,7 @@ pub(super) fn tokenizer_json(source: &Source) -> Result<Option<(std::path::PathB
     Ok(Some((path, tokenizer.to_string().into_bytes())))
 }
 
-/// The lines `first second` after the first line, which has the version.
+/// The merges, lines `first second`, after the first line, which has the version.
 fn read_merges(path: &Path, text: &[u8], limit: usize) -> Result<Vec<[String; 2]>> {
     let text = std::str::from_utf8(text).map_err(|error| Error::parse(path, "merges", error, "UTF-8"))?;
     let merge = |(i, line): (usize, &str)| match line.split_once(' ') {
@@ -59,7 +59,8 @@ fn read_merges(path: &Path, text: &[u8], limit: usize) -> Result<Vec<[String; 2]
 
 /// OpenAI's order of ids: bytes, bytes that end a word, merged tokens, special tokens.
 fn openai_vocabulary(merges: &[[String; 2]]) -> Map<String, Value> {
-    // Printable bytes come first and stand for themselves, the others for the characters from U+0100 on.
+    // GPT-2's alphabet of bytes: printable ones come first and are themselves, the others are the characters from
+    // U+0100 on.
     let printable = (b'!'..=b'~').chain(0xa1..=0xac).chain(0xae..=0xff);
     let others = (0..=u8::MAX).filter(|byte| !printable.clone().any(|printable| printable == *byte));
     let bytes = printable.clone().map(char::from).chain((0x100..).filter_map(char::from_u32).take(others.count()));

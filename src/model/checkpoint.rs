@@ -1,4 +1,4 @@
-//! Which files of a folder are the weights.
+//! Finds a model's weights among a folder's files.
 
 use super::foreign;
 use super::source::Source;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-/// The names that weights have: of transformers and OpenAI's own in that form, then of open_clip.
+/// The stems of weights files: transformers' (with OpenAI's own models in that form), then open_clip's.
 const NAMES: [&str; 2] = ["model", "open_clip_model"];
 const EXTENSION: &str = ".safetensors";
 const INDEX: &str = ".safetensors.index";
@@ -121,7 +121,7 @@ fn read_index(source: &Source, name: &str) -> Result<(BTreeMap<String, String>, 
     Ok((index.weight_map, parts))
 }
 
-/// What is in the place of weights, and what to do about it.
+/// The error for a folder without weights: what is there instead, and how to get safetensors of it.
 fn no_weights(path: &Path, files: &[String]) -> Error {
     let foreign = FORMATS.iter().find_map(|(ending, format, remedy)| {
         let file = files.iter().find(|name| name.ends_with(ending))?;

@@ -19,7 +19,7 @@ use std::path::Path;
 /// OpenAI's normalisation, CLIP's default (`OPENAI_DATASET_MEAN` and `…_STD`).
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
-/// What a mean and a standard deviation of values in 0 ..= 1 can be, generously.
+/// Generous ranges for a mean and a standard deviation of values in 0 ..= 1.
 const MEANS: std::ops::Range<f64> = -1e3..1e3;
 const STDS: std::ops::Range<f64> = 1e-6..1e3;
 /// Width of a head in OpenAI's models, whose files do not tell it.
@@ -36,14 +36,14 @@ pub struct TowerConfig {
     pub layers: usize,
     /// Number of attention heads.
     pub heads: usize,
-    /// Width of the MLP's middle.
+    /// Width of the MLP's hidden layer.
     pub mlp: usize,
     /// The MLP's non-linearity.
     pub activation: Activation,
     /// Added to the variance in layer norms.
     pub eps: f32,
-    /// Whether what attention and MLP add to the stream is scaled, element by element of a row (open_clip's
-    /// `ls_init_value`).
+    /// Whether the outputs of attention and MLP are scaled, column by column, before they are added to the residual
+    /// stream (open_clip's `ls_init_value`).
     pub layer_scale: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct Config {
     pub pooling: Pooling,
     /// The text tower.
     pub text: TowerConfig,
-    /// Whether a token sees the tokens before it only; else it sees the padding after the text, too.
+    /// Whether the text tower's attention is causal; if not, tokens also see the padding after the text.
     pub causal: bool,
     /// Number of tokens in the vocabulary.
     pub vocabulary: usize,
@@ -99,7 +99,7 @@ pub struct Config {
     pub embed: usize,
 }
 
-/// OpenAI's ViT-B/32: where a config's files do not tell, it is as this one.
+/// OpenAI's ViT-B/32: the defaults for what config files do not tell.
 const OPENAI: Config = Config {
     vision: openai_tower(768, 12),
     image_size: 224,
@@ -145,7 +145,7 @@ impl Config {
     /// The config of a model's folder; reads no weights. `activation` overrides the config's.
     ///
     /// # Errors
-    /// As [`Model::load`](crate::Model::load) for configs and for what is no CLIP model.
+    /// As [`Model::load`](crate::Model::load) for configs and for models of another architecture.
     pub fn open(model: impl AsRef<Path>, activation: Option<Activation>) -> Result<Self> {
         super::open_files(&Source::open(model.as_ref())?, activation).map(|(_, _, config)| config)
     }
@@ -174,8 +174,9 @@ impl Config {
         2.0 * (patches * patch + layers * block + width * self.embed) as f64
     }
 
-    /// The config of a model: the file of the library that the layout is of, else the other one's, else what the shapes
-    /// tell. Every field of the files that are read is done, is known to be irrelevant, or is refused.
+    /// Reads a model's config: from the file of the library whose layout the weights have, else from the other
+    /// library's, else from the tensors' shapes. Every field in a file is implemented, known to be irrelevant, or
+    /// refused.
     pub(crate) fn load(
         source: &Source,
         layout: Layout,

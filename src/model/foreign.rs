@@ -30,7 +30,7 @@ const MODEL_TYPES: &[(&str, &str)] = &[
     ("xclip", "X-CLIP, a model of videos"),
 ];
 
-/// Parts of tensor names that only these have. The first that fits tells.
+/// Parts of tensor names that only these models have; the first match counts.
 const TENSORS: &[(&str, &str)] = &[
     ("diffusion_model.", "a Stable Diffusion checkpoint"),
     ("cond_stage_model.", "a Stable Diffusion checkpoint"),
@@ -70,7 +70,8 @@ pub(crate) fn check_model_type(path: &Path, found: Option<&Value>, expected: &st
     }
 }
 
-/// Refuses open_clip's architectures that a field of their own tells: CoCa's decoder, and a ResNet's four numbers of layers.
+/// Refuses open_clip's architectures that a config field reveals: CoCa's decoder, and a ResNet's four numbers of
+/// layers.
 pub(crate) fn check_open_clip(path: &Path, multimodal: Option<&Value>, layers: Option<&Value>) -> Result<()> {
     if multimodal.is_some() {
         return Err(unsupported(path, "CoCa (model_cfg.multimodal_cfg)".into()));
@@ -88,7 +89,7 @@ pub(crate) fn by_tensors<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Op
     find(TENSORS, names)
 }
 
-/// What has such tensors, which are not two towers.
+/// Names what has such tensors, where they are not two towers.
 pub(crate) fn fragment<'a>(names: impl Iterator<Item = &'a str> + Clone) -> &'static str {
     find(FRAGMENTS, names).unwrap_or("tensors of no model that is known here")
 }
@@ -101,7 +102,7 @@ pub(crate) fn unsupported(path: &Path, found: String) -> Error {
     Error::UnsupportedModel { path: path.to_owned(), found, expected: SUPPORTED.into() }
 }
 
-/// What a tensor is that a CLIP as configured does not use.
+/// Describes a tensor that the model as configured does not use.
 pub(crate) fn describe_tensor(name: &str) -> &'static str {
     const PARTS: &[(&str, &str)] = &[
         ("lora_", "a LoRA adapter's tensor; merge it into the weights first (peft: merge_and_unload)"),

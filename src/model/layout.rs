@@ -70,7 +70,7 @@ impl Layout {
         }
     }
 
-    /// Refuses tensors that were not read and are neither known to be unused nor of a tower that was not asked for.
+    /// Refuses unread tensors, unless they are known to be unused or belong to the tower that was left out.
     pub(crate) fn check_all_read(self, weights: &WeightFiles, left_out: Option<Tower>) -> Result<()> {
         let used = |name: &&str| !is_buffer(name) && (left_out.is_none() || self.tower_of(name) != left_out);
         match weights.unread().into_iter().find(used) {
@@ -114,7 +114,7 @@ impl Layout {
         }
     }
 
-    /// The one of two names that is this layout's.
+    /// Chooses this layout's one of two names.
     fn own(self, transformers: &'static str, packed: &'static str) -> &'static str {
         if self == Self::Transformers { transformers } else { packed }
     }
@@ -151,7 +151,7 @@ impl Layout {
         self.block(tower, index) + self.own(transformers, packed)
     }
 
-    /// The factors of what a block adds to the stream: after attention, and after the MLP.
+    /// The names of a block's layer scales: of the attention's output, and of the MLP's.
     pub(crate) fn layer_scale(self, tower: Tower, index: usize) -> [String; 2] {
         [1, 2].map(|i| format!("{}ls_{i}.gamma", self.block(tower, index)))
     }

@@ -36,7 +36,7 @@ pub use mini::MINI_PROMPTS;
 pub use tokenizer::{TextCleaning, Tokenizer, Tokens};
 pub use vision::PictureViews;
 
-/// The files that a folder's weights are read from; none where there is something wrong with them.
+/// The files that a folder's weights are read from; empty where they cannot be told.
 #[cfg(feature = "cli")]
 pub(crate) fn weight_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     Source::open(folder).and_then(|source| checkpoint::files(&source)).unwrap_or_default()

@@ -9,8 +9,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Names and shapes of a vision tower in transformers' layout. Matrices are uniform with the variance that keeps
-/// activations lively, norms are the identity, biases zero.
+/// Names and shapes of a vision tower in transformers' layout. Matrices are uniform, with a variance that keeps the
+/// scale of activations, norms are the identity, biases zero.
 pub(crate) struct RandomWeights {
     shapes: HashMap<String, Vec<usize>>,
 }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
-/// What a text file begins with that Git LFS left in place of a large one (its specification, version 1).
+/// How the text file begins that Git LFS leaves in place of a large one (its specification, version 1).
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 /// A model's files by name.
@@ -22,7 +22,7 @@ pub(crate) enum Source {
     BuiltIn(&'static str, &'static [(&'static str, &'static [u8])]),
 }
 
-/// A file's bytes, without a copy where there can be none.
+/// A file's bytes, mapped or compiled in: not a copy.
 pub(crate) enum Bytes {
     Mapped(Mmap),
     BuiltIn(&'static [u8]),
@@ -40,7 +40,7 @@ impl Deref for Bytes {
 }
 
 impl Bytes {
-    /// Lets go of a range's memory: what was read once need not count beside what was made of it.
+    /// Releases a range's pages, so that they do not take memory beside the tensor that was made of them.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {
@@ -152,7 +152,7 @@ fn check_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
     Err(Error::file(path, "content", "a Git LFS pointer", "the file itself: run `git lfs pull` in its folder"))
 }
 
-/// What to say of a path that does not exist.
+/// What is expected in place of a path that does not exist.
 fn missing_folder(path: &Path) -> String {
     let text = path.to_string_lossy();
     let part = |part: &str| {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::lock::lock;
 use std::sync::Mutex;
 
-/// The token that open_clip's tokenizers fill texts up with.
+/// The token that open_clip's tokenizers pad texts with.
 const PADDING: u32 = 0;
 
 pub(crate) struct TextTower<B: Backend> {
@@ -18,7 +18,7 @@ pub(crate) struct TextTower<B: Backend> {
     table: B::Tensor,
     positions: B::Tensor,
     transformer: Transformer<B>,
-    /// The length that texts are padded to, where tokens see the padding.
+    /// The length that texts are padded to, where attention is not causal and tokens see the padding.
     padded: Option<usize>,
     final_norm: Norm<B>,
     projection: B::Linear,
@@ -46,7 +46,7 @@ impl<B: Backend> TextTower<B> {
     /// The embedding of each text, of unit length with `normalize`: `[texts, embed]`, on the device.
     ///
     /// `texts` end with their end token, where the tower pools. They are packed one after the other, without padding where
-    /// attention is causal. Attention is within each text, so that the batch changes nothing.
+    /// attention is causal. Attention is within each text, so that results are batch-invariant.
     pub(crate) fn encode(&self, device: &B, texts: &[&[u32]], normalize: bool) -> Result<B::Tensor> {
         let mut embeddings = device.allocate(Shape::new(texts.len(), self.embed))?;
         let (mut limit, mut first) = (self.transformer.batch_rows(device, 0), 0);
@@ -72,12 +72,12 @@ impl<B: Backend> TextTower<B> {
         lock(&self.space).release(device)
     }
 
-    /// Rows that a text takes.
+    /// The number of rows that a text takes.
     fn length(&self, text: &[u32]) -> usize {
         self.padded.unwrap_or(text.len())
     }
 
-    /// Texts, into the rows of `embeddings` from `first_row` on.
+    /// Encodes texts into the rows of `embeddings` from `first_row` on.
     fn encode_batch(
         &self,
         device: &B,

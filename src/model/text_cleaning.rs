@@ -1,6 +1,12 @@
 //! OpenAI CLIP's text cleaning, done before tokenisation.
 //!
-//! Its parts are `ftfy.fix_text`, Python's `html.unescape` and `str.lower`.
+//! Its parts are `ftfy.fix_text`, Python's `html.unescape` and `str.lower`:
+//!
+//! ```text
+//! each line   ┌─▶ closed entities ──▶ fix_encoding until stable ──▶ fix_characters ─┐
+//!             └───────────────────────── until stable ──────────────────────────────┘
+//! then        unescape_html twice ──▶ runs of white space to one space ──▶ lower case
+//! ```
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -15,8 +21,8 @@ use unicode_normalization::UnicodeNormalization;
 ///
 /// Of ftfy's defaults these are here: entities, C1 controls, ligatures, widths, quotes, line breaks, terminal
 /// escapes, control characters, NFC, and UTF-8 that was read as Latin-1 or Windows-1252, any number of times.
-/// Where ftfy weighs by its tables whether text is garbled, here every well-formed sequence counts as garbled;
-/// other encodings, and sequences that lost a byte or had a space put in, stay as they are.
+/// ftfy decides by heuristics whether text is garbled; here every well-formed sequence counts as garbled. Other
+/// encodings, and sequences that lost a byte or gained a space, stay as they are.
 pub(crate) fn clean_openai(text: &str) -> String {
     let fixed = fix_text(text);
     let unescaped = unescape_html(&unescape_html(&fixed)).into_owned();
@@ -204,7 +210,7 @@ fn garbled_character(characters: &[char]) -> Option<(char, usize)> {
     Some((c, length))
 }
 
-/// A constant expression.
+/// Compiles a constant expression.
 fn pattern(expression: &str) -> Regex {
     Regex::new(expression).expect("a valid pattern")
 }

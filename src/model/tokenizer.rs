@@ -1,4 +1,4 @@
-//! From texts to token ids.
+//! From texts to token ids: cleaning, the tokenizers library, and cutting to the context while keeping the end token.
 
 use super::bpe;
 use super::config::Config;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What is done to a text before `tokenizer.json` sees it.
+/// How a text is cleaned before it is tokenised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextCleaning {
     /// Nothing: `tokenizer.json` as it stands, like transformers.
@@ -130,7 +130,7 @@ impl Tokenizer {
     }
 }
 
-/// Calls the tokenizers library. It panics on some damaged files; that is an error like the others here.
+/// Calls the tokenizers library, and makes its panics on some damaged files errors like its others.
 fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::sync::Mutex;
 
-/// Weights on their way from the file to the device.
+/// Loads weights from files onto a device.
 pub(crate) struct Loader<'a, B> {
     pub(crate) device: &'a B,
     pub(crate) weights: &'a dyn Weights,
@@ -18,7 +18,7 @@ pub(crate) struct Loader<'a, B> {
 }
 
 impl<B: Backend> Loader<'_, B> {
-    /// A matrix, or a vector as `[1, len]`, for the device to read as it is.
+    /// Uploads a matrix, or a vector as `[1, len]`, without packing it.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<B::Tensor> {
         let data = self.weights.read(name, shape)?;
         let cols = shape.last().copied().unwrap_or(1);
@@ -76,13 +76,14 @@ pub(crate) struct Transformer<B: Backend> {
     blocks: Vec<Block<B>>,
 }
 
-/// Activations of one batch, allocated once and reused. All but the first two may be kept in the weights' precision.
+/// Activations of one batch, allocated once and reused. `stream` and `pooled` are f32, the others may be kept in the
+/// weights' precision.
 pub(crate) struct Workspace<B: Backend> {
-    /// Of the vision tower's forward pass; it goes before the tensors that it is of.
+    /// The recorded forward pass of the vision tower; the first field, to be dropped before the tensors that it uses.
     pub(crate) recording: B::Recording,
     /// The residual stream.
     pub(crate) stream: B::Tensor,
-    /// The pooled rows of the stream; before that, what the vision tower makes the stream of.
+    /// The pooled rows of the stream; before the blocks, the input of the vision tower's pre-norm.
     pub(crate) pooled: B::Tensor,
     /// The patch matrix of the vision tower.
     pub(crate) input: B::Tensor,
@@ -113,7 +114,7 @@ impl<B: Backend> Workspace<B> {
         })
     }
 
-    /// Gives its memory back.
+    /// Frees its memory.
     pub(crate) fn release(&mut self, device: &B) -> Result<()> {
         *self = Self::new(device, self.precision)?;
         Ok(())
@@ -153,15 +154,15 @@ impl<B: Backend> Transformer<B> {
         Ok(Self { config: config.clone(), causal, precision: loader.precision, blocks })
     }
 
-    /// Rows of a batch, for a tower whose patch matrix has so many columns.
+    /// Rows of a batch that the device prefers; `patch`: the columns of the tower's patch matrix, 0 for texts.
     pub(crate) fn batch_rows(&self, device: &B, patch: usize) -> usize {
-        // Beside the stream, what the vision tower makes it of.
+        // Beside the stream, the vision tower has the input of its pre-norm.
         let (streams, &TowerConfig { width, mlp: hidden, .. }) = (1 + usize::from(patch > 0), &self.config);
         device.preferred_rows(TransformerRow { width, hidden, patch, streams, precision: self.precision })
     }
 
     /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`; without
-    /// `pooled`, all rows are left where they are.
+    /// `pooled`, all rows stay in `space.stream`.
     ///
     /// Sequence `s` owns the rows `offsets[s] .. offsets[s + 1]`; `pooled` has one row of each sequence, its last
     /// one where the attention is causal. The last block computes those rows only, once it has all keys and values.
@@ -208,7 +209,7 @@ impl<B: Backend> Transformer<B> {
     }
 }
 
-/// `linear` into a tensor of whatever shape, which takes the product's; an accumulated one has it already.
+/// `linear` that first gives `out` the product's shape, unless it accumulates into what is there.
 pub(crate) fn linear<B: Backend>(
     device: &B,
     input: &B::Tensor,
@@ -222,14 +223,14 @@ pub(crate) fn linear<B: Backend>(
     device.linear(LinearArgs { input, layer, epilogue, out })
 }
 
-/// `gather_rows` into a tensor of whatever shape, which takes theirs.
+/// `gather_rows` that first gives `out` the rows' shape.
 pub(crate) fn gather<B: Backend>(device: &B, input: &B::Tensor, rows: &[u32], out: &mut B::Tensor) -> Result<()> {
     device.reshape(out, Shape::new(rows.len(), input.shape().cols))?;
     device.gather_rows(GatherRowsArgs { input, rows, first_row: 0, out })
 }
 
-/// Whether a batch of so many items is done. Where its `rows` do not fit the device's memory, its workspace is given back, and
-/// the `limit` of rows is halved for the next try; a batch of one item that does not fit is an error.
+/// Whether a batch is done. Where its `rows` do not fit the device's memory, its workspace is freed, and `limit`
+/// becomes half of the rows for the next try; a batch of one item that does not fit is an error.
 pub(crate) fn fits<B: Backend>(
     device: &B,
     space: &Mutex<Workspace<B>>,
@@ -253,7 +254,7 @@ pub(crate) fn append<B: Backend>(device: &B, batch: &B::Tensor, first_row: usize
     device.gather_rows(GatherRowsArgs { input: batch, rows: &rows, first_row, out: all })
 }
 
-/// Projection of the pooled rows, normed in `space.normed`: the embeddings, in `space.pooled`, of unit length with
+/// Projects the pooled and normed rows in `space.normed` to embeddings in `space.pooled`, of unit length with
 /// `normalize`.
 pub(crate) fn project<B: Backend>(
     device: &B,

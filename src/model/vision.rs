@@ -70,7 +70,7 @@ impl<B: Backend> VisionTower<B> {
         })
     }
 
-    /// The views that [`VisionTower::encode`] encodes together.
+    /// How many views [`VisionTower::encode`] encodes together.
     pub(crate) fn preferred_views(&self, device: &B) -> usize {
         (self.batch_rows(device) / (self.patches + 1)).max(1)
     }
@@ -82,7 +82,7 @@ impl<B: Backend> VisionTower<B> {
         }
     }
 
-    /// Of the patch matrix.
+    /// The columns of the patch matrix.
     fn columns(&self) -> usize {
         3 * (self.layout.patch() as usize).pow(2)
     }
@@ -100,14 +100,14 @@ impl<B: Backend> VisionTower<B> {
             if fits(device, &self.space, batch, (count, count * (self.patches + 1)), &mut limit)? {
                 first += count;
             } else {
-                pictures.fill_with(|| None); // Those of the smaller batch are uploaded again.
+                pictures.fill_with(|| None); // The smaller batch uploads its pictures again.
             }
         }
         Ok(embeddings)
     }
 
-    /// The views `batch`, counted through all jobs, into their rows of `embeddings`. `pictures` are on the device from
-    /// the first batch that has views of them to the last.
+    /// Encodes the views `batch`, numbered through all jobs, into their rows of `embeddings`. A picture is on the
+    /// device from the first batch that has views of it to the last.
     fn encode_batch<'p>(
         &self,
         device: &B,
@@ -146,7 +146,7 @@ impl<B: Backend> VisionTower<B> {
         append(device, &space.pooled, batch.start, embeddings)
     }
 
-    /// From the patch matrix of so many views, in `space.input`, to their embeddings, in `space.pooled`.
+    /// Runs the tower from the views' patch matrix, in `space.input`, to their embeddings, in `space.pooled`.
     fn forward(&self, device: &B, space: &mut Workspace<B>, views: usize, normalize: bool) -> Result<()> {
         let tokens = self.patches + 1;
         let Workspace { input, hidden, pooled, stream, .. } = space;
@@ -184,7 +184,7 @@ impl<B: Backend> VisionTower<B> {
     }
 }
 
-/// Which views of which jobs the views `batch` are, counted through all jobs.
+/// Splits the views `batch`, numbered through all jobs, into ranges of each job's own views.
 fn cut(jobs: &[PictureViews<'_>], batch: &Range<usize>) -> Vec<(usize, Range<usize>)> {
     let (mut start, mut parts) = (0, Vec::new());
     for (job, PictureViews { plan, .. }) in jobs.iter().enumerate() {

@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// What training frameworks put before all names: DistributedDataParallel, Lightning and others, torch.compile.
+/// Prefixes that training puts before all names: DistributedDataParallel, Lightning and others, torch.compile.
 const PREFIXES: [&str; 4] = ["module.", "model.", "clip.", "_orig_mod."];
 
-/// Named tensors.
+/// A source of named tensors.
 pub(crate) trait Weights {
     /// The file, for messages.
     fn path(&self) -> &Path;
@@ -86,7 +86,7 @@ impl WeightFiles {
         self.index.keys().map(String::as_str)
     }
 
-    /// The tensors that nobody has read.
+    /// The tensors that have not been read.
     pub(crate) fn unread(&self) -> Vec<&str> {
         let read = lock(&self.read);
         self.names().filter(|&name| !read.contains(name)).collect()
@@ -173,7 +173,7 @@ pub(crate) fn other_shape(path: &Path, tensor: &str, found: &[usize], expected: 
     Error::TensorShape { path, tensor, found: found.to_vec(), expected: expected.to_vec() }
 }
 
-/// The longest row of [`PREFIXES`] that all names begin with.
+/// The longest sequence of [`PREFIXES`] that all names begin with.
 fn common_prefix<'a>(names: impl ExactSizeIterator<Item = &'a String> + Clone) -> String {
     let mut common = String::new();
     if names.len() == 0 {

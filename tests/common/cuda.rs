@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Whether NVIDIA's own driver is here: then no variable hides it, and the stand-in only comes before it.
+/// Whether NVIDIA's own driver is here: then `LD_LIBRARY_PATH` may put the stand-in before it, but cannot hide it.
 pub fn has_driver() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| Cuda::count().is_ok())
@@ -22,7 +22,7 @@ pub fn load_driver() {
     });
 }
 
-/// The folder of the stand-in, built where it is not.
+/// The folder of the stand-in, which is built if it is not up to date.
 pub fn stand_in() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simt");
     let status = Command::new("tests/simt/build").arg(&folder).status().unwrap();
@@ -31,7 +31,7 @@ pub fn stand_in() -> PathBuf {
 }
 
 /// Runs this test of the calling program in a process of its own, where the stand-in comes before any driver, so that
-/// nobody else's calls are counted; true in that process.
+/// no other test's calls are counted; true in that process.
 pub fn alone(test: &str) -> bool {
     const ALONE: &str = "CROSSALIGN_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
@@ -51,7 +51,7 @@ pub fn run_with(test: &str, variables: &[(&str, &str)]) {
     assert!(output.status.success() && text.contains("1 passed"), "{test} with {variables:?}: {text}");
 }
 
-/// What a process has asked of the stand-in (tests/simt/driver/calls.h).
+/// Counts of a process's calls of the stand-in, laid out as `SimtCalls` (tests/simt/driver/calls.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calls {
@@ -63,7 +63,7 @@ pub struct Calls {
     pub waits: u64,
 }
 
-/// What `work` asks of the stand-in, where this process is [`alone`].
+/// Counts of what `work` calls of the stand-in, where this process is [`alone`].
 pub fn calls(work: impl FnOnce()) -> Calls {
     // SAFETY: our own library, loaded already; the function returns a pointer to counts that live as long as it.
     let count = || unsafe {

@@ -15,7 +15,7 @@ using Word = intptr_t;
 using Call = int (*)(PARAMETERS);
 
 int call(const std::string &name, PARAMETERS) {
-    // What needs no context is well after a fault of one.
+    // Functions that need no context still work after one is lost.
     const bool needs_context = name.compare(0, 8, "cuDevice") && name.compare(0, 5, "cuGet") && name != "cuInit";
     const int code = decide(name, !needs_context);
     if (code == NOT_A_NUMBER || code == ZERO) memset(reinterpret_cast<void *>(a), code == ZERO ? 0 : 0xff, size_t(c));

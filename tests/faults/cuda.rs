@@ -1,4 +1,4 @@
-//! CUDA drivers: the stand-in of tests/simt behind calls that fail.
+//! Failing CUDA drivers: calls that fail, in front of the stand-in of tests/simt.
 
 use super::common::cuda::{has_driver, stand_in};
 use super::{assert_right, build, classify as classify_with, crossalign, data, text, told};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// Folder of the failing driver, without these functions.
+/// The folder of a failing driver that lacks these functions.
 fn without(functions: &[&str]) -> PathBuf {
     let real = stand_in().join("libcuda.so.1");
     let name = format!("cuda{}", functions.concat());
@@ -22,7 +22,7 @@ fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output
     classify_with(driver(), device, more, environment)
 }
 
-/// Status 1, and one line of the program's with all of these words.
+/// Asserts status 1, and one line of the program's with all of these words.
 #[track_caller]
 fn assert_told(output: &Output, words: &[&str], what: &str) {
     let told = told(output);
@@ -30,7 +30,7 @@ fn assert_told(output: &Output, words: &[&str], what: &str) {
     assert!(matches!(&told[..], [line] if words.iter().all(|word| line.contains(word))), "{what}: {told:?}");
 }
 
-/// What the CPU gives, and one line of the program's with all of these words, that says so.
+/// Asserts the CPU's results, and one line of the program's that says that it runs there, with all of these words.
 #[track_caller]
 fn assert_on_the_cpu(output: &Output, words: &[&str], what: &str) {
     static CPU: OnceLock<String> = OnceLock::new();
@@ -58,7 +58,7 @@ fn codes_are_named_or_told_by_number() {
         ("cuStreamSynchronize:0:4294967295,cuEventSynchronize:0:100000", "CUDA error 100000"),
         ("cuInit:0:913", "the NVIDIA driver does not start: CUDA error 913"),
         ("cuEventSynchronize:1:719", "device cuda:0: CUDA_ERROR_LAUNCH_FAILED (code 719): unspecified launch failure"),
-        // Nobody is left to name it.
+        // The call that would name the code fails, too.
         ("cuGetErrorName:0:719,cuMemAllocAsync:9:700", "CUDA error 700"),
     ] {
         assert_told(&classify("cuda", &[], &[("FAULTS", fault)]), &[words], fault);
@@ -68,7 +68,7 @@ fn codes_are_named_or_told_by_number() {
 #[test]
 #[machine::has(gxx)]
 fn auto_takes_the_next_device_and_says_why() {
-    // It opens and cannot compile; it starts, but fails; it starts no more.
+    // The driver cannot compile, computes wrong, does not start, or has too little memory.
     for (fault, words) in [
         ("cuModuleLoadData:0:221", "CUDA_ERROR_JIT_COMPILER_NOT_FOUND (code 221)"),
         ("cuModuleLoadData:0:222", "code 222"),
@@ -113,7 +113,7 @@ fn a_missing_function_is_named() {
         assert_told(&classify_with(&driver, "cuda", &[], &[]), &[&words], function);
         assert_on_the_cpu(&classify_with(&driver, "auto", &[], &[]), &[&words], function);
     }
-    // Only faults are worse off without these.
+    // Without this function, only errors lose their names.
     let driver = without(&["cuGetErrorName"]);
     assert_told(&classify_with(&driver, "cuda", &[], &[("FAULTS", "cuMemsetD8Async:1:700")]), &["CUDA error 700"], "");
 }
@@ -123,15 +123,15 @@ fn a_missing_function_is_named() {
 fn what_is_no_driver_is_not_taken_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let with = |device| classify_with(folder.path(), device, &[], &[]);
-    // A toolkit's libcuda.so is none.
+    // A toolkit's libcuda.so is not a driver.
     std::fs::copy(driver().join("libcuda.so.1"), folder.path().join("libcuda.so")).unwrap();
     if !has_driver() {
         assert_told(&with("cuda"), &["no NVIDIA driver: libcuda.so.1: cannot open shared object file"], "no driver");
         assert_eq!(told(&with("auto")), [""; 0], "no driver is no news");
-        // Nor is what says that it is a stub.
+        // Nor is a library that reports to be a stub.
         let stub = classify("cuda", &[], &[("FAULTS", "cuInit:0:34")]);
         assert_told(&stub, &["CUDA_ERROR_STUB_LIBRARY (code 34)"], "a stub");
-        // A library that is none, of another machine, or lacks another.
+        // A file that is no library, one of another architecture, and one whose dependency is missing.
         let library = folder.path().join("libcuda.so.1");
         let elf = std::fs::read(driver().join("libcuda.so.1")).unwrap();
         let mut narrow = elf.clone();
@@ -158,7 +158,7 @@ const LACKS_ANOTHER: &str = "echo 'int a;' > a.c && g++ -shared -fPIC a.c -o lib
 /// A device of little memory, so that pictures come in several batches.
 const SMALL: (&str, &str) = ("SIMT_MEMORY", "12000000");
 
-/// A loss of the context that few launches would have followed.
+/// A rule by which the context is lost at one of the last launches.
 fn late_loss(healthy: &Output) -> String {
     let launches = text(&healthy.stderr).matches("call cuLaunchKernel\n").count();
     assert!(healthy.status.success() && launches > 100, "{}", text(&healthy.stderr));
@@ -245,14 +245,14 @@ fn an_evaluation_that_a_fault_ends_goes_on() {
 #[test]
 #[machine::has(gxx)]
 fn downloads_that_do_not_come_are_no_results() {
-    // Of a text, of a picture.
+    // The downloads of a text's and of a picture's results.
     for download in [2, 3] {
         for way in ["nan", "skip", "nan:stick"] {
             let fault = format!("cuMemcpyDtoHAsync_v2:{download}:{way}");
             assert_told(&classify("cuda", &[], &[("FAULTS", &fault)]), &["device cuda:0: returned no result"], &fault);
         }
     }
-    // Of the last batch, where the scores of one before lie.
+    // The download of the last batch, to memory that had the scores of an earlier one.
     let (_folder, pictures) = data();
     let all: Vec<&str> = pictures.iter().chain(&pictures).map(String::as_str).collect();
     let options = ["--labels", "pig,sheep", "--method", "clip", "--device", "cuda"];
@@ -276,7 +276,7 @@ fn memory_that_passes_is_taken_again() {
     let views = ["--views", "20"];
     let healthy = classify("cuda", &views, &[("FAULTS_TRACE", "1")]);
     let count = text(&healthy.stderr).matches("call cuMemAllocAsync\n").count();
-    // Allocations of the pictures' batch, once: what is kept is given back, and the next try is well.
+    // Allocations for the pictures' batch fail once: cached memory is given back, and the next try succeeds.
     for nth in (count - 20..=count).step_by(5) {
         let fault = format!("cuMemAllocAsync:{nth}:2");
         let output = classify("cuda", &views, &[("FAULTS", &fault), ("FAULTS_TRACE", "1")]);
@@ -290,10 +290,10 @@ fn memory_that_passes_is_taken_again() {
 fn b32_with_61_views_fits_in_512_mb() {
     let b32 = |memory: &str, views: &str| {
         let bench = ["bench", "--arch", "ViT-B-32", "--views", views, "--device", "cuda", "--precision", "f16"];
-        // The kernel that opening tries out runs; the others would take hours.
+        // Only the kernel that opening a device tries out runs; the others would take hours.
         crossalign(driver(), &bench, &[("SIMT_LAUNCHES", "1"), ("SIMT_MEMORY", memory)])
     };
-    // All is allocated, up to the result, which was not computed.
+    // All is allocated, up to the result, which is missing because nothing was computed.
     assert_told(&b32("512000000", "61"), &["returned no result"], "512 MB");
     assert_told(&b32("150000000", "61"), &["bytes more do not fit", " of 150000000 are free"], "less than the weights");
 }

@@ -1,4 +1,4 @@
-//! Processes that are forked off one that has a model.
+//! Children that are forked off a process that has a model.
 
 use super::common::cuda::run_with;
 use crossalign::{Classifier, CompileOptions, Error, Method, Model, ModelOptions, Picture, Prompts};
@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn alarm(seconds: u32) -> u32;
 }
 
-/// What a child does with this; where it hangs it is ended.
+/// Runs `work` in a forked child, and gives its result; false where it hangs and an alarm ends it.
 fn child(work: impl FnOnce() -> bool) -> bool {
     let mut status = 0;
     // SAFETY: the child only runs `work` and ends; the parent waits for it.
@@ -37,7 +37,7 @@ fn classifier(device: &str) -> Classifier {
     Model::mini(&options(device)).unwrap().compile(&prompts, &clip).unwrap()
 }
 
-/// Runs in a process of its own.
+/// Does nothing except in the process that [`fork_with_a_model_on`] starts.
 #[test]
 fn a_child_of_a_process_that_has_a_model() {
     let Ok(device) = std::env::var("FORK") else { return };
@@ -61,7 +61,7 @@ fn a_child_of_a_process_that_has_a_model() {
         };
         found.into_iter().all(is_right)
     }));
-    // What the child has dropped is still there.
+    // What the child has dropped still works in the parent.
     assert_eq!(scores(classifier.as_ref().unwrap()).unwrap(), expected);
     if device == "cuda" {
         assert!(child(|| Model::mini(&options("cuda")).err().unwrap().to_string().contains("was forked after")));

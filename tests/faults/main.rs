@@ -1,7 +1,8 @@
-//! The program on GPUs that fail: whatever a driver does, an error with its cause and status 1, or right results.
+//! The program on failing GPU drivers: whatever call fails, it gives right results, or status 1 and an error with the
+//! cause.
 //!
-//! `tests/faults/build` makes drivers whose calls fail (`rules.h`). A share of all calls is tried here; `FAULTS_CALLS=100`
-//! in the environment tries up to so many calls of each function.
+//! `tests/faults/build` makes drivers whose calls fail (`rules.h`). One call of each function is tried in one way;
+//! `FAULTS_CALLS=100` in the environment tries up to 100 calls of each in all ways.
 #![cfg(all(feature = "cli", feature = "mini"))]
 
 #[path = "../common/mod.rs"]
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Classification of two pictures on a device.
+/// The pictures that [`classify`] takes.
 const PICTURES: [&str; 2] = ["models/mini/example.png", "tests/pictures/base.png"];
 
 /// A folder of its own with what `tests/faults/build` makes.
@@ -30,7 +31,7 @@ fn build(name: &str, args: &[&str]) -> PathBuf {
     folder
 }
 
-/// The program, with the libraries of a folder before the system's.
+/// Runs the program, with the libraries of a folder before the system's.
 fn crossalign(libraries: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crossalign"));
     command.args(args).env("LD_LIBRARY_PATH", libraries).env("CROSSALIGN_CACHE", "").env("RUST_BACKTRACE", "0");
@@ -61,7 +62,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What the program itself says on stderr; drivers have their own to say.
+/// The program's own lines on stderr, without the drivers'.
 fn told(output: &Output) -> Vec<String> {
     text(&output.stderr).lines().filter(|line| line.starts_with("crossalign: ")).map(str::to_string).collect()
 }
@@ -96,7 +97,7 @@ fn every_call_may_fail(run: impl Fn(&[(&str, &str)]) -> Output, ways: &[&str]) -
     let most = std::env::var("FAULTS_CALLS").map_or(1, |most| most.parse().expect("a number"));
     for (i, (name, count)) in calls.iter().enumerate() {
         for j in 0..most.min(*count) {
-            // Spread over all its calls, the last of one function, the first of another.
+            // Spread over all its calls, from another one on for each function.
             let call = 1 + (j * count / most.min(*count) + i * 7) % count;
             for way in ways.iter().cycle().skip(i + j).take(if most > 1 { ways.len() } else { 1 }) {
                 let fault = format!("{name}:{call}:{way}");

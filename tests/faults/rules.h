@@ -2,7 +2,7 @@
 // (0: each) returns the code. With the kind stick all its later calls do so too; with poison those of all functions, as
 // after a fault that a device does not get over.
 //
-// A code is a number, or skip: success is told, and nothing is done; or nan or zero: what a download brings is that.
+// A code is a number; or skip: the call does nothing and reports success; or nan or zero: a download brings such bytes.
 // With FAULTS_TRACE each call that can fail is a line on stderr, "call NAME".
 #pragma once
 
@@ -15,7 +15,7 @@
 
 constexpr int SKIP = 1 << 20, NOT_A_NUMBER = SKIP + 1, ZERO = SKIP + 2;
 
-// What a call is to do: 0 for what it should. A poison leaves some functions as they are.
+// The code with which a call is to fail; 0: it is not to. Functions that outlive a poison are not affected by it.
 inline int decide(const std::string &name, bool outlives_poison = true) {
     static std::mutex mutex;
     static std::map<std::string, int> calls;

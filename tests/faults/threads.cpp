@@ -1,4 +1,4 @@
-// To be preloaded: of the threads that a program starts, THREADS are to be had.
+// For LD_PRELOAD: starting a thread fails after the first THREADS ones.
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>

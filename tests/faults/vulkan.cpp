@@ -1,10 +1,10 @@
 // A libvulkan.so.1 in front of the real loader, whose calls fail as the environment says. No headers are needed: every
 // call that can fail takes at most eight integers or pointers and returns a VkResult.
 //
-//   FAULTS         as rules.h says; skip is vkQueueSubmit's: it tells success, and none of the commands has run
+//   FAULTS         as rules.h says; skip is for vkQueueSubmit: it reports success without running the commands
 //   FAULTS_TRACE   also a line "full" for each allocation that does not fit
-//   FAULTS_TYPE    the device's VkPhysicalDeviceType: 2 makes a GPU of a software driver
-//   FAULTS_MEMORY  bytes of memory that there are in all
+//   FAULTS_TYPE    the device's VkPhysicalDeviceType: 2 passes a software driver off as a GPU
+//   FAULTS_MEMORY  bytes of device memory in all
 #include <dlfcn.h>
 
 #include <cstdint>
@@ -38,7 +38,7 @@ constexpr const char *CAN_FAIL[] = {
     "vkInvalidate", "vkMapMemory", "vkQueueSubmit", "vkQueueWaitIdle", "vkReset", "vkWait",
 };
 
-// An intercepted function each. A name is looked up for the instance and for the device, which are two functions.
+// The intercepted functions. A name that is looked up for the instance and for the device stands for two.
 struct Slot {
     std::string name;
     Call real;

@@ -1,4 +1,4 @@
-//! Vulkan drivers.
+//! Failing Vulkan drivers.
 
 use super::{assert_right, build, classify as classify_with, crossalign, data, text, told};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output
 #[test]
 #[machine::has(gxx, vulkan)]
 fn every_call_may_fail() {
-    // Out of device memory; lost, and so ever after; a feature that is not there.
+    // Out of device memory; a device that is lost from then on; a feature that is missing.
     let ways = ["-2", "-4:stick", "-8"];
     let calls = super::every_call_may_fail(|environment| classify("wgpu:0", &[], environment), &ways);
     assert!(calls.len() > 20 && calls["vkQueueSubmit"] > 2, "{calls:?}");
@@ -43,7 +43,7 @@ fn a_lost_device_tells_its_cause() {
         assert_right(&output, &healthy, fault);
         assert!(text(&output.stderr).contains(cause), "{fault}: {}", text(&output.stderr));
     }
-    // One that is lost by lack of memory as it is opened is opened once more.
+    // A device that is lost for lack of memory as it is opened is opened once more.
     let again = classify("wgpu:0", &[], &[("FAULTS", "vkWaitSemaphores:1:-2")]);
     assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), text(&healthy.stdout)), "{:?}", told(&again));
     let never = classify("wgpu:0", &[], &[("FAULTS", "vkWaitSemaphores:1:-2:stick")]);
@@ -72,7 +72,7 @@ fn work_that_was_not_done_is_no_result() {
     }
 }
 
-/// The last runs of wca read as much as those before them, whose results lie in the memory that they are given.
+/// The last runs of wca are given memory that still holds the results, equally many, of the runs before them.
 #[test]
 #[machine::has(gxx, vulkan)]
 fn an_older_result_is_no_result() {
@@ -128,7 +128,7 @@ fn a_batch_that_does_not_fit_is_halved() {
     let output = classify("wgpu:0", &views, &[("FAULTS_MEMORY", "36000000"), ("FAULTS_TRACE", "1")]);
     assert!(text(&output.stderr).contains("full\n"), "there was room for all");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), text(&healthy.stdout)));
-    // Weights that do not fit: how much there is.
+    // For weights that do not fit the error says how much memory there is.
     let output = classify("wgpu:0", &[], &[("FAULTS_MEMORY", "20000000")]);
     let told = told(&output);
     assert!(output.status.code() == Some(1) && told[0].contains("bytes more of "), "{told:?}");
@@ -138,7 +138,7 @@ fn a_batch_that_does_not_fit_is_halved() {
 #[machine::has(gxx, vulkan)]
 fn b32_with_61_views_fits_in_512_mb() {
     let bench = ["bench", "--arch", "ViT-B-32", "--views", "61", "--device", "wgpu:0", "--precision", "f16"];
-    // What opening tries out runs; all else is allocated and left out.
+    // Only the kernel that opening a device tries out runs; all else is allocated, but not computed.
     for (memory, words) in [("512000000", "returned no result"), ("150000000", "bytes more of ")] {
         let fault = [("FAULTS", "vkQueueSubmit:2:skip:stick"), ("FAULTS_MEMORY", memory)];
         let told = told(&crossalign(driver(), &bench, &fault));

@@ -1,5 +1,5 @@
-//! The kernels between activations in f16: what a device rounds, and no more. On devices that keep activations in f32
-//! the same bounds hold by a distance.
+//! The kernels on f16 activations: results are off by the rounding of what is stored, and no more. Devices that keep
+//! activations in f32 stay well within the same bounds.
 
 use super::{epilogues, layer_norm_bounds, numbers, rounding, run};
 use crossalign::backend::args::{AddPositionsArgs, AttentionArgs, GatherRowsArgs, LayerNormArgs, LinearArgs};
@@ -8,7 +8,7 @@ use half::f16;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-/// Relative rounding of an f16, and the absolute one of the smallest.
+/// The relative rounding error of a normal f16, and the absolute one of a subnormal.
 const RELATIVE: f32 = 1.0 / 2048.0;
 const ABSOLUTE: f32 = 1.0 / (1 << 25) as f32;
 
@@ -58,7 +58,7 @@ pub fn linear<B: Backend>(device: &B) {
         let (shape, out_shape) = (Shape::new(outputs, inputs), Shape::new(rows, outputs));
         let input = halves(seed, rows * inputs);
         let (weight, bias) = (halves(seed ^ 2, shape.len()), halves(seed ^ 3, outputs));
-        // Sums accumulate in f32 only.
+        // Only f32 is accumulated into.
         let narrow = narrow && epilogue != Epilogue::Accumulate;
         let before = halves(seed ^ 4, out_shape.len());
         let mut expected = Reference.upload(out_shape, &before).unwrap();
@@ -137,7 +137,7 @@ pub fn attention<B: Backend>(device: &B) {
             })
             .unwrap();
         let found = device.download(&found).unwrap();
-        // The weights are rounded to f16 before they meet the values, of magnitude 1.
+        // The weights are rounded to f16 before they are multiplied with the values, of magnitude 1.
         let bound = 2.0 * RELATIVE + 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(all);
         close(&found, expected.data(), |_| bound)?;
 

@@ -8,7 +8,7 @@ use crossalign::backend::{Backend, Epilogue, Precision, Reference, Shape};
 use half::f16;
 use proptest::prelude::*;
 
-/// Evenly between −1 and 1.
+/// Numbers spread evenly between −1 and 1.
 pub fn even(seed: u64, count: usize) -> Vec<f32> {
     numbers(seed / 7 * 7 + 4, count)
 }
@@ -23,7 +23,7 @@ fn whole(seed: u64, shape: Shape) -> Vec<f32> {
     data
 }
 
-/// Depths of MLPs and attention in ViT-B to ViT-H, and multiples of nothing beyond one block and beyond two of any
+/// Depths of MLPs and attention in ViT-B to ViT-H, and odd ones beyond one and beyond two summation blocks of any
 /// backend.
 pub fn deep_linear<B: Backend>(device: &B) {
     let outputs = prop_oneof![1usize..20, 60usize..70];
@@ -43,7 +43,7 @@ pub fn linear_in_f16<B: Backend>(device: &B) {
     exact(device, 12, (rows, prop_oneof![1usize..20, 60usize..140], 1usize..150), &[Precision::F16]);
 }
 
-/// Layers of rows, outputs and inputs.
+/// Tests layers of these rows, outputs and inputs.
 fn exact<B: Backend>(
     device: &B,
     cases: u32,
@@ -53,7 +53,7 @@ fn exact<B: Backend>(
     let strategy = (sizes, epilogues(), any::<bool>(), any::<u64>());
     run(cases, strategy, |((rows, outputs, inputs), epilogue, narrow, seed)| {
         for &precision in precisions.iter().filter(|&&precision| supports(device, precision)) {
-            // Activations in f16 meet weights in f16; the tensor cores are reached by them alone.
+            // f16 activations go with f16 weights only; tensor cores are used for these alone.
             let narrow = narrow && precision == Precision::F16;
             let upload = |shape, data: &[f32]| match narrow {
                 true => activation(device, shape, data),
@@ -82,7 +82,7 @@ fn exact<B: Backend>(
             product(if epilogue == Epilogue::Accumulate { epilogue } else { Epilogue::Store }, &mut out);
             close(device, &out, |_| 0.0)?;
             if let Epilogue::Activate(_) = epilogue {
-                // What is activated is exact: the activation's own rounding is left, and that of erf to 1.5e-7.
+                // The activation's input is exact: what is left is its own rounding, and erf's error of 1.5e-7.
                 let mut activated = pair(device, out_shape, seed);
                 product(epilogue, &mut activated);
                 let before = out.expected.data();
@@ -97,7 +97,7 @@ fn exact<B: Backend>(
                 prop_assert_eq!(halves(&device.download(&rounded).unwrap()), halves(out.expected.data()));
             }
 
-            // Numbers whose sums depend on the order: a row's bits alone are those that it has in the batch.
+            // Batch invariance, on numbers whose sums depend on the order.
             let (data, weight) = (even(seed ^ 32, in_shape.len()), even(seed ^ 64, shape.len()));
             let layer = device.pack(shape, &weight, Some(&bias), precision).unwrap();
             let product = |rows: std::ops::Range<usize>| {
@@ -115,7 +115,7 @@ fn exact<B: Backend>(
     });
 }
 
-/// Weights halfway between two that a precision holds go to the even one; the smallest and the largest stay.
+/// Weights halfway between two that a precision represents round to the even one; the smallest and the largest stay.
 pub fn weights_round_to_even<B: Backend>(device: &B) {
     let steps = |first: f32, step: f32| (0..8).map(move |i| first + i as f32 * step);
     let halfway_of_bf16 = steps(1.0, 1.0 / 256.0);

@@ -1,8 +1,8 @@
-//! Values that a kernel's careless form does not survive: rows far from 0, rows of almost nothing, and logits so large
-//! that a softmax not shifted by its maximum overflows, or vanishes.
+//! Values on which a careless kernel fails: rows far from 0, rows of almost nothing, and logits so large that a softmax
+//! that is not shifted by its maximum overflows, or vanishes.
 //!
-//! Inputs are chosen so that the sums before the delicate step are exact; what is left of the bounds is the rounding of
-//! the step itself, which no large number amplifies.
+//! Inputs are chosen so that the sums before the delicate step are exact: the bounds are those of the rounding of the
+//! step itself, which no large number amplifies.
 
 use super::activations::{activation, empty};
 use super::deep::even;
@@ -14,25 +14,25 @@ use proptest::prelude::*;
 /// Half a unit in the last place, relative.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
-/// The distance of the smallest f16.
+/// The distance between subnormal f16.
 const SMALLEST_HALF: f64 = 1.0 / (1 << 24) as f64;
 
-/// How far softmax weights may be off, each relative to itself, whose logits are `gaps` below the largest with an error
-/// of `error` each. What is largest has the weight's numerator 1, exactly; e^−x is good to 3 + 2x units in the last place
-/// (WGSL, 15.7.4.1).
+/// Bounds for the relative errors of softmax weights whose logits are `gaps` below the largest, with an error of
+/// `error` each. The numerator of the largest is exactly 1; e^−x is good to 3 + 2x units in the last place (WGSL,
+/// 15.7.4.1).
 fn softmax_error(gaps: &[f64], error: f64) -> Vec<f64> {
     let numerators: Vec<f64> = gaps.iter().map(|gap| (-gap).exp()).collect();
     let total: f64 = numerators.iter().sum();
     let of = |gap: f64| if gap == 0.0 { 0.0 } else { 2.0 * error + 2.0 * (3.0 + 2.0 * gap) * ROUNDING };
-    // Below e⁻⁸⁷ there is no normal number: that an exponential may give as 0, or as the smallest one.
+    // Below e⁻⁸⁷ f32 is subnormal: a device may give 0 or the smallest normal number.
     let share = |(&gap, &n): (&f64, &f64)| if gap > 80.0 { 0.0 } else { n / total * of(gap) };
     let of_total: f64 = gaps.iter().zip(&numerators).map(share).sum();
     gaps.iter().map(|&gap| of(gap) + of_total + (gaps.len() as f64 + 8.0) * ROUNDING).collect()
 }
 
-/// How far normalised rows may be off: the mean by the rounding of its sum, of which a kernel has at least 32 parts side
-/// by side; the spread by the square of that against itself, for the deviations are squared, not the elements; and a few
-/// units in the last place. An offset that all elements share counts once, not squared as in a variance of one pass.
+/// Error bounds of layer-normalised rows: for the mean, the rounding of its sum, of which a kernel has at least 32
+/// partial ones; for the spread, the square of that, since deviations are squared, not elements; and a few units in the
+/// last place. An offset that all elements share counts once, not squared as in a one-pass variance.
 pub fn layer_norm_bound(row: &[f32], eps: f64, gamma: &[f32], beta: &[f32]) -> Vec<f32> {
     let (x, width) = (|i: usize| f64::from(row[i]), row.len() as f64);
     let mean = (0..row.len()).map(x).sum::<f64>() / width;
@@ -47,7 +47,7 @@ pub fn layer_norm_bound(row: &[f32], eps: f64, gamma: &[f32], beta: &[f32]) -> V
     gamma.iter().zip(beta).enumerate().map(of).collect()
 }
 
-/// Rows of a tiny or a huge length, down to less than the least that a row is divided by.
+/// Rows of a tiny or a huge length, also below the least length that a row is divided by.
 pub fn l2_normalize_of_any_length<B: Backend>(device: &B) {
     run(60, (1usize..6, 1usize..200, -30i32..16, any::<u64>()), |(rows, width, exponent, seed)| {
         let shape = Shape::new(rows, width);
@@ -139,7 +139,7 @@ pub fn attention_of_large_scores<B: Backend>(device: &B) {
     );
 }
 
-/// The same between activations in f16, where weights of the softmax are rounded to f16.
+/// As [`attention_of_large_scores`], on f16 activations, where weights of the softmax are rounded to f16.
 pub fn attention_of_large_scores_of_activations<B: Backend>(device: &B) {
     large_scores(device, |shape, data| activation(device, shape, data), |shape| empty(device, shape), 1.0 / 1024.0);
 }
@@ -169,7 +169,8 @@ fn large_scores<B: Backend>(
         for (i, x) in k.iter_mut().enumerate().filter(|(i, _)| i % (2 * width) < width) {
             *x = match kind {
                 0 => *x,
-                // No score above 0; in 2 one key for all queries, which is before or behind most others.
+                // Kind 1: no score is above 0; 2: as 1, and one key has the score 0 with all queries; 3: none is below
+                // 0.
                 _ if kind == 2 && i / (2 * width) == hot => 0.0,
                 3 => x.abs(),
                 _ => -x.abs(),

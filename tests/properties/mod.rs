@@ -85,17 +85,17 @@ fn close<B: Backend>(device: &B, pair: &Pair<B>, bound: impl Fn(usize) -> f32) -
 }
 
 fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    // PROPTEST_CASES is the most, for processors that are emulated.
+    // PROPTEST_CASES lowers the number of cases, for emulated processors.
     let most = std::env::var("PROPTEST_CASES").ok().and_then(|most| most.parse().ok()).unwrap_or(cases);
     let config = Config { failure_persistence: None, ..Config::with_cases(cases.min(most)) };
     TestRunner::new(config).run(&strategy, test).unwrap();
 }
 
-/// A device may round what meets weights of that precision as well: what is rounded already shows none of it.
+/// Rounds inputs beforehand, since a device may round them to the precision of the weights, too.
 fn rounded(precision: Precision, mut data: Vec<f32>) -> Vec<f32> {
     for x in &mut data {
         *x = match precision {
-            // The reference rounds to integers itself, for it has to.
+            // For int8 the reference itself rounds the inputs.
             Precision::F32 | Precision::Int8 => *x,
             Precision::F16 => f16::from_f32(*x).to_f32(),
             Precision::Bf16 => bf16::from_f32(*x).to_f32(),
@@ -122,7 +122,7 @@ fn precisions() -> impl Strategy<Value = Precision> {
     prop_oneof![Just(Precision::F32), Just(Precision::F16), Just(Precision::Bf16), Just(Precision::Int8)]
 }
 
-/// Whether the device has the precision: int8 is not a GPU's.
+/// Whether the device has the precision: GPUs lack int8.
 fn supports<B: Backend>(device: &B, precision: Precision) -> bool {
     device.pack(Shape::new(1, 1), &[1.0], None, precision).is_ok() || precision != Precision::Int8
 }
@@ -153,7 +153,7 @@ pub fn linear<B: Backend>(device: &B) {
         let (weight, bias) = (numbers(seed ^ 3, shape.len()), numbers(seed ^ 4, outputs));
         let bias = biased.then_some(&bias[..]);
 
-        // The same product of magnitudes bounds the rounding.
+        // The product of the magnitudes bounds the rounding.
         let absolute = Reference.pack(shape, &magnitudes(&weight), None, Precision::F32).unwrap();
         let mut scale = Reference.upload(Shape::new(rows, outputs), &magnitudes(&out.data)).unwrap();
         let input_magnitudes = Reference.upload(input.expected.shape(), &magnitudes(&input.data)).unwrap();
@@ -433,7 +433,8 @@ pub fn alignment_weights<B: Backend>(device: &B) {
             })
             .unwrap();
         close(device, &out, |_| 4.0 * rounding(width) * (1.0 + scale))?;
-        // The rows have unit length: so has no more than theirs what the weights' errors add up to.
+        // The rows have unit length, so that the weights' errors change the length of their sum by no more than their
+        // sum.
         close(device, &lengths, |_| (4.0 * count as f32 + 2.0) * rounding(width) * (1.0 + scale))?;
 
         // The last segment alone gives the same bits as in the batch.
@@ -470,12 +471,12 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
         pictures.extend((0..seed % 3).map(|i| cut(seed >> (8 + 8 * i))));
         pictures.sort_unstable();
         let cells = (pictures.len() - 1) * (classes.len() - 1);
-        // Integers have a unit a text: what counts as better hangs on rounding.
+        // int8 has a scale a text, so that which text is better depends on rounding.
         let ambiguous = precision == Precision::Int8 && reduction != Reduction::WeightedMean;
         if texts == 0 || ambiguous || !supports(device, precision) {
             return Ok(());
         }
-        // Small whole numbers make exact sums: what counts as better does not hang on rounding, and ties are common.
+        // Small whole numbers make exact sums: which text is better does not depend on rounding, and ties are common.
         let exact = |x: f32| if reduction == Reduction::WeightedMean { x } else { (x * 3.0).trunc() };
         let unit =
             |seed: u64, count| -> Vec<f32> { numbers((seed >> 3) * 7 + 5, count).into_iter().map(exact).collect() };
@@ -521,7 +522,7 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
             })
             .unwrap();
         let bounds = match reduction {
-            // The same sums of magnitudes.
+            // The sums over the magnitudes bound the rounding.
             Reduction::WeightedMean => {
                 let packed = Reference.pack(Shape::new(texts, width), &magnitudes(&rows), None, precision).unwrap();
                 let views = Reference.upload(Shape::new(count, width), &magnitudes(&views.data)).unwrap();

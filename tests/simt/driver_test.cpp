@@ -117,7 +117,7 @@ void test_memory() {
     expect(left == MEMORY / 2, "%zu bytes left", left);
     expect_error(CUDA_ERROR_OUT_OF_MEMORY, call("cuMemAlloc_v2", &second, MEMORY / 2 + 1), "more than is left");
     expect_error(CUDA_ERROR_INVALID_VALUE, call("cuMemAlloc_v2", &second, size_t(0)), "no bytes");
-    // The other device has its own.
+    // The other device has memory of its own.
     must("cuCtxPushCurrent_v2", contexts[1]);
     must("cuMemAlloc_v2", &second, MEMORY);
     CUcontext popped;
@@ -239,11 +239,11 @@ void test_launch_limits() {
     must("cuCtxPopCurrent_v2", &popped);
     expect_error(CUDA_ERROR_LAUNCH_FAILED, launch_exchange(stream, others), "memory of another device");
     must("cuMemFree_v2", others);
-    // And on we go.
+    // The context is usable after the failed launch.
     expect_error(CUDA_SUCCESS, launch_exchange(stream, data.address()), "launch after a failed one");
 }
 
-// Two streams: what is not ordered by an event is found, and what is passes.
+// Two streams: accesses that no event orders are found, and ordered ones pass.
 void test_order() {
     const CUstream copies = new_stream(), compute = new_stream();
     const CUevent uploaded = new_event(2), downloaded = new_event(2);
@@ -411,7 +411,7 @@ void test_capture_rules() {
         expect_error(CUDA_ERROR_CAPTURED_EVENT, call("cuEventSynchronize", join), "an event of a capture");
     }
 
-    // Another thread's allocations are its own affair, if the mode says so.
+    // In the thread-local mode another thread may allocate.
     must("cuStreamBeginCapture_v2", stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
     std::thread([&] {
         must("cuCtxSetCurrent", contexts[0]);

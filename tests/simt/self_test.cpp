@@ -30,7 +30,7 @@ uint64_t all_findings() {
 // Small multiples of 1/32, whose products and sums are exact.
 float wave(size_t i, int step, int period) { return float(int(i * step % period) - period / 2) / 32; }
 
-// The nearest number of so many binary digits, ties to even; the last place is not below 2^lowest_place.
+// The nearest number of `digits` binary digits, ties to even; the last place is not below 2^lowest_place.
 float round_to(float x, int digits, int lowest_place, float largest) {
     if (std::isinf(x)) return x;
     int exponent;
@@ -43,7 +43,7 @@ float round_to(float x, int digits, int lowest_place, float largest) {
 float round_to_half(float x) { return round_to(x, 11, -24, 65504); }
 float round_to_bfloat16(float x) { return round_to(x, 8, -133, 0x1.fep127f); }
 
-// The bits of a number that f16 has, if not one of the smallest.
+// The bits of a number that f16 represents, if not as a subnormal.
 uint16_t half_of(float x) {
     if (x == 0) return 0;
     int exponent;
@@ -105,7 +105,7 @@ void test_plant(int plant) {
     struct Plant {
         const char* name;
         bool in_product;
-        // SIMT_FINDINGS: no check, the result.
+        // SIMT_FINDINGS: no check finds it, but the result is wrong.
         int finding;
     };
     static const Plant PLANTS[] = {
@@ -158,7 +158,7 @@ void test_fault(const char* name, SimtFinding finding, unsigned threads, unsigne
             expect(launch(kernel(name), 1, threads, shared, STREAM, freed) == CUDA_ERROR_LAUNCH_FAILED, "%s: success",
                    name);
         } else {
-            // The dynamic memory ends, or the static array, where the index points.
+            // An index just behind the end of the dynamic memory or of the static array.
             const int count = strcmp(name, "fault_static_past_end") == 0 ? 4 : shared > 0 ? int(shared / 4) : COUNT;
             const CUresult error = launch(kernel(name), 1, threads, shared, STREAM, data.address(), count);
             expect(error == CUDA_ERROR_LAUNCH_FAILED, "%s, %s order: %d", name, order, error);
@@ -204,7 +204,7 @@ void test_faults() {
 
 // --- Right kernels.
 
-// A block of a feature's kernel must find nothing.
+// Runs one block of a feature's kernel, which must have no findings.
 template <typename... Arguments>
 void run_feature(const char* name, Dim3 grid, Dim3 block, unsigned shared, Arguments... arguments) {
     const CUresult error = launch(kernel(name), grid, block, shared, STREAM, arguments...);
@@ -332,7 +332,7 @@ void test_other_features() {
 
     const Buffer<unsigned> results(8);
     run_feature("feature_arithmetic", 1, 1, 0, results.address());
-    // Of out[7] the last three: 16 + 8 + 12.
+    // The last three terms of out[7] are 16 + 8 + 12.
     const unsigned expected[8] = {unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4),
                                   100 + 1 * 2 + 255 * 2 + 127 * 3 + 128 * 4,
                                   8 + 31 * 100,

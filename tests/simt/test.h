@@ -41,7 +41,7 @@ CUresult call(const char* name, Arguments... arguments) {
     return function(arguments...);
 }
 
-// The same, where it must succeed.
+// As call(), which must succeed.
 template <typename... Arguments>
 void must(const char* name, Arguments... arguments) {
     const CUresult error = call(name, arguments...);

@@ -1,4 +1,4 @@
-//! Threads that pull pictures from the input, read and decode them, and plan their views.
+//! The decoding threads: they pull pictures from the input, read and decode them, and plan their views.
 
 use super::Input;
 use super::input::Job;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<T, R> Queue<T, R> {
-    /// What one of the threads does until the end of the input.
+    /// The loop of a decoding thread, until the input ends.
     pub(super) fn decode(&self) {
         while let Some((number, Job { mut tag, open, .. })) = self.pull() {
             let plan = AssertUnwindSafe(|| {

@@ -1,7 +1,7 @@
-//! A thread for each device.
+//! The worker thread of each device.
 //!
-//! All devices take batches from the one queue of pictures, each as soon as it has room: a slow one takes fewer. A GPU has
-//! two batches: while it computes the one, the other is submitted.
+//! All devices take batches from one queue of pictures, each as soon as it has room: a slow one takes fewer. A GPU has
+//! up to two batches in flight: while it computes one, the next is submitted.
 
 use super::queue::{Batch, Queue};
 use crate::align::task::Planned;
@@ -9,11 +9,11 @@ use crate::backend::Pending;
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// A batch under way, or why it could not be submitted.
+/// A batch in flight, or why it could not be submitted.
 type Submitted<'d, R> = (Batch, Result<Pending<'d, Vec<R>>>);
 
 impl<T, R: Send> Queue<T, R> {
-    /// What a device's thread does until the end of the pictures.
+    /// The loop of a device's worker thread, until the last picture.
     pub(super) fn compute(&self, device: usize) {
         let end = catch_unwind(AssertUnwindSafe(|| self.compute_batches(device)));
         self.leave(end.err());
@@ -28,7 +28,8 @@ impl<T, R: Send> Queue<T, R> {
                 self.finish(device, older);
             }
             older = newer.unwrap_or_else(|panic| resume_unwind(panic));
-            // What is done, or could not be submitted beside the older one, need not wait for a newer one.
+            // A host's batch is computed by now, and a refused one is run again in halves: neither waits for the next
+            // batch.
             let is_done = |(_, found): &mut Submitted<'_, R>| self.stream.is_host || found.is_err();
             if let Some(newer) = older.take_if(is_done) {
                 self.finish(device, newer);
@@ -47,7 +48,7 @@ impl<T, R: Send> Queue<T, R> {
         Some((batch, found))
     }
 
-    /// Waits for a batch, and hands over its results.
+    /// Waits for a batch, and hands its results to the queue.
     fn finish(&self, device: usize, (batch, found): Submitted<'_, R>) {
         let mut results = Vec::new();
         let run = |pictures: &[Planned<'_>]| self.stream.task.submit(device, pictures)?.wait();
@@ -59,11 +60,11 @@ impl<T, R: Send> Queue<T, R> {
     }
 }
 
-/// The results of pictures, in order. Where they are an error, the pictures are run in halves, down to single ones, so that
-/// one that is too large loses only itself.
+/// Appends the pictures' results, in order. A batch that failed is run again in halves, down to single pictures, so
+/// that one that is too large loses only itself.
 ///
 /// # Errors
-/// When the device fails, which is no picture's fault: then `results` has those of the pictures before.
+/// When the device itself fails: then `results` has those of the pictures before.
 fn in_halves<R>(
     pictures: &[Planned<'_>],
     found: Result<Vec<R>>,

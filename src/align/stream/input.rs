@@ -1,4 +1,4 @@
-//! What a stream takes a picture from.
+//! What a stream takes as a picture: a file, its bytes, or pixels.
 
 use crate::error::Result;
 use crate::image::Picture;
@@ -17,7 +17,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// The bytes that it holds in memory.
+    /// Its bytes of host memory.
     pub(super) fn held(&self) -> usize {
         match self {
             Self::File(_) => 0,
@@ -27,15 +27,15 @@ impl Input {
     }
 }
 
-/// A picture of an input.
+/// A picture that was pulled from the input and is not yet opened.
 pub(super) struct Job<T> {
     pub(super) tag: T,
-    /// The bytes that it holds before it is opened.
+    /// Its bytes of host memory before it is opened.
     pub(super) held: usize,
     pub(super) open: Open<T>,
 }
 
-/// Finds the picture of a tag, in which it may note something.
+/// Opens the picture of a tag, and may write what it learns into the tag.
 pub(super) type Open<T> = Box<dyn FnOnce(&mut T) -> Result<Input> + Send>;
 
 impl From<PathBuf> for Input {

@@ -1,4 +1,5 @@
-//! Pictures in, results out in the same order: decoding on threads, several pictures in a forward pass, a thread a device.
+//! Pictures in, results out in the same order: decoding threads, several pictures in a forward pass, a worker thread a
+//! device.
 
 mod decode;
 mod devices;
@@ -21,7 +22,7 @@ pub use input::Input;
 use input::Job;
 pub use results::Results;
 
-/// How pictures stream.
+/// Options of a [`Stream`].
 ///
 /// ```
 /// use crossalign::align::StreamOptions;
@@ -34,21 +35,21 @@ pub struct StreamOptions {
     /// How pictures are decoded.
     pub decode: DecodeOptions,
     /// Threads that read, decode and plan views; 0: as many as the machine runs at once. At most 4 times as many are
-    /// started. Where the model runs on some of the host's processors only, they do not begin a picture while it computes,
-    /// so that the others stay free.
+    /// started. Where the model is limited to some of the host's processors, decoding pauses while it computes, so that
+    /// the others stay free.
     pub threads: usize,
     /// Bytes of pictures in flight, encoded and decoded, with the resampling tables of their views, from the input until the
-    /// device has computed them. Held are at most
+    /// device has computed them. The host holds at most
     ///
     /// `bytes + one picture, both encoded and decoded + threads · (one file + one picture's tables)`
     ///
-    /// on the host, of the largest ones: a picture larger than all goes through alone. A device holds copies of two batches'
-    /// pictures and tables, which are among them, and the activations of one forward pass
+    /// with the largest of each: a picture larger than the budget goes through alone. A device holds copies of the
+    /// pictures and tables of at most two of these batches, and the activations of one forward pass
     /// ([`ModelOptions::views_at_once`](crate::ModelOptions::views_at_once)).
-    /// Several devices share the bytes: each batch takes its part of them.
+    /// Several devices share the bytes: each batch gets a part of them.
     pub bytes: usize,
-    /// Views that a device encodes together; 0: as many as it takes at once. A picture with more is a batch of its own. No
-    /// result depends on it.
+    /// Views that a device encodes together; 0: as many as it takes at once. A picture with more is a batch of its own.
+    /// Results do not depend on it.
     pub batch: usize,
 }
 
@@ -69,9 +70,9 @@ with_fields!(StreamOptions:
 /// What a stream must know of the devices.
 #[derive(Debug)]
 pub struct Hardware {
-    /// Each takes so many views at once.
+    /// Of each device, the number of views that it takes at once.
     pub views: Vec<usize>,
-    /// They compute what they are given at once, on processors of the host.
+    /// The host's processors compute: a batch is done when `submit` returns.
     pub is_host: bool,
     /// Some of the host's processors are to be left free: decoding pauses while a batch is computed.
     pub alternate: bool,
@@ -89,20 +90,21 @@ fn processors() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-/// What is done to the pictures of a stream, of which each gets an `R`. The pictures are given to one of its methods.
+/// A task on a stream of pictures, which gives an `R` for each. One of its methods takes the pictures and starts it.
 ///
-/// Their tags come back beside the results, in the order of the input. An error is its picture's alone, a panic of its
-/// decoder is an [`Error::Picture`](crate::Error::Picture). Where a device fails, what is in flight gets that
-/// [`Error::Device`](crate::Error::Device), which tells how many pictures were finished before the first of them, and the
-/// stream ends.
+/// Their tags come back beside the results, in the order of the input. An error concerns its picture alone; a panic of
+/// the decoder becomes an [`Error::Picture`](crate::Error::Picture). When a device fails, each picture in flight gets
+/// its [`Error::Device`](crate::Error::Device), which tells how many pictures were finished before the first of them,
+/// and the stream ends.
 ///
-/// The inputs are pulled by the decoding threads, one at a time and no more than the options' bytes and four batches a device
-/// ahead (three where the host computes), so that they may be endless, or wait: for a result that a picture in front of them
-/// gives, if need be. Each device has a thread, which takes batches as it has room for them, also before their results are
-/// asked for. Dropping the results early stops the threads and waits for them, but not for an input that gives nothing.
+/// The decoding threads pull the inputs, one at a time and no more than the options' bytes and four batches a device
+/// ahead (three where the host computes). So the input may be endless, or block, even until the result of an earlier
+/// picture is taken. Each device has a worker thread, which takes batches as it has room for them, whether or not
+/// results are asked for. Dropping the results early stops the threads and joins them, except one that is blocked in
+/// the input.
 ///
-/// Where the system has fewer threads to give, they do; where it has none, that is the [`Error::Device`](crate::Error::Device)
-/// of each picture.
+/// If the system gives fewer threads, the stream runs on those; if it gives none, each picture gets an
+/// [`Error::Device`](crate::Error::Device).
 pub struct Stream<R> {
     task: Arc<dyn Task<R>>,
     decode: DecodeOptions,
@@ -110,9 +112,9 @@ pub struct Stream<R> {
     threads: usize,
     /// The most bytes of pictures in flight.
     bytes: usize,
-    /// Of these, those of a batch: with the picture that reaches it, it is full.
+    /// A batch is full with the picture that reaches so many bytes.
     batch_bytes: usize,
-    /// The most pictures from the input to their results.
+    /// The most pictures from the pull until their results are taken.
     pictures: usize,
     /// Pictures that each device takes at once.
     batches: Vec<usize>,
@@ -130,7 +132,7 @@ impl<R> fmt::Debug for Stream<R> {
 }
 
 impl<R: Send + 'static> Stream<R> {
-    /// A stream of pictures with so many `views` each; its tests play the devices.
+    /// A stream of pictures with `views` views each; public for tests, which stand in for devices.
     #[doc(hidden)]
     pub fn new(hardware: Hardware, options: StreamOptions, views: usize, task: impl Task<R> + 'static) -> Self {
         let StreamOptions { decode, threads, bytes, batch, .. } = options;
@@ -138,7 +140,7 @@ impl<R: Send + 'static> Stream<R> {
         let pictures = |&at_once: &usize| ((if batch == 0 { at_once } else { batch }) / views).max(1);
         let batches: Vec<usize> = at_once.iter().map(pictures).collect();
         let threads = if threads == 0 { processors() } else { threads.min(4 * processors()) };
-        // Of each device: batches that it has, one that is decoded meanwhile, one whose results are not taken.
+        // For each device: its batches in flight, one that is decoded meanwhile, one whose results are not yet taken.
         let (held, decoded) = (if is_host { 1 } else { 2 }, usize::from(!alternate));
         let all = batches.iter().fold(0, |all: usize, &batch| all.saturating_add(batch));
         let pictures = all.saturating_mul(held + decoded + 1).saturating_add(threads);
@@ -147,7 +149,7 @@ impl<R: Send + 'static> Stream<R> {
         Self { task, decode, threads, bytes, batch_bytes, pictures, batches, is_host, alternate }
     }
 
-    /// Streams files, each with its path; an error names it.
+    /// Streams files, with their paths as tags; errors name the path.
     pub fn files<P: Into<PathBuf> + 'static>(
         self,
         paths: impl IntoIterator<Item = P, IntoIter: Send + 'static>,
@@ -166,8 +168,8 @@ impl<R: Send + 'static> Stream<R> {
         }))
     }
 
-    /// Streams pictures that `open` finds, which is called on the decoding threads: it may read, and note in the tag what
-    /// it learns. The result of a picture that is not found is the error.
+    /// Streams the pictures that `open` gives for the tags. It is called on the decoding threads: it may read files,
+    /// and write what it learns into the tag. Its error is the picture's result.
     pub fn open<T: Send + 'static>(
         self,
         tags: impl IntoIterator<Item = T, IntoIter: Send + 'static>,

@@ -5,16 +5,16 @@
 //!                                             decoding threads               devices
 //! ```
 //!
-//! A picture is charged to the budget from the pull until its batch is released: with the bytes that the input holds, with
-//! its encoded bytes once they are read, with both its forms while it is decoded, and then with its pixels and the tables of
-//! its views. A thread pulls only while less than the budget is charged, and decodes only what fits; the first picture is
-//! decoded even if it does not fit, once no batch is held. A batch takes no more than its share of the budget, so that
-//! there is room to decode the next one meanwhile. The number of pictures is bounded from the pull until their results are
+//! A picture is charged to the budget from the pull until its batch is released: first the bytes that the input holds,
+//! then its encoded bytes, with its decoded ones while it is decoded, at last its pixels and the tables of its views. A
+//! thread pulls only while less than the budget is charged, and decodes only what fits; the oldest picture is decoded
+//! even if it does not fit, once no batch is held. A batch takes no more than its share of the budget, so that there is
+//! room to decode the next one meanwhile. The number of pictures is bounded from the pull until their results are
 //! taken.
 //!
 //! No order of events deadlocks. All waits are for one condition variable, whose lock is never held while the input, a
 //! decoder or a device runs. A working picture waits for nothing, and a device that holds a batch releases it without
-//! waiting for others. One device at a time fills a batch. So let it wait for the next picture:
+//! waiting for others. One device at a time fills a batch. Suppose that it waits for the next picture:
 //! * It is *working*: it gets ready.
 //! * It is *waiting* for room: a device that has pictures, in this batch or an earlier one, is told to go on with them and
 //!   releases them. Then no batch is held, and the picture goes on.
@@ -55,42 +55,42 @@ struct State<T, R> {
     input: Option<Jobs<T>>,
     /// The thread that pulls.
     pulling: Option<ThreadId>,
-    /// No more is pulled, decoded or taken.
+    /// Nothing more is pulled, decoded or taken.
     stopped: bool,
-    /// The pictures whose results have not left.
+    /// The pictures whose results the consumer has not taken, oldest first.
     slots: VecDeque<Slot<T, R>>,
-    /// The first slot's number, counted from the first picture that was pulled.
+    /// The number of the first slot's picture; they count from 0, in the order of the pull.
     first: usize,
     /// The number of the first picture that no device has taken.
     next: usize,
-    /// What all pictures are charged with.
+    /// The bytes charged for all pictures.
     charged: usize,
-    /// A device fills a batch. The others wait, so that it is full the sooner.
+    /// A device is filling a batch; the others wait, so that it is full sooner.
     filling: bool,
-    /// A device computes a batch, and shares the processors.
+    /// The host computes a batch, and decoding is to leave it the processors.
     paused: bool,
     /// How many devices run.
     devices: usize,
     /// The first device that failed, and why.
     fault: Option<(String, String)>,
-    /// What the first thread that panicked did so with.
+    /// The payload of the first panic of the input or a device's thread.
     panic: Option<Box<dyn Any + Send>>,
-    /// How many pictures have left with a result.
+    /// How many pictures' results the consumer has taken, errors not counted.
     finished: usize,
-    /// How many there were before the first one that was lost with its device.
+    /// `finished` when the consumer reached the first picture that was lost with its device.
     finished_before: Option<usize>,
 }
 
 struct Slot<T, R> {
     charged: usize,
-    /// Once the picture is ready.
+    /// There once the picture is decoded or refused.
     tag: Option<T>,
     stage: Stage<R>,
 }
 
 enum Stage<R> {
     Working,
-    /// For bytes of the budget.
+    /// Decoding waits for room in the budget.
     Waiting,
     Ready(Planned<'static>),
     /// In a batch; or lost with the device that failed.
@@ -115,7 +115,7 @@ impl<T, R> State<T, R> {
         self.charged < stream.bytes && self.slots.len() < stream.pictures
     }
 
-    /// Whether a picture may be charged with so many bytes: they are within the budget, or it is the oldest that is not done.
+    /// Whether a picture may be charged with `bytes`: they are within the budget, or it is the oldest that is not done.
     fn fits(&self, number: usize, bytes: usize, budget: usize) -> bool {
         let at = number - self.first;
         let others = self.charged - self.slots[at].charged;
@@ -175,7 +175,7 @@ impl<T, R> Queue<T, R> {
         state.pulling = None;
         self.changed.notify_all();
         match next {
-            _ if state.stopped => None, // meanwhile
+            _ if state.stopped => None, // stopped while the input ran
             Ok(Some(job)) => {
                 state.input = Some(input);
                 state.charged += job.held;
@@ -189,8 +189,8 @@ impl<T, R> Queue<T, R> {
         }
     }
 
-    /// Charges a picture with the bytes that are there, waits until it fits the budget with `more`, or is the oldest, and
-    /// charges these too.
+    /// Charges a picture with `there`, its encoded bytes, waits until `more` fit the budget too or it is the oldest
+    /// that is not done, and charges these.
     pub(super) fn make_room(&self, number: usize, there: usize, more: usize) -> Result<()> {
         let (bytes, budget) = (there.saturating_add(more), self.stream.bytes);
         let mut state = lock(&self.state);
@@ -208,7 +208,7 @@ impl<T, R> Queue<T, R> {
         Ok(())
     }
 
-    /// A picture is decoded and its views are planned, or it cannot be.
+    /// Stores a picture that is decoded and planned, or why it cannot be.
     pub(super) fn ready(&self, number: usize, tag: T, planned: Result<Planned<'static>>) {
         let mut state = lock(&self.state);
         state.charge(number, planned.as_ref().map_or(0, Planned::bytes));
@@ -222,13 +222,14 @@ impl<T, R> Queue<T, R> {
         self.changed.notify_all();
     }
 
-    /// So many devices run.
+    /// Sets how many devices run.
     pub(super) fn run_on(&self, devices: usize) {
         lock(&self.state).devices = devices;
     }
 
-    /// The next pictures in order, for a device that has an earlier batch under way or not. None of them where there are
-    /// none before the batches that are held are released, or not soon; no batch after the last picture.
+    /// The next batch of pictures, in order; `busy` tells that the device has an earlier batch in flight. The batch is
+    /// empty if no picture can come before held batches are released, or none comes within [`PATIENCE`]; none after the
+    /// last.
     pub(super) fn take(&self, device: usize, busy: bool) -> Option<Batch> {
         let (most, most_bytes) = (self.stream.batches[device], self.stream.batch_bytes);
         let (mut batch, mut charged) = (Batch::default(), 0);
@@ -272,7 +273,7 @@ impl<T, R> Queue<T, R> {
         Some(batch)
     }
 
-    /// A device has computed a batch, or failed: then there are results of its first pictures alone.
+    /// Takes a batch back with its results; where the device failed, they are those of its first pictures.
     pub(super) fn release(&self, batch: Batch, results: Vec<Result<R>>) {
         let Batch { numbers, pictures } = batch;
         drop(pictures);
@@ -285,13 +286,13 @@ impl<T, R> Queue<T, R> {
         self.changed.notify_all();
     }
 
-    /// A device has failed, and why. Nothing more is given to any.
+    /// Notes why a device failed, and stops the stream.
     pub(super) fn fail(&self, device: String, reason: String) {
         lock(&self.state).fault.get_or_insert((device, reason));
         drop(self.stop());
     }
 
-    /// A device's thread ends, by a panic or without.
+    /// Notes that a device's thread ends, with its panic if there was one.
     pub(super) fn leave(&self, panic: Option<Box<dyn Any + Send>>) {
         if panic.is_some() {
             drop(self.stop());
@@ -305,7 +306,7 @@ impl<T, R> Queue<T, R> {
     /// The oldest picture's tag and its result, once it is there; none after the last.
     ///
     /// # Panics
-    /// Where the input or a device's thread did, in place of the results that are missing for it.
+    /// When the input or a device's thread panicked, in place of the results that this lost.
     pub(super) fn next(&self) -> Option<(T, Result<R>)> {
         let mut state = self.wait_while(lock(&self.state), |state| match state.slots.front().map(|slot| &slot.stage) {
             Some(Stage::Done(_)) => false,
@@ -329,8 +330,8 @@ impl<T, R> Queue<T, R> {
         Some((tag?, result))
     }
 
-    /// Pulls, decodes and takes no more. What is left of the input is for the caller to drop: not under the lock, for it is
-    /// not our code.
+    /// Stops pulling, decoding and taking. The rest of the input is returned for the caller to drop outside the lock,
+    /// since it runs the user's code.
     pub(super) fn stop(&self) -> Option<Jobs<T>> {
         let mut state = lock(&self.state);
         state.stopped = true;
@@ -343,12 +344,12 @@ impl<T, R> Queue<T, R> {
         lock(&self.state).pulling
     }
 
-    /// Waits as long as this is so.
+    /// Waits while `is_so` holds.
     fn wait_while<'a>(&self, state: Guard<'a, T, R>, is_so: impl Fn(&State<T, R>) -> bool) -> Guard<'a, T, R> {
         self.changed.wait_while(state, |state| is_so(state)).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, `shortly` no longer than [`PATIENCE`]; and whether that was in vain.
+    /// Waits for a change, with `shortly` at most [`PATIENCE`]; also returns whether that timed out.
     fn wait<'a>(&self, state: Guard<'a, T, R>, shortly: bool) -> (Guard<'a, T, R>, bool) {
         let patience = if shortly { PATIENCE } else { Duration::MAX };
         let (state, timeout) = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);

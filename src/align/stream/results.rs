@@ -9,11 +9,11 @@ use std::thread::{Builder, JoinHandle};
 /// The results of a [`Stream`](super::Stream), in the order of its input.
 ///
 /// # Panics
-/// [`Results::next`] panics where the input or a device's thread did, after all results of what came before.
+/// [`Results::next`] panics if the input or a device's thread panicked, after all results that came before.
 pub struct Results<T, R> {
     queue: Arc<Queue<T, R>>,
     threads: Vec<JoinHandle<()>>,
-    /// Why there are none.
+    /// Why there are no device or no decoding threads.
     refused: Option<String>,
 }
 
@@ -42,10 +42,10 @@ impl<T: Send + 'static, R: Send + 'static> Results<T, R> {
         Ok(())
     }
 
-    /// Starts so many threads, each with its number, or as many as the system gives: how many.
+    /// Starts `count` threads, each with its number, or as many as the system gives; returns how many.
     ///
     /// # Errors
-    /// When it gives none.
+    /// When the system gives none.
     fn spawn(&mut self, count: usize, work: fn(&Queue<T, R>, usize)) -> std::io::Result<usize> {
         for number in 0..count {
             let queue = self.queue.clone();
@@ -77,7 +77,7 @@ impl<T, R> Drop for Results<T, R> {
         drop(self.queue.stop());
         let pulling = self.queue.pulling();
         for thread in self.threads.drain(..).filter(|thread| Some(thread.thread().id()) != pulling) {
-            // A panic of it is caught, for the consumer or as a picture's error.
+            // Its panics were caught: they went to the consumer or became a picture's error.
             let _ = thread.join();
         }
     }

@@ -1,17 +1,17 @@
-//! What a forward pass does on a GPU, kernel by kernel.
+//! The profile of a forward pass on a GPU, summed by kernel.
 
 use crate::backend::{Dispatch, Profile};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Dispatches of one kind together.
+/// Sums over some dispatches.
 struct Total {
     name: &'static str,
     dispatches: usize,
     bytes: u64,
     flops: u64,
-    /// None where a dispatch has none.
+    /// None where a dispatch has no time.
     time: Option<Duration>,
 }
 
@@ -27,7 +27,7 @@ impl Total {
         total
     }
 
-    /// Bytes and operations a second, 10⁹.
+    /// GB/s and GFLOP/s.
     fn rates(&self) -> Option<(f64, f64)> {
         let seconds = self.time?.as_secs_f64();
         Some((self.bytes as f64 / seconds / 1e9, self.flops as f64 / seconds / 1e9))
@@ -50,7 +50,7 @@ impl Total {
     }
 }
 
-/// A row for each kernel, in the order of their first use, then the layer's and the pass's.
+/// A row for each kernel, in the order of their first use, then one for a layer and one for the whole pass.
 fn totals(profile: &Profile) -> Vec<Total> {
     let dispatches = &profile.dispatches;
     let mut kernels: Vec<&'static str> = Vec::new();
@@ -118,7 +118,7 @@ mod tests {
             "all                           7       28.0       8.40      56.00       0.50     150.00",
         ];
         assert_eq!(lines, expected);
-        // Where a time is missing, so are those that it is part of.
+        // A missing time leaves out the sums that it is part of.
         let untimed = text(&profile(|i| (i != 3).then_some(i)));
         assert!(untimed.contains("GFLOP \n"), "{untimed}");
         assert!(untimed.contains("13.0       3.90\n") && untimed.contains("2.40       8.00 "), "{untimed}");

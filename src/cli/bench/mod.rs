@@ -12,7 +12,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Counted runs, after one that is not; more for short ones, until `SECONDS` have passed.
+/// Timed runs, after one to warm up; more of short ones, until they have taken `SECONDS`.
 const RUNS: usize = 5;
 const SECONDS: f64 = 2.0;
 
@@ -91,7 +91,7 @@ impl Args {
     }
 }
 
-/// A picture with something everywhere.
+/// A picture with structure everywhere.
 fn waves(side: u32) -> Result<Picture> {
     let wave = |i: u32, period: f32| ((i as f32 / period).sin() * 60.0 + 128.0) as u8;
     let pixel = |i: u32| [wave(i % side, 7.0), wave(i / side, 11.0), wave(i % side + i / side, 17.0)];

@@ -7,9 +7,9 @@ use crate::cli::pictures::Listed;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// What a picture shows.
+/// A labelled picture, and its ranks where they are known.
 pub(super) struct Sample {
-    /// With its class, and its content once that is read.
+    /// Its class, and the hash of its content once that is read.
     pub(super) key: Key,
     /// The ranks of an earlier run.
     pub(super) known: Option<Vec<Ranks>>,
@@ -42,7 +42,7 @@ fn list_folders(data: &Path, classes: &[Class]) -> Result<Vec<Listed<Sample>>> {
     Ok(samples)
 }
 
-/// What is in a folder and not hidden, by name.
+/// The entries of a folder that are not hidden, sorted by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {

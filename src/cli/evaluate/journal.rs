@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 const FORMAT: &str = "crossalign-evaluation-1";
 
-/// What one picture gave.
+/// The result of one picture: a line of the file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
-    /// For the reader.
+    /// The file's name, for people who read the journal.
     pub(super) image: String,
     #[serde(flatten)]
     pub(super) key: Key,
     pub(super) ranks: Vec<Ranks>,
 }
 
-/// What a picture is known by: its file may move, and a changed one counts as new.
+/// Identifies a picture: its file may move, and a changed one counts as new.
 #[derive(PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Key {
     /// A hash of the file's bytes.
@@ -35,7 +35,7 @@ pub(super) struct Key {
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
-    /// What earlier runs gave.
+    /// The results of earlier runs.
     pub(super) known: Arc<Known>,
 }
 
@@ -81,7 +81,7 @@ impl Journal {
         Ok(Self { path: path.to_owned(), file, known: known.into() })
     }
 
-    /// Keeps a record at once: in one write, so that an interruption costs this line at most.
+    /// Appends a record in one write, so that an interruption costs this line at most.
     pub(super) fn add(&mut self, record: &Record) -> Result<()> {
         let line = json!(record).to_string() + "\n";
         self.file.write_all(line.as_bytes()).map_err(Error::io(&self.path))
@@ -110,7 +110,7 @@ fn check_header(found: &[u8], expected: &str) -> Result<()> {
     // Both went through JSON: numbers compare as they are written.
     let expected = parse(expected.as_bytes()).map_err(|error| stranger(error.to_string()))?;
     let (found, expected) = (&found["parameters"], &expected["parameters"]);
-    // Of both: a parameter that only one of them has is one that the other knows nothing of.
+    // The names of both, since another version may have had other parameters.
     let names: BTreeSet<&String> =
         [found, expected].into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
     let other: Vec<&String> = names.into_iter().filter(|&name| found.get(name) != expected.get(name)).collect();

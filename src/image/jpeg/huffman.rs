@@ -1,13 +1,14 @@
 //! Huffman codes and the bits that they are read from.
 
-/// Codes up to this length are found by one look.
+/// Codes of at most so many bits are found by one table look-up.
 const QUICK: usize = 9;
 
 /// A Huffman table.
 pub(super) struct Huffman {
-    /// By the next bits: length and value of the code, or 0 where it is longer.
+    /// Indexed by the next `QUICK` bits: `length << 8 | value` of the code, or 0 where it is longer.
     quick: [u16; 1 << QUICK],
-    /// Of each length, the first 16 bits that are beyond its codes, and what leads from a code to its value's index.
+    /// By code length: the first 16 bits above its codes, left-aligned, and what to add to a code for its value's
+    /// index.
     lengths: [(u32, i32); 17],
     values: [u8; 256],
 }
@@ -54,7 +55,7 @@ impl Huffman {
 
 /// Why a scan cannot be read on.
 pub(super) enum Fault {
-    /// The data end.
+    /// The data end too early.
     Missing,
     /// Bits that are no code.
     NoCode,
@@ -77,7 +78,7 @@ impl<'a> Bits<'a> {
         Self { data, at: 0, buffer: 0, count: 0 }
     }
 
-    /// Where the reader is: behind the last byte it has looked at, and not behind a marker.
+    /// The position behind the last byte in the buffer, never behind a marker.
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -110,8 +111,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The value of the next code; it is left behind together with the bits that follow it, whose number is the lower
-    /// half of the value.
+    /// Reads the next code, and skips the extra bits behind it, as many as the low 4 bits of its value say.
     #[inline]
     pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, Fault> {
         if self.count < 32 {
@@ -140,7 +140,7 @@ impl<'a> Bits<'a> {
         self.leave(bits).map(|()| value as u32)
     }
 
-    /// Goes behind the next restart marker.
+    /// Skips to behind the next restart marker.
     pub(super) fn restart(&mut self) -> Result<(), Fault> {
         let mut at = self.at;
         let Some(0xd0..=0xd7) = next_marker(self.data, &mut at) else { return Err(Fault::Missing) };
@@ -149,7 +149,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// The next marker; `at` is moved behind it. Bytes before it are left out, fill bytes and stuffed ones among them.
+/// The next marker; `at` is moved behind it. All bytes before it are skipped, fill bytes and stuffed ones (FF 00) too.
 pub(super) fn next_marker(file: &[u8], at: &mut usize) -> Option<u8> {
     let found = file.get(*at..)?.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
     *at += found + 2;

@@ -1,10 +1,17 @@
-//! Where a JPEG ends, and whether all of it is there (ITU-T T.81).
+//! Finds where a JPEG ends, and checks that all of it is there (ITU-T T.81).
 //!
-//! The decoder fills what is missing with grey and says nothing of it, whether the file ends early or an end marker
-//! stands there too soon; only the number of blocks in the scans tells. So before decoding, the markers are followed
-//! from the start, and the entropy-coded data of every scan are walked, block by block, without computing a pixel.
-//! The picture ends with the last bit of its last coefficient, or with an end marker after what was begun is complete;
-//! what comes behind is another file's.
+//! The decoder silently fills with grey what is missing, whether the file ends early or an end marker comes too soon;
+//! only the number of blocks in the scans tells. So before decoding, the markers are followed from the start, and the
+//! entropy-coded data of every scan are walked, block by block, without computing a pixel.
+//!
+//! ```text
+//! SOI │ APP1        │ SOF        │ DHT     │ SOS                │ blocks, RSTn │ DHT, SOS, blocks … │ EOI │ other data
+//!     │ orientation │ components │ Huffman │ components, range  │ walked, not  │ more scans         │     │ dropped
+//!     │             │            │ codes   │ and bits of a scan │ decoded      │                    │     │
+//! ```
+//!
+//! The picture ends with the last bit of its last coefficient, or with an end marker once all that was begun is
+//! complete; anything behind that does not belong to it.
 
 mod huffman;
 mod scan;
@@ -42,15 +49,15 @@ struct Component {
     vertical: u32,
     /// Blocks of 8 × 8 samples, across and down.
     blocks: (u32, u32),
-    /// Blocks from one row to the next: whole MCUs.
+    /// Blocks from one row to the next, padded to whole MCUs.
     stride: u32,
-    /// Of each block, which coefficients are not zero so far; progressive frames only.
+    /// For each block, a bit mask of the coefficients that are not zero so far; progressive frames only.
     nonzero: Vec<u64>,
-    /// Of each coefficient, in zigzag order, the bits still to come.
+    /// For each coefficient, in zigzag order, which bits are still to come.
     pending: [Pending; 64],
 }
 
-/// Which bits of a coefficient are still to come.
+/// The bits of a coefficient that are still to come; `Low`: those that its first scan left to refinement scans.
 #[derive(Clone, Copy, PartialEq)]
 enum Pending {
     All,
@@ -66,8 +73,8 @@ fn damaged(found: &str) -> crate::Error {
     fault(PictureErrorKind::Damaged, format!("a JPEG {found}"))
 }
 
-/// The bytes of the picture alone, closed by an end marker, once all of its data are known to be there; and how it is to
-/// be turned.
+/// Checks that all data of the picture are there; returns its bytes alone, closed by an end marker, and how it is to be
+/// turned.
 ///
 /// # Errors
 /// When data are missing, a segment cannot be followed, the kind of JPEG is not decoded, or it has more than
@@ -83,7 +90,7 @@ pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<(Vec<u8>, Orientatio
         match marker {
             EOI if frame.as_ref().is_some_and(Frame::may_end) => break at - 2,
             EOI | 0xd8 => return Err(truncated("that ends before its last scan")),
-            // Without a segment: TEM and restarts.
+            // Markers without a segment: TEM and restarts.
             0x01 | 0xd0..=0xd7 => continue,
             _ => {}
         }
@@ -125,7 +132,7 @@ pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<(Vec<u8>, Orientatio
     Ok((picture, orientation(exif, xmp)))
 }
 
-/// What a frame's marker says of it, where the decoder does not know such frames (T.81, table B.1).
+/// Names the kind of a frame that the decoder does not know, by its marker (T.81, table B.1).
 fn not_decoded(marker: u8) -> Option<&'static str> {
     Some(match marker {
         0xc3 => "with lossless coding",
@@ -203,7 +210,7 @@ impl Frame {
         (most(|component| component.horizontal), most(|component| component.vertical))
     }
 
-    /// Counts the blocks, before the first scan, whose `data` are followed by the height where the header has none (DNL,
+    /// Counts the blocks, before the first scan. A height that the header lacks stands behind that scan's `data` (DNL,
     /// B.2.5).
     fn lay_out(&mut self, data: &[u8], max_pixels: u64) -> Result<()> {
         if self.height == 0 {
@@ -234,8 +241,8 @@ impl Frame {
         self.components.iter().all(|component| component.pending == [Pending::None; 64])
     }
 
-    /// Whether an end marker may stand here: coefficients that no scan brought are zero (G.1.1.1.1), but not the first,
-    /// and what was begun is complete.
+    /// Whether an end marker may stand here: each component has its whole DC coefficients, and no AC coefficient waits
+    /// for its low bits. Those that no scan brought are zero (G.1.1.1.1).
     fn may_end(&self) -> bool {
         let begun =
             |component: &Component| component.pending[0] == Pending::None && !component.pending.contains(&Pending::Low);

@@ -1,4 +1,5 @@
-//! The walk through the entropy-coded data of one scan.
+//! The walk through the entropy-coded data of one scan. Values are skipped; only which coefficients are not zero is
+//! kept, since a refinement scan has a correction bit for each of these.
 
 use super::huffman::{Bits, Fault, Huffman};
 use super::{Component, Frame, Pending, damaged, truncated};
@@ -19,7 +20,7 @@ struct Part<'a> {
     ac: Option<&'a Huffman>,
 }
 
-/// How a block is coded: the first and the last of its coefficients.
+/// How a scan codes a block; for AC scans, the first and the last of its coefficients.
 #[derive(Clone, Copy)]
 enum Coding {
     Sequential,
@@ -67,7 +68,7 @@ impl<'a> Scan<'a> {
             let table = |class: usize, place: u8| tables[class].get(usize::from(place)).and_then(Option::as_ref);
             components.push(Part { component, dc: table(0, places >> 4), ac: table(1, places & 15) });
         }
-        // A scan of one component has its blocks alone (A.2.2).
+        // A scan of one component is not interleaved: an MCU is one of its blocks (A.2.2).
         let mcus = match components.as_slice() {
             [] => return Err(wrong()),
             [one] => one.component.blocks,
@@ -76,7 +77,7 @@ impl<'a> Scan<'a> {
         Ok(Self { mcus, components, coding, restart })
     }
 
-    /// Walks through all blocks; returns how many bytes of `data` they take, and a few behind at most.
+    /// Walks through all blocks; returns how many bytes of `data` were read, at most a few more than the blocks take.
     pub(super) fn walk(mut self, data: &[u8]) -> Result<usize> {
         let mut blocks = Blocks { bits: Bits::new(data), run: 0 };
         self.blocks(&mut blocks).map_err(|fault| match fault {
@@ -115,7 +116,7 @@ impl<'a> Scan<'a> {
 /// Reads the blocks of a scan one after the other.
 struct Blocks<'a> {
     bits: Bits<'a>,
-    /// How many blocks, from this one on, have no further coefficients to be read but corrections of such.
+    /// The rest of an end-of-band run: blocks, from this one on, with no new coefficients but only correction bits.
     run: u32,
 }
 
@@ -170,7 +171,7 @@ impl Blocks<'_> {
         Ok(())
     }
 
-    /// The zeros before an AC coefficient, and its size; none where a run begins.
+    /// The zeros before an AC coefficient, and its size; none where an end-of-band run begins.
     fn coefficient(&mut self, table: &Huffman) -> Result<Option<(u32, u32)>, Fault> {
         let symbol = u32::from(self.bits.symbol(table)?);
         let (zeros, size) = (symbol >> 4, symbol & 15);
@@ -186,7 +187,7 @@ impl Blocks<'_> {
         let mut at = first;
         while at <= last && self.run == 0 {
             let Some((mut zeros, size)) = self.coefficient(table)? else { break };
-            // A size of 1: a coefficient that is not zero from here on, whose sign was left behind with the symbol.
+            // A size of 1 is a coefficient that becomes nonzero here; its sign bit was skipped with the symbol.
             while at <= last {
                 if *nonzero >> at & 1 == 1 {
                     self.bits.read(1)?;

@@ -85,7 +85,7 @@ impl Fields {
         Error::file(&self.path, format!("{}{name}", self.prefix), found.to_string(), expected)
     }
 
-    /// A field, unless it is missing or null; refused with another value than those that are implemented.
+    /// A field, unless it is missing or null; refused if its value is not among the `implemented` ones.
     pub(super) fn only<T: Into<Value> + Clone>(&self, name: &str, implemented: &[T]) -> Result<Option<&Value>> {
         let implemented: Vec<Value> = implemented.iter().cloned().map(Into::into).collect();
         match self.get(name) {
@@ -98,7 +98,8 @@ impl Fields {
         }
     }
 
-    /// A field as `parse` takes it, `default` where it is missing; what is not `expected` is refused.
+    /// A field as `parse` converts it, `default` where it is missing; refused as not `expected` where `parse` gives
+    /// none.
     fn parsed<T>(
         &self,
         name: &str,

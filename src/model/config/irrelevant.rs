@@ -3,7 +3,7 @@
 //! Sources: `to_dict()` of transformers' CLIPConfig, CLIPTextConfig, CLIPVisionConfig and CLIPImageProcessor from 4.10 to
 //! 5.24, and the dataclasses of open_clip 2.0 to 3.3. What is not in this list and not read is refused.
 
-/// A reason, the objects that the fields are in (by how their place ends; empty: any object), and the fields.
+/// A reason, the end of the path of the objects that the fields are in (empty: any object), and the fields.
 type Group = (&'static str, &'static str, &'static [&'static str]);
 
 #[rustfmt::skip]

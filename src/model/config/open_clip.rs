@@ -8,7 +8,7 @@ use crate::image::Resize;
 use crate::model::foreign;
 use serde_json::Value;
 
-/// open_clip's defaults are those of its dataclasses. With the preprocessing, where the file has any.
+/// Reads the config, with the defaults of open_clip's dataclasses, and the preprocessing if the file has any.
 pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<(Config, Option<Preprocessing>)> {
     let model = fields.section_or_empty("model_cfg")?;
     let (vision, text) = (model.section_or_empty("vision_cfg")?, model.section_or_empty("text_cfg")?);
@@ -39,10 +39,10 @@ pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<(Co
 
 fn check_vision(fields: &Fields) -> Result<()> {
     fields.only("attentional_pool", &[false])?;
-    fields.only("global_average_pool", &[false])?; // of open_clip before 2.21: with the class token
+    fields.only("global_average_pool", &[false])?; // open_clip before 2.21, which averages the class token, too
     fields.only("input_patchnorm", &[false])?;
     fields.only::<&str>("timm_model_name", &[])?;
-    // A fixed table is in the file like a learned one.
+    // The weights have a fixed position table like a learned one.
     fields.only("pos_embed_type", &["learnable", "sin_cos_2d"])?;
     check_blocks(fields)
 }
@@ -55,7 +55,7 @@ fn check_text(fields: &Fields) -> Result<Option<u32>> {
     fields.only("tokenizer_mode", &["clip"])?;
     fields.only("embed_cls", &[false])?;
     fields.only("proj_type", &["linear"])?;
-    fields.flag("proj_bias", false)?; // a bias that is in the file is added
+    fields.flag("proj_bias", false)?; // a bias in the weights is added anyway
     fields.flag("final_ln_after_pool", false)?; // of one row: the same before and after
     check_blocks(fields)?;
     let pool = fields.only("pool_type", &["argmax", "eos"])?;
@@ -63,7 +63,7 @@ fn check_text(fields: &Fields) -> Result<Option<u32>> {
     Ok(pool.is_some_and(|pool| pool == "eos").then_some(eos as u32))
 }
 
-/// open_clip's other attention blocks.
+/// Refuses open_clip's other attention blocks.
 fn check_blocks(fields: &Fields) -> Result<()> {
     fields.only("output_tokens", &[false])?;
     fields.only("block_type", &["default"])?;
@@ -81,7 +81,7 @@ fn pooling(fields: &Fields) -> Result<Pooling> {
     })
 }
 
-/// `width` and `heads`: the defaults of these fields; without one for `heads`, they are told by their width.
+/// `width` and `heads` are the defaults of these fields; without one for `heads`, `head_width` tells their number.
 fn tower(
     fields: &Fields,
     quick_gelu: bool,

@@ -15,8 +15,8 @@ const BICUBIC: u32 = 3;
 const CLASSES: [&str; 4] =
     ["CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor"];
 
-/// How a folder's processor makes the views, where it has one. transformers 5 writes it into `processor_config.json`, which
-/// it reads first.
+/// The preprocessing of a folder's processor, where it has one. transformers 5 writes it into `processor_config.json`,
+/// which it reads first.
 pub(super) fn read(source: &Source, image_size: u32) -> Result<Option<Preprocessing>> {
     if source.has(PROCESSOR) {
         let fields = Fields::open(source, PROCESSOR)?;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::layout::{BlockPart, Layout, Part, Tower};
 use crate::model::weights::Weights;
 
-/// Everything but the activation.
+/// Reads everything off the shapes but the activation, which must be given.
 pub(super) fn read(layout: Layout, weights: &dyn Weights, activation: Option<Activation>) -> Result<Config> {
     let path = weights.path();
     let activation = activation.ok_or_else(|| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// (transformers, pull request 24773).
 const POOL_AT_HIGHEST: u64 = 2;
 
-/// A field that is missing has the default of `CLIPConfig`, `CLIPTextConfig` or `CLIPVisionConfig`.
+/// Reads the config; a missing field has the default of `CLIPConfig`, `CLIPTextConfig` or `CLIPVisionConfig`.
 pub(super) fn read(fields: Fields, activation: Option<Activation>) -> Result<Config> {
     foreign::check_model_type(fields.path(), fields.get("model_type"), "clip")?;
     check_plain(&fields)?;
@@ -52,7 +52,7 @@ fn tower_fields(fields: &Fields, tower: &str) -> Result<Fields> {
     Ok(config)
 }
 
-/// What turns a tower into something else than CLIP's.
+/// Refuses what would turn a tower into another one than CLIP's.
 fn check_plain(fields: &Fields) -> Result<()> {
     for switch in ["add_cross_attention", "is_decoder", "is_encoder_decoder"] {
         fields.only(switch, &[false])?;

@@ -9,7 +9,7 @@ extern "C" {
 struct SimtCalls {
     // Images loaded.
     uint64_t modules;
-    // Kernels that calls launched, those that were captured among them.
+    // Calls that launch a kernel, captured ones included.
     uint64_t launches;
     uint64_t graph_launches;
     // Copies from the host to a device and back.

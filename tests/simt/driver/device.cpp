@@ -20,7 +20,7 @@ long long setting(const char* name, long long otherwise) {
     return value == nullptr || *value == 0 ? otherwise : atoll(value);
 }
 
-// An A100's.
+// An A100's attributes.
 int attribute(int which) {
     switch (which) {
         case 1: return simt::MAX_THREADS;           // MAX_THREADS_PER_BLOCK
@@ -109,7 +109,7 @@ CUDA_API CUresult cuInit(unsigned flags) {
     const Lock lock;
     if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
     if (const long long error = setting("SIMT_INIT", 0)) return CUresult(error);
-    // CUDA_VISIBLE_DEVICES as far as it hides all.
+    // Of CUDA_VISIBLE_DEVICES only the empty value counts, which hides all.
     const char* visible = getenv("CUDA_VISIBLE_DEVICES");
     const long long count = visible == nullptr || *visible != 0 ? setting("SIMT_DEVICES", 1) : 0;
     if (count <= 0) return CUDA_ERROR_NO_DEVICE;

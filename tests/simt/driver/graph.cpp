@@ -36,7 +36,7 @@ CUDA_API CUresult cuGraphLaunch(CUgraphExec executable, CUstream handle) {
     if (!is_live(executable) || stream == nullptr) return CUDA_ERROR_INVALID_VALUE;
     calls.graph_launches++;
     for (const Work& work : executable->work) {
-        // A graph of a graph is one of its work.
+        // A stream that is captured records the graph's work one by one.
         const CUresult error = submit(*stream, work);
         if (error != CUDA_SUCCESS) return error;
     }

@@ -27,7 +27,7 @@ CUresult stream_work(CUstream handle, Work work) {
     return submit(*stream, std::move(work));
 }
 
-// What waits for the host is no work of a stream, and must not happen while one is captured.
+// A synchronous copy or fill is not work of a stream, and must not happen while one is captured.
 CUresult host_work(const Work& work) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;
@@ -43,7 +43,7 @@ CopyWork to_host(void* to, CUdeviceptr from, size_t bytes) { return {CUdeviceptr
 
 CopyWork on_device(CUdeviceptr to, CUdeviceptr from, size_t bytes) { return {to, from, bytes, true, true}; }
 
-// By the addresses.
+// The direction follows from the addresses.
 CopyWork anywhere(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
     const Lock lock;
     return {to, from, bytes, device_of(to) != nullptr, device_of(from) != nullptr};
@@ -82,7 +82,7 @@ CUDA_API CUresult cuMemFree_v2(CUdeviceptr address) {
     return release(address);
 }
 
-// Allocations by a stream that is captured would be the graph's own: the stand-in has none.
+// Allocations by a captured stream would belong to the graph, which the stand-in does not support.
 CUDA_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream handle) {
     const Lock lock;
     if (const CUresult error = need_context()) return error;

@@ -102,7 +102,7 @@ CUDA_API CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, con
     return CUDA_SUCCESS;
 }
 
-// Kernels have no variables.
+// `__device__` variables are not supported.
 CUDA_API CUresult cuModuleGetGlobal_v2(CUdeviceptr*, size_t*, CUmodule, const char*) { return CUDA_ERROR_NOT_FOUND; }
 
 CUDA_API CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction function) {
@@ -170,7 +170,7 @@ CUDA_API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned 
     return submit(*stream, std::move(work));
 }
 
-// The executor runs one block after the other.
+// Not supported, since the executor runs one block after the other.
 CUDA_API CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                             unsigned, CUstream, void**) {
     return CUDA_ERROR_NOT_SUPPORTED;

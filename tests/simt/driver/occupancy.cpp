@@ -10,7 +10,7 @@ namespace {
 constexpr int MAX_BLOCKS = 32;
 constexpr int MAX_THREADS = 2048;
 constexpr size_t SHARED = 164 * 1024;
-// Taken from each block.
+// Shared memory that the driver takes for each block.
 constexpr size_t RESERVED = 1024;
 
 }  // namespace

@@ -37,7 +37,7 @@ std::map<CUdeviceptr, Uses>& all_uses() {
 struct InFlight {
     CUdeviceptr at;
     bool to_host;
-    // What was there, or what is to arrive.
+    // The bytes that were uploaded, or that are to arrive.
     std::vector<unsigned char> bytes;
     Clock done;
 
@@ -69,7 +69,8 @@ CUresult finish(const InFlight& copy) {
     return CUDA_SUCCESS;
 }
 
-// Finishes the copies of these bytes that are known to be done. Others are errors, but for two that only read.
+// Finishes the copies of these bytes that are known to be done. That another one overlaps is an error, unless both only
+// read.
 CUresult settle(CUdeviceptr at, size_t bytes, const Clock& passed, bool reads) {
     CUresult result = CUDA_SUCCESS;
     in_flight().remove_if([&](const InFlight& copy) {
@@ -181,7 +182,7 @@ CUresult download_to_pinned(const Stream& stream, CUdeviceptr to, CUdeviceptr fr
     if (const CUresult error = settle(to, bytes, stream.passed, false)) return error;
     const auto* begin = reinterpret_cast<const unsigned char*>(from);
     in_flight().push_back({to, true, {begin, begin + bytes}, now(stream)});
-    // What is there until then is nothing that anybody should read.
+    // NaN until the copy arrives, so that an early read shows.
     memset(reinterpret_cast<void*>(to), 0xff, bytes);
     return CUDA_SUCCESS;
 }

@@ -1,5 +1,11 @@
-// Which work is known to be done before which. The stand-in does work when it is submitted; what a GPU could do later,
-// while other streams and the host go on, is told by clocks: an access that nothing orders behind an earlier one fails.
+// Finds missing synchronisation between streams, and between them and the host. The stand-in does work when it is
+// submitted; what a GPU could do later, while other streams and the host go on, is told by vector clocks: an access
+// that nothing orders behind an earlier one fails.
+//
+//   stream 1   writes A              A: written {1: 1}
+//   stream 1   records event E       E: passed {1: 1}
+//   stream 2   waits for E, reads A  its clock covers {1: 1}: fine
+//   stream 3   reads A               its clock does not: an error
 #pragma once
 
 #include <cstddef>
@@ -12,34 +18,34 @@ namespace driver {
 
 struct Device;
 
-// How far streams have come, by their numbers: what is done before something.
+// A vector clock: by stream number, how much of that stream's work is done.
 using Clock = std::map<uint64_t, uint64_t>;
 
 void merge(Clock& into, const Clock& from);
 
 uint64_t new_stream_number();
 
-// The next work of a stream, which is behind all that the host has waited for.
+// Begins the next work of a stream, which is behind all that the host has waited for.
 void begin_work(Stream& stream);
 
-// The host has waited for all this. Downloads to pinned memory arrive; what was uploaded from there may be changed.
+// The host has waited for `passed`: downloads to pinned memory arrive, and what was uploaded from there may be changed.
 CUresult host_waits(const Clock& passed);
 bool host_knows(const Clock& passed);
 
 enum class Use {
-    // Of a copy.
+    // A copy reads.
     READ,
-    // Also an allocation's begin and its end.
+    // A copy or fill writes, or the allocation begins or ends.
     WRITE,
-    // Of a kernel that has a pointer to it; what it then does is checked as it does it.
+    // A kernel is given a pointer to it; its accesses are checked as it runs.
     LAUNCH,
 };
 
-// A stream's work uses the allocation that an address is in.
+// Checks and notes that a stream's work uses the allocation that an address is in.
 CUresult use(const Stream& stream, CUdeviceptr address, Use how);
 void forget_uses(CUdeviceptr allocation);
 
-// While it lives, memory that other streams may still be about to write counts as not there.
+// While it lives, memory that other streams may still have to write counts as not allocated.
 class Hidden {
 public:
     Hidden(const Stream& stream, Device& device);
@@ -53,7 +59,7 @@ private:
 // The host's pinned memory.
 void pin(const void* memory, size_t bytes);
 bool is_pinned(CUdeviceptr address);
-// False if it is none.
+// False if it is not pinned.
 bool unpin(const void* memory, CUresult* result);
 
 // A copy from pinned memory, which must stay as it is until the host knows that the copy is done.

@@ -1,4 +1,4 @@
-// What the stand-in for the driver knows: devices, and what was made on them. All of it behind one lock, and never
+// The state of the stand-in for the driver: devices, and what was made on them. All of it is behind one lock, and never
 // destroyed, since threads may outlive main().
 #pragma once
 
@@ -44,7 +44,8 @@ struct GraphExec {
     std::vector<Work> work;
 };
 
-// Work that is recorded instead of run: of the stream where that began, and of those that joined by its events.
+// A stream capture records work instead of running it: of the stream where it began, and of those that joined by
+// events.
 struct Capture {
     Graph* graph;
     Stream* origin;
@@ -59,12 +60,12 @@ struct Stream {
     Context* context;
     bool is_default = false;
     std::shared_ptr<Capture> capture;
-    // Counts what a capture recorded, to know whether an event is behind it.
+    // Counts the stream's captured work, to know where in it an event lies.
     uint64_t position = 0;
-    // Where another stream of the capture has waited for this one.
+    // Up to which position another stream of the capture has waited for this one.
     uint64_t joined = 0;
     const uint64_t number = new_stream_number();
-    // What is done before its next work, its own work and that of others.
+    // What is done before its next work, by this stream and by others.
     Clock passed;
 };
 
@@ -95,7 +96,7 @@ struct Function {
 
 struct Module {
     Context* context;
-    // Of PTX: the kernels that it has.
+    // The kernels of a PTX image; empty for a cubin.
     std::set<std::string> entries;
     std::map<std::string, std::unique_ptr<Function>> functions;
 };
@@ -110,7 +111,7 @@ private:
 
 std::vector<std::unique_ptr<Device>>& devices();
 Device* find_device(CUdevice ordinal);
-// The device whose addresses these are, allocated or not.
+// The device that the address belongs to, allocated or not.
 Device* device_of(CUdeviceptr address);
 
 // The thread's context; nullptr if it has none.
@@ -144,13 +145,13 @@ bool destroy(T* handle) {
     return true;
 }
 
-// A stream by its handle, also one of the default stream's; nullptr if there is none.
+// A stream by its handle, the default stream's handles included; nullptr if there is none.
 Stream* find_stream(CUstream handle);
 
-// Some calls could change what a capture means: CUDA forbids them to threads that capture, and ends the capture.
+// For calls that CUDA forbids while a stream is captured, as the capture's mode says: invalidates the capture.
 CUresult forbid_in_capture();
 
-// Runs work of a stream at once, or records it.
+// Runs work of a stream at once, or records it if the stream is captured.
 CUresult submit(Stream& stream, Work work);
 
 }  // namespace driver

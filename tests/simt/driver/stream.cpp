@@ -1,5 +1,5 @@
-// Streams and events. Work is done when it is submitted, so that there is never anything to wait for; what waiting
-// means to the order of work (order.h) and to a capture is here.
+// Streams and events. Work is done when it is submitted, so that waiting takes no time; here is what it means to the
+// order of work (order.h) and to a capture.
 #include "state.h"
 
 namespace driver {
@@ -110,7 +110,7 @@ CUDA_API CUresult cuCtxSynchronize() {
     return result;
 }
 
-// Without managed memory's rules this says nothing.
+// Has no effect, since the stand-in has no rules for managed memory.
 CUDA_API CUresult cuStreamAttachMemAsync(CUstream handle, CUdeviceptr, size_t, unsigned) {
     const Lock lock;
     Stream* stream;
@@ -130,7 +130,7 @@ CUDA_API CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     if (const CUresult error = need_stream(handle, &stream)) return error;
     if (!is_live(event)) return CUDA_ERROR_INVALID_HANDLE;
     if (!event->capture || !event->capture->active) {
-        // A capture cannot depend on what was before it.
+        // A capture cannot depend on work before it.
         if (!stream->capture || !event->recorded) {
             merge(stream->passed, event->passed);
             return CUDA_SUCCESS;

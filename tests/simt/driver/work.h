@@ -1,4 +1,4 @@
-// What a stream can be given to do, so that it can be done at once or recorded.
+// Work of a stream as a value, to run at once or to record.
 #pragma once
 
 #include <variant>
@@ -46,7 +46,7 @@ struct HostWork {
 
 using Work = std::variant<KernelWork, CopyWork, FillWork, HostWork>;
 
-// As work of a stream, or of the host itself, for nullptr.
+// Runs work of a stream, or of the host itself with nullptr.
 CUresult perform(Stream* stream, const Work& work);
 
 }  // namespace driver

@@ -1,4 +1,5 @@
-// Atomic operations: threads do not interrupt each other, so that they are ordinary ones, but not races.
+// Atomic operations: fibers are not preempted, so that a plain read and write will do; among themselves they do not
+// race.
 #include <cstring>
 
 #include "../kernel/memory.h"

@@ -1,4 +1,14 @@
 // The block that runs: its threads as lanes of warps, and which of them can go on.
+//
+// One host thread runs a launch, block by block. Each thread of a block is a fiber, which runs until it has to wait for
+// others, at a barrier of the block or a collective of its warp (shuffle, vote, __syncwarp, ldmatrix, mma):
+//
+//           choose_lane()               waits for others
+//   ready ─────────────────▶ running ───────────────────────▶ at_barrier or at_collective
+//     ▲                         └─ kernel returns ─▶ exited        │
+//     └──────────── make_ready(), by the last to arrive ───────────┘
+//
+// A block with threads that wait, but none that is ready, is a deadlock.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +25,20 @@ struct Warp;
 struct Launch;
 class DeviceMemory;
 
-// What lanes of a warp do together. complete() runs once, in the last lane of a mask to come.
+// What lanes of a warp do together. complete() runs once, in the lane of the mask that arrives last.
 struct Operation {
     const char* name;
     void (*complete)(Warp& warp, uint32_t lanes);
 };
 
-// A place in a source: an address in the code, or what the compiler says.
+// A place in a source: an address in the code, or the file and line that the compiler gave.
 struct Place {
     const void* code = nullptr;
     const char* file = nullptr;
     unsigned line = 0;
 };
 
-// The copies to shared memory that a thread started (cp.async), in their order. Groups are counted from the first that
-// is not complete.
+// The copies to shared memory that a thread started (cp.async), in their order, since it last had none in flight.
 struct AsyncCopies {
     struct Copy {
         unsigned char* to;
@@ -38,7 +47,7 @@ struct AsyncCopies {
     };
     std::vector<Copy> copies;
     size_t done = 0;
-    // How many copies each group ends behind.
+    // Of each committed group, the number of copies up to its end.
     std::vector<size_t> ends;
     size_t groups_done = 0;
 
@@ -49,19 +58,19 @@ struct AsyncCopies {
     }
 };
 
-// A thread. What each meeting of a warp needs is in one cache line.
+// A thread. What every collective needs of it is in one cache line.
 struct alignas(64) Lane {
     void* stack_pointer;
     Warp* warp;
     uint32_t index;
-    // The set of this lane alone.
+    // The set of this lane alone: 1 << index.
     uint32_t bit;
-    // The collective that it came to last.
+    // The collective that it came to last, and the mask that it gave.
     const Operation* operation;
     uint32_t mask;
-    // Its name in the shadow of shared memory: the warp, and the lane in the lower six bits.
+    // Its identity in the shadow of shared memory (Who): the warp, and the lane in the lower six bits.
     uint16_t who;
-    // Whether its fiber is within a kernel, and not behind one.
+    // Whether its fiber is inside a kernel, and not between two.
     bool in_kernel;
     // Where in the code it came to a collective.
     const void* code;
@@ -70,15 +79,15 @@ struct alignas(64) Lane {
 };
 
 struct Warp {
-    // Sets of lanes.
+    // Sets of lanes, a bit each.
     uint32_t alive;
     uint32_t ready;
     uint32_t at_barrier;
     uint32_t at_collective;
-    // What the first of those at a collective came for.
+    // The operation and mask of the first of those at a collective.
     const Operation* operation;
     uint32_t mask;
-    // The last barrier of all lanes.
+    // The time of the last __syncwarp of all lanes.
     uint32_t sync_time;
     uint32_t index;
     Lane* lanes;
@@ -95,12 +104,12 @@ enum class Order { FORWARD, REVERSE, RANDOM };
 
 struct Executor {
     Lane* current;
-    // Counts what orders accesses: blocks, barriers, barriers of warps.
+    // The clock: counts what orders accesses, begins of blocks, barriers of blocks and of warps.
     uint32_t now = 1;
-    // The last barrier of the block, or its begin.
+    // The time of the block's last barrier, or of its begin.
     uint32_t barrier_time;
 
-    // The warps with lanes that can go on, and perhaps others.
+    // The warps with ready lanes, and perhaps others.
     uint32_t ready_warps;
     Order order;
     uint64_t random;

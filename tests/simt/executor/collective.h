@@ -1,4 +1,4 @@
-// Where the lanes of a warp meet.
+// Collectives: where the lanes of a warp wait for each other.
 #pragma once
 
 #include "block.h"
@@ -8,10 +8,10 @@ namespace simt {
 
 [[noreturn]] void fail_outside_mask(const Lane& lane);
 
-// A lane that finds others of its warp at another collective: an error, unless the two sets have no lane in common.
+// The lane comes while others of its warp wait at another collective: an error, unless the masks are disjoint.
 void meet_others(const Lane& lane);
 
-// Notes what the lanes that are still at a collective, of another mask, came for.
+// Sets the warp's operation and mask to those of the lanes that still wait, with another mask.
 void meet_rest(Warp& warp);
 
 inline void complete(Warp& warp, const Operation& operation, uint32_t lanes) {
@@ -20,10 +20,11 @@ inline void complete(Warp& warp, const Operation& operation, uint32_t lanes) {
     if (warp.at_collective != 0) meet_rest(warp);
 }
 
-// A collective waits for the lanes of its mask that have not exited.
+// After a lane has exited: completes the collectives whose other lanes are all there.
 void complete_without_exited(Warp& warp);
 
-// The running lane comes to a collective: waits, or does it if it is the last. Inlined, so that the operation is, too.
+// The running lane comes to a collective: it waits, or completes it if it is the last. Inlined, so that the operation
+// is inlined, too.
 inline Switch meet(const Operation& operation, uint32_t mask, const void* code) {
     Lane& lane = *executor.current;
     Warp& warp = *lane.warp;

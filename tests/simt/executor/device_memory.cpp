@@ -11,11 +11,11 @@ namespace simt {
 namespace {
 
 constexpr size_t PAGE = 4096;
-// Between allocations, and before the first.
+// The gap between allocations, and before the first.
 constexpr size_t GUARD = PAGE;
-// Addresses for each byte of memory, so that freed ones lie idle.
+// Addresses for each byte of memory, so that freed ones are not soon used again.
 constexpr size_t SPARE = 8;
-// What nobody wrote: not a number in f32, f16 and bf16.
+// Fills fresh allocations: NaN in f32, f16 and bf16.
 constexpr int GARBAGE = 0xff;
 
 void* reserve(size_t bytes) {

@@ -1,4 +1,4 @@
-// The memory of a device: allocations in a range of addresses, far from each other, each access checked against them.
+// The memory of a device: allocations in a range of addresses, with gaps between, against which accesses are checked.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +13,9 @@ public:
     explicit DeviceMemory(size_t bytes);
     DeviceMemory(const DeviceMemory&) = delete;
 
-    // 0 if there is not enough left.
+    // The address; 0 if there is not enough left.
     uintptr_t allocate(size_t bytes);
-    // Whether it was an allocation. Its addresses are not used again for long.
+    // False if it was no allocation. Freed addresses are not used again for long.
     bool free(uintptr_t address);
 
     size_t total() const { return total_; }
@@ -30,7 +30,7 @@ public:
         return offset % GRANULE + bytes <= allocated_[offset / GRANULE] || is_allocated_slowly(offset, bytes);
     }
 
-    // For what runs, an allocation is as good as none.
+    // An allocation counts as not there for the running kernel, until show_all().
     void hide(uintptr_t allocation);
     void show_all();
     bool is_hidden(uintptr_t allocation) const { return hidden_.count(allocation - begin_) != 0; }
@@ -39,7 +39,7 @@ public:
     bool find(uintptr_t address, uintptr_t* begin, size_t* bytes) const;
 
 private:
-    // CUDA aligns allocations to as much.
+    // CUDA's alignment of allocations.
     static constexpr size_t GRANULE = 256;
 
     bool is_allocated_slowly(size_t offset, size_t bytes) const;
@@ -55,7 +55,7 @@ private:
     uint16_t* allocated_;
     // Offset and size of each allocation.
     std::map<size_t, size_t> allocations_;
-    // Offsets.
+    // Offsets of the hidden allocations.
     std::set<size_t> hidden_;
 };
 

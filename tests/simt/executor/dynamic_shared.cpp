@@ -1,4 +1,5 @@
-// The dynamic shared memory, in an object file of its own: the build script moves it to the section of the kernels'.
+// The dynamic shared memory, in an object file of its own: the build script moves it to the section of the kernels'
+// static shared memory.
 #include "../kernel/qualifiers.h"
 #include "limits.h"
 

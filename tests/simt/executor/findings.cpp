@@ -11,7 +11,7 @@
 namespace simt {
 namespace {
 
-// A kernel with this many is broken throughout: no need to see it through.
+// A kernel with so many findings is broken throughout, and is given up.
 constexpr uint64_t ENOUGH = 1000;
 
 const char* name_of(SimtFinding finding) {
@@ -30,7 +30,7 @@ const char* name_of(SimtFinding finding) {
     }
 }
 
-// Words in a row, as many as there is room for.
+// Appends formatted text to a buffer, and drops what does not fit.
 class Text {
 public:
     Text(char* begin, size_t bytes) : at_(begin), left_(bytes) {}
@@ -57,7 +57,7 @@ private:
 void describe_list(SimtFinding finding, const Lane* lane, Place place, const char* format, va_list arguments) {
     Text text(executor.report.message, sizeof executor.report.message);
     text.add("%s: %s: ", executor.launch->kernel->name, name_of(finding));
-    // Some things are found when all blocks have run.
+    // Bank conflicts are judged after the last block, when no thread is current.
     if (executor.current != nullptr) {
         const uint3 block = executor.block_index;
         text.add("block (%u, %u, %u)%s ", block.x, block.y, block.z, lane != nullptr ? "," : ":");

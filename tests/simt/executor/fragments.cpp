@@ -71,8 +71,8 @@ void multiply_add(Fragments& fragments) {
     __m256 b[16];
     widen_rows(fragments.a, a);
     widen_columns(fragments.b, b);
-    // Rows g and g + 8 of two groups at once hide the latency of the sums. A row is the lower or the upper half of each
-    // of four lanes; unpacking two vectors of two lanes gives rows with columns 2–3 and 4–5 exchanged, and so back.
+    // Four rows at once, g and g + 8 of two groups, hide the latency of the sums. A row is the lower or the upper half
+    // of each of four lanes' c; unpacking exchanges columns 2–3 and 4–5, which the permutation undoes, in both ways.
     for (int g = 0; g < 8; g += 2) {
         double* const lanes[2] = {reinterpret_cast<double*>(&fragments.c[g * 4]),
                                   reinterpret_cast<double*>(&fragments.c[g * 4 + 4])};

@@ -16,7 +16,7 @@ const char* verb(Access access) { return access == Access::READ ? "reads" : "wri
 void access_elsewhere(uintptr_t address, size_t bytes, Access access, const void* code) {
     // Before any kernel: the library is being loaded.
     if (executor.current == nullptr) return;
-    // Constants.
+    // The library's constants.
     if (access == Access::READ && address >= reinterpret_cast<uintptr_t>(&__ehdr_start) &&
         address + bytes <= reinterpret_cast<uintptr_t>(&_end)) {
         return;

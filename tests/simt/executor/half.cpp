@@ -34,7 +34,7 @@ uint16_t float_to_half(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT)
 float half_to_float(uint16_t bits) {
     const uint32_t sign = uint32_t(bits & 0x8000) << 16;
     const uint32_t magnitude = bits & 0x7fff;
-    // Infinity and not a number; the rest is exact as a product, subnormals too.
+    // Infinity and NaN; all others, subnormals too, are exact as a product.
     if (magnitude >= 0x7c00) return of_bits(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
     return of_bits(sign | bits_of(of_bits(magnitude << 13) * 0x1p112f));
 }
@@ -44,7 +44,7 @@ uint16_t float_to_half(float x) {
     const uint32_t magnitude = bits_of(x) & 0x7fffffff;
     if (magnitude > 0x7f800000) return sign | 0x7e00;
     if (magnitude >= 0x477ff000) return sign | 0x7c00;
-    // The sum rounds a subnormal where its last bit is.
+    // The last bit of 0.5f is that of a subnormal f16, 2^-24, so that the sum rounds there.
     if (magnitude < 0x38800000) return sign | (bits_of(of_bits(magnitude) + 0.5f) - bits_of(0.5f));
     const uint32_t odd = magnitude >> 13 & 1;
     return sign | (magnitude - (112 << 23) + 0xfff + odd) >> 13;

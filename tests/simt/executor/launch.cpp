@@ -36,7 +36,7 @@ const char* name_of(Order order) {
     return order == Order::FORWARD ? "forward" : order == Order::REVERSE ? "reverse" : "random";
 }
 
-// Blocks come in the order of the threads; a stride that has no factor in common with their number visits each.
+// Forward, in reverse or at random, as the threads are; a stride that is coprime to the number of blocks visits each.
 class BlockOrder {
 public:
     BlockOrder(uint64_t count, Order order, uint64_t random) : count_(count) {

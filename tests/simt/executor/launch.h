@@ -37,7 +37,7 @@ struct Launch {
     size_t shared_bytes;
 };
 
-// Runs it to the end, or to an error that it cannot go on from; false if anything was found.
+// Runs a launch to its end, or to a fault that it cannot go on from; false if there was a finding.
 bool run(const Launch& launch, DeviceMemory& memory);
 
 }  // namespace simt

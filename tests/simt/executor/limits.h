@@ -11,7 +11,7 @@ constexpr unsigned MAX_THREADS = 1024;
 constexpr unsigned MAX_WARPS = MAX_THREADS / WARP_SIZE;
 constexpr uint32_t ALL_LANES = 0xffffffffu;
 
-// Shared memory of a block: what it may have, and what it may have when the function's attribute says so.
+// The most shared memory of a block: by default, and with the function's opt-in attribute.
 constexpr size_t SHARED_BYTES = 48 * 1024;
 constexpr size_t SHARED_BYTES_OPT_IN = 163 * 1024;
 

@@ -13,7 +13,7 @@ namespace {
 constexpr unsigned SIDE = 8;
 constexpr unsigned ROW_BYTES = 16;
 
-// Eight rows are read at once: as many cycles as the most that lie in the same banks, the same row counted once.
+// Cycles to read eight rows of 16 bytes at once: the most different rows that lie in the same four banks.
 unsigned bank_cycles(const void* const* rows) {
     uintptr_t seen[SIDE][SIDE];
     unsigned counts[SIDE] = {};

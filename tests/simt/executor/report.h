@@ -6,11 +6,11 @@
 extern "C" {
 
 enum SimtFinding {
-    // Two threads, one of them writing, the same bytes of shared memory, and nothing that orders them.
+    // Two threads access the same bytes of shared memory, one of them writes, and nothing orders them.
     SIMT_RACE,
     // A read of shared memory that nobody wrote.
     SIMT_UNINITIALISED,
-    // Shared memory that a cp.async still writes to.
+    // An access to shared memory that a cp.async still writes to.
     SIMT_IN_FLIGHT,
     // An access outside every allocation, the launch's shared memory or an array's bounds.
     SIMT_OUT_OF_BOUNDS,
@@ -24,19 +24,19 @@ enum SimtFinding {
     SIMT_CONFLICT,
     // What C++ leaves undefined: a division by zero.
     SIMT_UNDEFINED,
-    // Memory of the device whose writing by another stream was not waited for.
+    // An access to device memory that another stream may still have to write.
     SIMT_UNORDERED,
     SIMT_FINDINGS,
 };
 
 struct SimtReport {
     uint64_t findings[SIMT_FINDINGS];
-    // 8×8 matrices that ldmatrix read, and the cycles that it took for their bank conflicts: as many at best.
+    // 8×8 matrices that ldmatrix read, and the cycles that it took: as many where no banks conflict.
     uint64_t ldmatrix_matrices;
     uint64_t ldmatrix_cycles;
     uint64_t mma;
     uint64_t barriers;
-    // Bytes that the threads asked for; nothing is merged or cached.
+    // Bytes that the threads asked for, without coalescing or caches.
     uint64_t global_bytes_read;
     uint64_t global_bytes_written;
     // The first finding, in words.

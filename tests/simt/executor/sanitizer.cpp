@@ -1,7 +1,7 @@
 // What g++ calls for each access of a kernel (-fsanitize=thread) and where a kernel does what C++ leaves undefined
 // (-fsanitize=alignment,bounds,integer-divide-by-zero). The sanitizers' own libraries are not linked.
 //
-// Accesses are checked for their alignment where they are in the source: later the compiler may have split them.
+// Alignment is checked at the source's accesses, since the compiler may split them before the callbacks.
 #include "findings.h"
 #include "global_access.h"
 #include "shared_memory.h"
@@ -19,7 +19,7 @@ inline void access_global(uintptr_t address, size_t bytes, const void* code) {
     }
 }
 
-// The threads' stacks are their own affair.
+// Accesses to the threads' own stacks are not checked.
 template <unsigned BYTES, Access ACCESS>
 inline void access(void* at, const void* code) {
     const auto address = reinterpret_cast<uintptr_t>(at);
@@ -90,7 +90,7 @@ void __tsan_write_range(void* at, size_t bytes) {
     simt::access_range<Access::WRITE>(at, bytes, __builtin_return_address(0));
 }
 
-// Calls of the C library, as newer compilers have them.
+// Newer compilers call these instead of the C library's functions.
 void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
     simt::access_range<Access::READ>(from, bytes, __builtin_return_address(0));
     simt::access_range<Access::WRITE>(to, bytes, __builtin_return_address(0));

@@ -100,7 +100,7 @@ void begin_lanes() {
         lane.thread_index = index;
         if (++index.x == size.x) index.x = 0, index.y++;
         if (index.y == size.y) index.y = 0, index.z++;
-        // A fiber goes on from block to block, unless it is new, or a launch left it within its kernel.
+        // A fiber serves block after block, unless it is new, or a launch that was given up left it inside a kernel.
         if (lane.stack_pointer != nullptr && !lane.in_kernel) continue;
         lane.index = thread % WARP_SIZE;
         lane.bit = 1u << lane.index;

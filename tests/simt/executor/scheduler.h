@@ -11,10 +11,10 @@ inline void make_ready(Warp& warp, uint32_t lanes) {
     executor.ready_warps |= 1u << warp.index;
 }
 
-// A lane that is ready, of any warp, as the order wants it; this one of its own kind, if no other.
+// Picks a ready lane as the order says, of this warp first; that there is none is a deadlock, which fails the launch.
 Lane& choose_lane(Warp& warp);
 
-// The running lane stops here, to go on when somebody makes it ready.
+// Suspends the running lane until another one makes it ready.
 inline Switch stop() {
     Lane& from = *executor.current;
     Warp& warp = *from.warp;
@@ -30,7 +30,7 @@ inline Switch stop() {
     return to == &from ? STAY : Switch{&from.stack_pointer, to->stack_pointer};
 }
 
-// Ends the launch, wherever its lanes are.
+// Abandons the launch, wherever its lanes are.
 [[noreturn]] void give_up();
 
 // Runs all threads of a block; false if the launch was given up.

@@ -18,7 +18,7 @@ extern "C" SIMT_RUNTIME unsigned char __stop_simt_shared[];
 namespace simt {
 namespace {
 
-// What nobody wrote: not a number in f32, f16 and bf16, and no index that would be inside.
+// Fills what nobody wrote yet: NaN in f32, f16 and bf16, and out of range as an index.
 constexpr int GARBAGE = 0xff;
 
 std::string name_of_place(uintptr_t address) {
@@ -51,7 +51,7 @@ SharedMemory::SharedMemory() {
 }
 
 void SharedMemory::begin_launch() {
-    // Before the counter runs over, all begins anew.
+    // Clears the shadow before the clock overflows.
     if (executor.now < 1u << 31) return;
     memset(lines_, 0, shadow_bytes_);
     executor.now = 1;
@@ -88,7 +88,7 @@ void SharedMemory::access(const Lane& lane, uintptr_t address, size_t bytes, Acc
     if (bytes > bytes_ - (address - begin_)) {
         fail(SIMT_OUT_OF_BOUNDS, &lane, {code}, "%s %zu bytes at the end of shared memory", verb(kind), bytes);
     }
-    // In pieces as large as their address and the rest allow.
+    // In aligned pieces, as large as possible.
     while (bytes > 0) {
         size_t piece = LINE;
         while (address % piece != 0 || piece > bytes) piece /= 2;

@@ -6,6 +6,10 @@
 // with an access now is a comparison with the time of the last barrier. What a block leaves behind lies before its
 // successor's begin, so nothing is cleared between blocks.
 //
+//   now 5, barrier_time 5   thread 0 writes byte 64    cell: written at 5 by thread 0
+//                           thread 4 reads byte 64     5 is not before 5, another thread: a race
+//   now 6, barrier_time 6   thread 4 reads byte 64     5 is before 6: fine
+//
 // A line of 16 bytes has a cell for each piece of `step` bytes, the largest that all its accesses were made of: kernels
 // use a line in pieces of one size, so that an access costs one cell.
 #pragma once
@@ -17,13 +21,13 @@
 
 namespace simt {
 
-// A thread (its warp, and its lane in the lower bits), or what is left to know of several.
+// A thread (its warp, and its lane in the lower bits), or several ones, of a warp or of any.
 typedef uint16_t Who;
 constexpr unsigned WHO_WARP_SHIFT = 6;
 constexpr Who SEVERAL_LANES = 32;
 constexpr Who SEVERAL_WARPS = 63 << WHO_WARP_SHIFT;
 constexpr Who THREADS = 0xfff;
-// With the writer: a cp.async that is not complete, an atomic operation, memory that the launch does not have.
+// Flags of a writer: a cp.async that is not complete, an atomic operation, memory beyond what the launch gives.
 constexpr Who IN_FLIGHT = 1 << 12;
 constexpr Who ATOMIC = 1 << 13;
 constexpr Who OUTSIDE = 1 << 14;
@@ -39,14 +43,14 @@ public:
     void begin_launch();
     void begin_block(uint32_t now, size_t dynamic_bytes);
 
-    // An access of 1, 2, 4, 8 or 16 bytes, at a multiple of as many.
+    // An aligned access of 1, 2, 4, 8 or 16 bytes.
     template <unsigned BYTES, Access ACCESS>
     void access(const Lane& lane, uintptr_t address, const void* code);
 
     // Any other read or write.
     void access(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code);
 
-    // A copy of 16 bytes on its way, and its arrival.
+    // The start of a cp.async of 16 bytes, and its arrival.
     void begin_copy(const Lane& lane, uintptr_t address, const void* code);
     void end_copy(const Lane& lane, uintptr_t address);
 
@@ -54,7 +58,7 @@ private:
     static constexpr unsigned LINE = 16;
 
     struct Cell {
-        // 0 where nobody did.
+        // 0: not written, not read.
         uint32_t write_time;
         uint32_t read_time;
         Who writer;
@@ -62,7 +66,7 @@ private:
     };
 
     struct alignas(64) Line {
-        // When the block began that used it last.
+        // The begin of the block that used the line last.
         uint32_t block;
         uint32_t step;
         Cell cells[LINE];
@@ -105,7 +109,8 @@ inline bool SharedMemory::is_fine(const Cell& cell, const Lane& lane) const {
     return ACCESS == Access::READ || is_before(cell.read_time, cell.reader, lane);
 }
 
-// This lane, and who accessed before it in the same way without coming before it. Their latest time will do for all.
+// This lane together with earlier accessors of the same kind that are not ordered before it. The latest time is kept
+// for all of them.
 inline Who SharedMemory::joined(uint32_t time, Who who, const Lane& lane) {
     if (is_before(time, who, lane)) return lane.who;
     const bool same_warp = (who & THREADS) >> WHO_WARP_SHIFT == lane.warp->index;

@@ -14,7 +14,7 @@ constexpr size_t PAGE = 4096;
 constexpr size_t STACK = 128 * 1024;
 constexpr size_t PITCH = STACK + PAGE;
 
-// The words in use of all stacks would otherwise share a few sets of the first-level cache.
+// Without it, the used words of all stacks would share a few sets of the first-level cache.
 size_t stagger(unsigned fiber) { return fiber % 32 * 320; }
 
 }  // namespace
@@ -31,13 +31,13 @@ void Stacks::reserve() {
     memory_ = static_cast<unsigned char*>(memory);
 }
 
-// As fiber_switch.h leaves a stack, at its top.
+// Makes the stack look as fiber_switch.h leaves that of a fiber that stopped.
 void* Stacks::begin(unsigned fiber, void (*entry)()) {
     if (memory_ == nullptr) reserve();
     for (; guarded_ <= fiber; guarded_++) mprotect(memory_ + guarded_ * PITCH, PAGE, PROT_NONE);
     void** top = reinterpret_cast<void**>(memory_ + (fiber + 1) * PITCH - stagger(fiber));
 #if defined(__x86_64__)
-    // A return address that nobody uses: the ABI wants a function's frame 8 bytes off a multiple of 16.
+    // A dummy return address: the ABI wants a function's frame 8 bytes off a multiple of 16.
     top[-1] = nullptr;
     top[-2] = reinterpret_cast<void*>(entry);
     return top - 2;

@@ -6,7 +6,7 @@
 namespace simt {
 namespace {
 
-// CUDA leaves the value of a lane that takes no part undefined: one that shows.
+// Read from a lane that takes no part, whose value CUDA leaves undefined: a number that stands out.
 constexpr unsigned UNDEFINED = 0xffffffffu;
 
 void shuffle_values(Warp& warp, uint32_t lanes) {
@@ -28,7 +28,7 @@ void count_votes(Warp& warp, uint32_t lanes) {
     }
 }
 
-// Orders memory if all lanes take part; what one of some lanes orders is not tracked.
+// Orders memory if all lanes take part; what a barrier of some lanes orders is not tracked.
 void sync_lanes(Warp& warp, uint32_t lanes) {
     if (lanes == warp.alive) warp.sync_time = ++executor.now;
 }

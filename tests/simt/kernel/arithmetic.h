@@ -44,7 +44,7 @@ SIMT_INLINE int __popc(unsigned x) { return __builtin_popcount(x); }
 SIMT_INLINE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
 SIMT_INLINE int __ffs(int x) { return __builtin_ffs(x); }
 
-// Four products of bytes, and what they are added to.
+// `sum` plus the four products of bytes.
 SIMT_INLINE int __dp4a(int a, int b, int sum) {
     for (int shift = 0; shift < 32; shift += 8) {
         sum += int(static_cast<signed char>(a >> shift)) * int(static_cast<signed char>(b >> shift));

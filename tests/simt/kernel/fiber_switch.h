@@ -1,7 +1,7 @@
-// Where a thread stops and another goes on.
+// Switches fibers: one thread stops and another goes on.
 //
-// A function of the executor says which (Switch), and the kernel's own code does it, inlined: were it done within a
-// function, that would return to another thread's caller, and the processor would predict each such return wrongly.
+// A function of the executor decides which (Switch); the switch itself is inlined into the kernel. Done within a
+// function, it would return to another thread's caller, and the processor would mispredict each such return.
 #pragma once
 
 #include "qualifiers.h"
@@ -9,7 +9,7 @@
 namespace simt {
 
 struct Switch {
-    // Where the stack pointer of the thread that stops is kept, and that of the one that goes on; nullptr: none stops.
+    // Where to keep the stack pointer of the thread that stops, and that of the one that goes on; nullptr: none stops.
     void** from;
     void* to;
 };
@@ -18,8 +18,8 @@ constexpr Switch STAY = {nullptr, nullptr};
 
 #if defined(__x86_64__)
 
-// The stack keeps the frame pointer and where to go on; g++ saves what else it needs, as the list of clobbers says that
-// nothing is left. Needs -mno-red-zone and -mno-avx512f.
+// Pushes the frame pointer and the address to go on at; g++ saves what else it needs, as all other registers are
+// clobbered. Needs -mno-red-zone and -mno-avx512f.
 SIMT_INLINE void go(Switch which) {
     if (which.to == nullptr) return;
     asm volatile("pushq %%rbp\n\t"
@@ -40,7 +40,7 @@ SIMT_INLINE void go(Switch which) {
 
 #elif defined(__aarch64__)
 
-// The same; x29 and x30 are those that g++ does not save for a clobber.
+// As above; x29 and x30 are pushed since g++ does not save them for a clobber.
 SIMT_INLINE void go(Switch which) {
     if (which.to == nullptr) return;
     register void** from asm("x0") = which.from;

@@ -15,7 +15,7 @@ SIMT_RUNTIME uint16_t float_to_bfloat16(float x) __attribute__((const));
 
 }  // namespace simt
 
-// Without constructors: g++ would guard each static array of theirs with a flag.
+// Without constructors, for which g++ would guard each static array, the kernels' shared memory, with a flag.
 struct __half {
     uint16_t bits;
 

@@ -1,4 +1,4 @@
-// The names of kernels/cuda/ptx.cuh; what they do is said there, and in the PTX ISA.
+// The functions of kernels/cuda/ptx.cuh for the executor; what they do is said there, and in the PTX ISA.
 #pragma once
 
 #include "fiber_switch.h"
@@ -17,7 +17,7 @@ struct Floats4 {
     float x, y, z, w;
 };
 
-// As in warp.h.
+// As in warp.h: a lane comes to a collective, waits for the others, and takes its result.
 SIMT_RUNTIME Switch come_to_load(const void* row, bool transposed);
 SIMT_RUNTIME Words4 take_matrices();
 SIMT_RUNTIME Switch come_to_product(Floats4 c, Words4 a, Words2 b);

@@ -9,7 +9,7 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 // The only writable statics of a kernel's object file: the build script moves them to a section of their own, which the
-// executor watches. A section attribute here would do, did g++ not ignore it in templates.
+// executor watches. A section attribute would not do here, since g++ ignores it in templates.
 #define __shared__ static
 
 // Shared memory whose size the launch gives.

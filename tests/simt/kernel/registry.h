@@ -1,4 +1,4 @@
-// Kernels by name: what the build script puts behind a source that it includes.
+// Registers kernels by name: the build script appends SIMT_KERNEL lines to each source.
 #pragma once
 
 #include <cstring>

@@ -19,5 +19,5 @@
 #include "vector_types.h"
 #include "warp.h"
 
-// Behind all headers: the C++ library uses the word.
+// After all headers, since the C++ library uses this name.
 #define __noinline__ __attribute__((noinline))

@@ -1,4 +1,4 @@
-// Who a thread is, and where it waits for the others of its block.
+// The indices of a thread, and the barrier of its block.
 #pragma once
 
 #include "fiber_switch.h"

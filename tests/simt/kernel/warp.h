@@ -28,7 +28,7 @@ SIMT_INLINE unsigned ballot(unsigned mask, bool vote) {
 
 }  // namespace simt
 
-// Of types of 32 bits, among groups of `width` lanes; a lane whose group does not have the other reads itself.
+// Shuffles of 32-bit types within groups of `width` lanes; a lane whose source is outside its group reads itself.
 
 template <typename T>
 SIMT_INLINE T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
@@ -36,7 +36,7 @@ SIMT_INLINE T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
     return simt::shuffle(mask, value, first | (lane & (width - 1u)));
 }
 
-// Earlier groups can be read, later ones not.
+// Unlike the others, this one may read from an earlier group, but not from a later one.
 template <typename T>
 SIMT_INLINE T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) {
     const unsigned lane = simt::lane_index();

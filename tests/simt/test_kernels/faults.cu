@@ -3,7 +3,7 @@
 
 #define ALL 0xffffffffu
 
-// Of global memory.
+// Faults on global memory.
 
 extern "C" __global__ void fault_before_begin(float* data) { data[int(threadIdx.x) - 1] = 0; }
 
@@ -34,7 +34,7 @@ extern "C" __global__ void fault_misaligned_copy(float* data) {
 
 extern "C" __global__ void fault_copy_to_global(float* data) { ptx::cp_async_16(data + 4, data, 16); }
 
-// Of shared memory.
+// Faults on shared memory.
 
 extern "C" __global__ void fault_dynamic_past_end(float* data, int count) {
     DYNAMIC_SHARED(float, memory);
@@ -69,7 +69,7 @@ extern "C" __global__ void fault_race_of_warps(float* data) {
     data[threadIdx.x] = memory[threadIdx.x ^ 32];
 }
 
-// A byte each, in the same word: no race but for the last one's.
+// Bytes in the same word do not race; only thread 33's write to byte 34 does.
 extern "C" __global__ void fault_race_of_bytes(float* data) {
     __shared__ unsigned char memory[64];
     memory[threadIdx.x] = threadIdx.x;
@@ -86,7 +86,7 @@ extern "C" __global__ void fault_write_after_read(float* data) {
     memory[threadIdx.x] = 2;
 }
 
-// Many read, which only a barrier may end.
+// After reads by several warps, only a barrier of the block orders a write.
 extern "C" __global__ void fault_write_after_many_reads(float* data) {
     __shared__ float memory[1];
     if (threadIdx.x == 40) memory[0] = 1;
@@ -111,7 +111,7 @@ extern "C" __global__ void fault_uninitialised(float* data) {
     data[threadIdx.x] = memory[threadIdx.x];
 }
 
-// Of copies that are under way.
+// Faults with cp.async in flight.
 
 extern "C" __global__ void fault_read_own_copy(float* data) {
     __shared__ __align__(16) float memory[64 * 4];
@@ -145,7 +145,7 @@ extern "C" __global__ void fault_read_copy_of_other(float* data) {
     data[threadIdx.x + 4] = memory[(threadIdx.x ^ 32) * 4];
 }
 
-// Of meeting.
+// Faults at barriers and collectives.
 
 extern "C" __global__ void fault_exit_before_barrier(float* data) {
     if (threadIdx.x == 5) return;

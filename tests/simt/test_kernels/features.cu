@@ -3,7 +3,7 @@
 
 #define ALL 0xffffffffu
 
-// Who is who, with arguments of several sizes and alignments. out [blocks, threads].
+// Indices of threads and blocks, with arguments of several sizes and alignments. out [blocks, threads].
 struct FeatureParams {
     unsigned char factor;
     float4 addend;
@@ -31,7 +31,7 @@ extern "C" __global__ void feature_shuffles(int* out) {
     } else {
         out[6 * 32 + lane] = __shfl_sync(0xffff0000u, __shfl_xor_sync(0xffff0000u, lane, 1), 20);
     }
-    // The others may exit.
+    // Lanes outside a mask may exit.
     if (lane >= 8) return;
     out[7 * 32 + lane] = __shfl_xor_sync(0xffu, lane, 1);
 }
@@ -142,7 +142,7 @@ __device__ __forceinline__ void reverse(int* data) {
 REVERSE(20)
 REVERSE(60)
 
-// A thread with 100 KiB of its own.
+// Each thread has 100 KiB on its stack.
 extern "C" __global__ void feature_stack(int* out, int step) {
     volatile int memory[25600];
     for (int i = 0; i < 25600; i++) memory[i] = i + threadIdx.x;
