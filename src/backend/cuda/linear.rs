@@ -209,3 +209,34 @@ mod tests {
         assert_eq!(views(768, 32, 50, Precision::F16, 108, 40), 414);
         assert_eq!(views(768, 32, 50, Precision::F16, 128, 24), 491);
         assert_eq!(views(768, 32, 50, Precision::F16, 132, 1), 102);
+        // In f32, by tiles as large.
+        assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 506);
+        // ViT-L/14 at 336 pixels.
+        assert_eq!(views(1024, 14, 577, Precision::F16, 132, 80), 32);
+        let row = TransformerRow { width: 1 << 40, hidden: 1, patch: 0, streams: 1, precision: Precision::F16 };
+        assert_eq!(preferred_rows(row, 1, 1), 1);
+    }
+
+    /// Large products take the large tile, small ones the tile that keeps more multiprocessors busy.
+    #[test]
+    fn tiles() {
+        let rows = |tile: Tile| tile.rows;
+        for multiprocessors in [108, 132, 128] {
+            for family in [&F16_TO_F32[..], &F16_TO_F16, &F32_BY_F32, &F32_BY_F16, &F32_BY_BF16] {
+                assert_eq!(rows(Tile::choose(family, 61 * 50, 3072, 768, multiprocessors)), 128);
+                assert_eq!(rows(Tile::choose(family, 61 * 257, 4096, 1024, multiprocessors)), 128);
+                assert_eq!(rows(Tile::choose(family, 50, 768, 768, multiprocessors)), 64);
+                assert_eq!(rows(Tile::choose(family, 61, 512, 768, multiprocessors)), 64);
+                assert_eq!(Tile::choose(family, 0, 0, 0, 1), family[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn shared_memory_fits_every_target() {
+        // 99 KiB of a block on sm_86, sm_89 and sm_120 (CUDA C++ Programming Guide, technical specifications).
+        for tile in F16_TO_F32.iter().chain(&F16_TO_F16) {
+            assert!(tile.shared() <= 99 << 10, "{tile:?}");
+        }
+    }
+}

@@ -142,8 +142,10 @@ impl Downloads {
             copies = copies.and_then(|()| unsafe { compute.download(memory, bytes) });
             start += size;
         }
-        // Recorded even if a copy failed, behind the copies before it.
-        copies.and(buffer.copied.record(compute)).map(|()| download)
+        // Recorded even if a copy failed, behind the copies before it; without the event the buffer is in use until the
+        // stream has ended its work.
+        let recorded = buffer.copied.record(compute).inspect_err(|_| drop(compute.synchronize()));
+        copies.and(recorded).map(|()| download)
     }
 
     /// An idle or new buffer of at least `bytes` bytes.
