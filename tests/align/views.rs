@@ -122,5 +122,11 @@ fn bad_boxes_are_named() {
     let plan = |crop: CropBox| plan_views((10, 10), &[crop], 4, Resize::ShortestEdge);
     assert!(plan(CropBox::new(5, 5, 6, 1)).unwrap_err().to_string().contains("box 0"));
     assert!(plan(CropBox::new(u32::MAX, 0, 2, 1)).is_err());
+    for empty in [CropBox::new(1, 1, 0, 1), CropBox::new(1, 1, 1, 0)] {
+        assert!(plan(empty).unwrap_err().to_string().contains("box 0"), "{empty:?}");
+    }
+    for last in [CropBox::new(9, 9, 1, 1), CropBox::new(0, 0, 10, 10)] {
+        assert_eq!(plan(last).unwrap().views().len(), 2, "{last:?}");
+    }
     assert!(plan_views((10, 10), &[], 0, Resize::ShortestEdge).is_err());
 }

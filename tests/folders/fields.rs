@@ -136,6 +136,8 @@ fn transformers(rows: &mut Vec<Row>) {
         rows.push((place, "hidden_act", json!("relu"), Refused));
         rows.push((place, "hidden_act", json!("gelu_10"), Refused));
         rows.push((place, "layer_norm_eps", json!(-1.0), Refused));
+        rows.push((place, "layer_norm_eps", json!(0), Refused));
+        rows.push((place, "layer_norm_eps", json!(1e6), Refused));
     }
     for (name, vision, text) in GELUS {
         rows.push((VISION, "hidden_act", json!(name), Gives(vision)));
