@@ -223,14 +223,18 @@ fn mini_tells_once_that_a_photograph_is_not_for_it() {
         folder.path(name)
     });
     let drawing = golden("pictures/landscape.png");
-    let out = folder.path("out");
+    let (out, data) = (folder.path("out"), folder.path("data"));
+    std::fs::create_dir_all(folder.path("data/apple")).unwrap();
+    ["a.jpg", "b.jpg"].map(|name| std::fs::copy(&photographs[0], folder.path(&format!("data/apple/{name}"))).unwrap());
     let (all, class) = ([&*photographs[0], &photographs[1], &drawing], ["--class", "apple", "-o", &out]);
-    let runs: [&[&str]; 5] = [
+    let runs: [&[&str]; 7] = [
         &[&["classify", "--method", "clip"], &all[..]].concat(),
         &[&["classify", "--views", "2"], &all[..]].concat(),
         &["embed", "--image", &photographs[1], "-o", &out],
         &[&["explain", &photographs[0], "--views", "2"], &class[..]].concat(),
         &["classify", "--views", "2", &folder.path("")],
+        &["embed", "--image", &folder.path("data/apple"), "-o", &out],
+        &["evaluate", &data, "--views", "2"],
     ];
     for args in runs {
         let output = crossalign(args);

@@ -115,7 +115,8 @@ impl Stream {
 
     /// Launches a kernel on a grid of blocks.
     ///
-    /// # Safety The arguments match the kernel's signature, and it stays within its operands.
+    /// # Safety
+    /// The arguments match the kernel's signature, and it stays within its operands.
     pub(super) unsafe fn launch(
         &self,
         kernel: &Function,

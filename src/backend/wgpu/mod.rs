@@ -69,7 +69,8 @@ impl Wgpu {
 
     /// Acts as if bindings could hold at most `bytes`, for tests of the paths that split larger matrices.
     ///
-    /// # Errors When `bytes` is less than 4 KiB, or more than the adapter allows.
+    /// # Errors
+    /// When `bytes` is less than 4 KiB, or more than the adapter allows.
     pub fn with_max_binding(mut self, bytes: u64) -> Result<Self> {
         if !(4 << 10..=self.0.max_binding).contains(&bytes) {
             let expected = format!("from 4096 to {}", self.0.max_binding);
@@ -82,7 +83,8 @@ impl Wgpu {
     /// Acts as if a dimension of a dispatch could have at most `groups` workgroups; more go to the next dimension or
     /// dispatch.
     ///
-    /// # Errors When `groups` is 0, or more than WebGPU's 65,535.
+    /// # Errors
+    /// When `groups` is 0, or more than WebGPU's 65,535.
     pub fn with_max_groups(mut self, groups: u32) -> Result<Self> {
         if !(1..=self.0.max_groups).contains(&groups) {
             let expected = format!("from 1 to {}", self.0.max_groups);
@@ -100,7 +102,8 @@ impl Wgpu {
 
     /// Acts as if bindings had to start at multiples of `bytes`, so that rows begin at an offset in their binding.
     ///
-    /// # Errors When `bytes` is not a multiple of the alignment that the adapter requires, or more than 4 KiB.
+    /// # Errors
+    /// When `bytes` is not a multiple of the alignment that the adapter requires, or more than 4 KiB.
     pub fn with_alignment(mut self, bytes: u64) -> Result<Self> {
         if bytes == 0 || bytes > 4 << 10 || !bytes.is_multiple_of(self.0.alignment) {
             let expected = format!("a multiple of {} up to 4096", self.0.alignment);
