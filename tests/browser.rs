@@ -41,8 +41,8 @@ const EPILOGUES: [(&str, Epilogue); 5] = [
 /// `linear` by tiles of either size.
 const LINEAR: [&str; 2] = ["linear_64x64", "linear_128x128"];
 
-#[test]
 #[machine::has(chromium)]
+#[test]
 fn kernels_run_in_a_browser() {
     let cases = cases();
     for module in modules() {

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 macro_rules! stamp {
     ($level:ident if $has:tt: $($kernel:ident),+) => {$(
-        #[test]
         #[machine::has($has)]
+        #[test]
         fn $kernel() {
             crate::properties::$kernel(&crossalign::backend::Cpu::with_level(super::SimdLevel::$level, 2).unwrap());
         }

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 macro_rules! kernels {
     ($($kernel:ident),+ $(,)?) => {
-        $(#[test]
-        #[machine::has(gxx)]
+        $(#[machine::has(gxx)]
+        #[test]
         fn $kernel() {
             properties::$kernel(&device());
         })+
@@ -61,8 +61,8 @@ fn device() -> Cuda {
 
 /// A sequence runs as it is, is captured, and is replayed as a graph, also where its tensors have moved in between: with
 /// the same bits, and with the shapes that it gives them.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_recorded_sequence_gives_the_same_bits() {
     let device = device();
     let weight: Vec<f32> = (0..40 * 24).map(|i| (i as f32).sin()).collect();
@@ -97,8 +97,8 @@ fn a_recorded_sequence_gives_the_same_bits() {
 }
 
 /// A panic in a recorded sequence, as it runs, is captured or is skipped for its graph, leaves the device as it was.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_panic_in_a_recorded_sequence_is_no_harm() {
     let device = device();
     let shape = Shape::new(3, 5);
@@ -129,8 +129,8 @@ fn a_panic_in_a_recorded_sequence_is_no_harm() {
 }
 
 /// A panic in what is profiled ends the profile.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_panic_in_a_profile_ends_it() {
     let device = device();
     assert!(catch_unwind(AssertUnwindSafe(|| device.profile(&mut || panic!("as the test wants it")))).is_err());
@@ -146,8 +146,8 @@ fn a_panic_in_a_profile_ends_it() {
 }
 
 /// What is larger than all staging buffers comes through them whole, and so do small uploads that share them.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn uploads_of_any_size_arrive_whole() {
     let device = device();
     for elements in [1, 0, 5 << 20, 3, (1 << 20) - 1, 7, 9 << 20] {
@@ -158,8 +158,8 @@ fn uploads_of_any_size_arrive_whole() {
 }
 
 /// What one thread frees, which does nothing else with the device, does not get into what another one captures.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn memory_is_freed_while_another_thread_captures() {
     let device = device();
     let shape = Shape::new(1, 2);
@@ -196,8 +196,8 @@ fn memory_is_freed_while_another_thread_captures() {
 }
 
 /// Threads that share a device get their own results, while another one's launches are captured and replayed.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn threads_share_a_device() {
     let device = device();
     let shape = Shape::new(4, 6);
@@ -227,8 +227,8 @@ fn threads_share_a_device() {
 
 /// Products that take the large tiles with 108 and 132 multiprocessors (`Tile::choose`): each row has the bits that it
 /// has alone, when it takes the small tile, which `linear_of_activations` holds to the reference.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn every_tile_gives_the_same_bits() {
     let device = device();
     let wave = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
@@ -275,8 +275,8 @@ const CLASSIFY: [&str; 8] =
     ["classify", "models/mini/example.png", "--device", "cuda", "--views", "3", "--precision", "f16"];
 
 /// The precision auto is f16.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn auto_is_f16() {
     let scores = |more: &[&str]| crossalign(&[&CLASSIFY[..6], &["--format", "json"], more].concat(), &[]).stdout;
     let auto = scores(&[]);
@@ -284,8 +284,8 @@ fn auto_is_f16() {
 }
 
 /// Several devices give what one gives, in the same order.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn several_devices_share_the_pictures() {
     let pictures = ["landscape", "portrait", "tiny"].map(|name| format!("tests/golden/pictures/{name}.png"));
     let classify = |device: &str, variables: &[(&str, &str)]| {
@@ -305,8 +305,8 @@ fn several_devices_share_the_pictures() {
     }
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_driver_that_is_of_no_use_says_so() {
     let mut cases = vec![
         (&[("SIMT_DEVICES", "0")][..], "no CUDA-capable device"),
@@ -336,8 +336,8 @@ fn a_driver_that_is_of_no_use_says_so() {
 
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes the
 /// launches of one picture.
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_batch_is_scored_in_one_go() {
     common::cuda::load_driver();
     let reference = common::Reference::golden();
@@ -367,8 +367,8 @@ mod counted {
     use common::cuda::{alone, calls};
 
     /// The driver compiles an image once, however many of its kernels are launched.
-    #[test]
     #[machine::has(gxx)]
+    #[test]
     fn an_image_is_loaded_once() {
         if !alone("counted::an_image_is_loaded_once") {
             return;
@@ -389,8 +389,8 @@ mod counted {
     }
 
     /// Uploads need no wait as long as the staging buffers suffice; a download takes one, however many tensors it is of.
-    #[test]
     #[machine::has(gxx)]
+    #[test]
     fn only_downloads_wait() {
         if !alone("counted::only_downloads_wait") {
             return;
@@ -406,8 +406,8 @@ mod counted {
     }
 
     /// The graphs of a sequence are bounded; those of the shapes that came last are kept.
-    #[test]
     #[machine::has(gxx)]
+    #[test]
     fn few_shapes_have_a_graph() {
         if !alone("counted::few_shapes_have_a_graph") {
             return;
@@ -434,8 +434,8 @@ mod counted {
 
     /// A batch: each picture goes up once, one wait brings all that was computed, and few launches come beside the encoder's
     /// graphs. Also where views are cut inside pictures.
-    #[test]
     #[machine::has(gxx)]
+    #[test]
     fn a_batch_takes_one_wait_and_one_upload_a_picture() {
         if !alone("counted::a_batch_takes_one_wait_and_one_upload_a_picture") {
             return;

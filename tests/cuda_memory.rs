@@ -8,8 +8,8 @@ use crossalign::engine::{Model, ModelOptions};
 use crossalign::image::ViewSampling;
 use crossalign::model::PictureViews;
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_batch_that_does_not_fit_is_halved() {
     common::cuda::load_driver();
     let options = ModelOptions::default().with_device("cuda".parse().unwrap()).with_precision(Precision::F16);

@@ -160,15 +160,15 @@ macro_rules! devices {
     ($($name:ident: $device:literal $(if $feature:literal and $has:ident)?;)+) => {
         $($(#[cfg(feature = $feature)])?
         mod $name {
-            #[test]
             #[machine::has($($has)?)]
+            #[test]
             fn ragged_classes() {
                 super::prepare($device);
                 super::ragged_classes($device);
             }
 
-            #[test]
             #[machine::has($($has)?)]
+            #[test]
             fn several_pictures() {
                 super::prepare($device);
                 super::several_pictures($device);

@@ -17,8 +17,8 @@ macro_rules! suite {
             $(#[test] fn $name() { super::$name(&super::Reference::golden()); })+
         }
         mod shared {
-            $(#[test]
-            #[machine::has(shared_reference)]
+            $(#[machine::has(shared_reference)]
+            #[test]
             fn $name() { super::$name(&super::Reference::shared()); })+
         }
     };
@@ -29,14 +29,14 @@ suite!(views_are_pillows_bytes, token_ids, embeddings, weights_and_scores, refer
 /// On the first adapter, which on a machine without a GPU is a software driver.
 #[cfg(feature = "wgpu")]
 mod wgpu {
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn golden() {
         super::wgpu_backend(&super::Reference::golden());
     }
 
-    #[test]
     #[machine::has(vulkan, shared_reference)]
+    #[test]
     fn shared() {
         super::wgpu_backend(&super::Reference::shared());
     }
@@ -45,14 +45,14 @@ mod wgpu {
 /// On NVIDIA's driver, or on its stand-in.
 #[cfg(feature = "cuda")]
 mod cuda {
-    #[test]
     #[machine::has(gxx)]
+    #[test]
     fn golden() {
         super::cuda_backend(&super::Reference::golden());
     }
 
-    #[test]
     #[machine::has(gxx, shared_reference)]
+    #[test]
     fn shared() {
         super::cuda_backend(&super::Reference::shared());
     }

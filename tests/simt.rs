@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn every_check_finds_its_bug() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simt-self-test");
     let output = Command::new("tests/simt/self_test").arg(folder).output().unwrap();

@@ -27,16 +27,16 @@ use crossalign::{Model, Picture, Views};
 macro_rules! kernels {
     ($device:ident: $($kernel:ident: $binding:literal),+ $(,)?) => {
         mod whole {
-            $(#[test]
-            #[machine::has(vulkan)]
+            $(#[machine::has(vulkan)]
+            #[test]
             fn $kernel() {
                 let device = super::$device().with_runtime_checks().with_multiprocessors(1);
                 crate::properties::$kernel(&device.with_max_groups(2).unwrap());
             })+
         }
         mod split {
-            $(#[test]
-            #[machine::has(vulkan)]
+            $(#[machine::has(vulkan)]
+            #[test]
             fn $kernel() {
                 let device = super::$device().with_max_binding($binding << 10).unwrap();
                 crate::properties::$kernel(&device.with_alignment(256).unwrap().with_max_groups(3).unwrap());
@@ -76,26 +76,26 @@ mod bounded {
         super::first().with_max_flops(flops)
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn linear() {
         properties::linear(&device(500_000));
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn attention() {
         properties::attention(&device(5000));
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn alignment_weights() {
         properties::alignment_weights(&device(5000));
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn weighted_similarity() {
         properties::weighted_similarity(&device(5000));
     }
@@ -122,8 +122,8 @@ fn first() -> Wgpu {
 
 /// More rows than a dispatch may have workgroups side by side. A software driver would be long over so many of `attention`
 /// and `linear`: their further dimensions are reached by `with_max_groups` alone.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn more_rows_than_a_dimension_has_workgroups() {
     const MOST: usize = 65_535;
     let (device, rows) = (first(), MOST + 3);
@@ -213,8 +213,8 @@ fn more_rows_than_a_dimension_has_workgroups() {
 }
 
 /// Limits that the adapter does not have are refused.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn wrong_limits_are_errors() {
     for groups in [0, 65_536] {
         assert!(first().with_max_groups(groups).unwrap_err().to_string().contains("workgroups"), "{groups}");
@@ -229,8 +229,8 @@ fn wrong_limits_are_errors() {
 }
 
 /// A picture of many bindings, for one view after the other.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn a_large_picture_goes_in_parts() {
     let pixels = common::noise(301, 199, 5);
     let picture = Rgb::new(301, 199, &pixels).unwrap();
@@ -249,8 +249,8 @@ fn a_large_picture_goes_in_parts() {
 }
 
 /// A picture's views are as many dispatches as their work takes.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn views_are_dispatched_by_their_work() {
     let pixels = common::noise(301, 199, 5);
     let picture = Rgb::new(301, 199, &pixels).unwrap();
@@ -272,8 +272,8 @@ fn views_are_dispatched_by_their_work() {
 }
 
 /// A real architecture, on random weights, is the same on the GPU and on the CPU.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn vit_b_32_agrees_with_the_cpu() {
     let pixels = common::noise(320, 240, 9);
     let picture = Rgb::new(320, 240, &pixels).unwrap();
@@ -295,8 +295,8 @@ fn vit_b_32_agrees_with_the_cpu() {
 }
 
 /// Pictures whose views are cut into several forward passes are one submission all the same, with the bits of one pass.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn a_batch_is_one_submission() {
     let reference = common::Reference::golden();
     let pictures: Vec<Picture> = (0..3).map(|i| Picture::new(40, 31, common::noise(40, 31, i)).unwrap()).collect();
@@ -338,8 +338,8 @@ fn layers_as_documented(profile: &Profile) {
 
 /// Of ViT-B/32, the products of 61 views in the MLP and the projection are computed by large tiles; a view's and the smallest,
 /// which would leave multiprocessors idle, by small ones.
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn large_tiles_are_for_products_that_fill_the_gpu() {
     let kernel = |multiprocessors, rows: usize, cols: usize| {
         let device = first().with_multiprocessors(multiprocessors);
@@ -360,8 +360,8 @@ fn large_tiles_are_for_products_that_fill_the_gpu() {
     assert_eq!(kernel(1, 1, 1), "linear_128x128");
 }
 
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn adapters_are_numbered() {
     let adapters = Wgpu::adapters();
     assert!(!adapters.is_empty(), "a Vulkan driver is installed, and no adapter is found");

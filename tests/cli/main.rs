@@ -139,8 +139,8 @@ fn classify_gives_the_golden_scores() {
     check_scores(&Reference::golden());
 }
 
-#[test]
 #[machine::has(shared_reference)]
+#[test]
 fn classify_gives_the_shared_scores() {
     check_scores(&Reference::shared());
 }

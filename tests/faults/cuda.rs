@@ -41,8 +41,8 @@ fn assert_on_the_cpu(output: &Output, words: &[&str], what: &str) {
     assert!(matches!(&told[..], [line] if words.iter().all(|word| line.contains(word))), "{what}: {told:?}");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn every_call_may_fail() {
     // Out of memory; a fault of a launch; a context that is lost; codes that are newer than this program.
     let ways = ["2", "719", "700:poison", "226", "917:stick"];
@@ -50,8 +50,8 @@ fn every_call_may_fail() {
     assert!(calls.len() > 30 && calls["cuLaunchKernel"] > 100, "{calls:?}");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn codes_are_named_or_told_by_number() {
     for (fault, words) in [
         ("cuMemcpyDtoHAsync_v2:2:226", "CUDA error 226"),
@@ -65,8 +65,8 @@ fn codes_are_named_or_told_by_number() {
     }
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn auto_takes_the_next_device_and_says_why() {
     // The driver cannot compile, computes wrong, does not start, or has too little memory.
     for (fault, words) in [
@@ -104,8 +104,8 @@ fn auto_takes_the_next_device_and_says_why() {
     assert!(matches!(&told(&int8)[..], [line] if line.contains("int8") && line.ends_with("; running on cpu")));
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_missing_function_is_named() {
     for function in ["cuInit", "cuMemAllocAsync", "cuLaunchKernel", "cuGraphLaunch"] {
         let driver = without(&[function]);
@@ -118,8 +118,8 @@ fn a_missing_function_is_named() {
     assert_told(&classify_with(&driver, "cuda", &[], &[("FAULTS", "cuMemsetD8Async:1:700")]), &["CUDA error 700"], "");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn what_is_no_driver_is_not_taken_for_one() {
     let folder = tempfile::tempdir().unwrap();
     let with = |device| classify_with(folder.path(), device, &[], &[]);
@@ -165,8 +165,8 @@ fn late_loss(healthy: &Output) -> String {
     format!("cuLaunchKernel:{}:700:poison", launches - 3)
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_lost_context_ends_the_run_and_counts_what_is_left() {
     let (folder, pictures) = data();
     let all: Vec<&str> = pictures.iter().map(String::as_str).collect();
@@ -196,8 +196,8 @@ fn a_lost_context_ends_the_run_and_counts_what_is_left() {
     assert!(!rows.exists());
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn an_evaluation_that_a_fault_ends_goes_on() {
     let (folder, _) = data();
     let (data, journal) = (folder.path().to_str().unwrap(), folder.path().join("journal"));
@@ -242,8 +242,8 @@ fn an_evaluation_that_a_fault_ends_goes_on() {
     assert!(again.2 > 0 && (again.0, again.1) == (methods, pictures), "what was done is kept");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn downloads_that_do_not_come_are_no_results() {
     // The downloads of a text's and of a picture's results.
     for download in [2, 3] {
@@ -270,8 +270,8 @@ fn downloads_that_do_not_come_are_no_results() {
     );
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn memory_that_passes_is_taken_again() {
     let views = ["--views", "20"];
     let healthy = classify("cuda", &views, &[("FAULTS_TRACE", "1")]);
@@ -285,8 +285,8 @@ fn memory_that_passes_is_taken_again() {
     }
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn b32_with_61_views_fits_in_512_mb() {
     let b32 = |memory: &str, views: &str| {
         let bench = ["bench", "--arch", "ViT-B-32", "--views", views, "--device", "cuda", "--precision", "f16"];
@@ -298,8 +298,8 @@ fn b32_with_61_views_fits_in_512_mb() {
     assert_told(&b32("150000000", "61"), &["bytes more do not fit", " of 150000000 are free"], "less than the weights");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_device_is_found_by_its_uuid() {
     let two = [("SIMT_DEVICES", "2"), ("FAULTS_TRACE", "1")];
     let healthy = text(&classify("cuda", &[], &[]).stdout);

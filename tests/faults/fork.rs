@@ -77,14 +77,14 @@ fn a_child_works_on_the_cpu() {
     fork_with_a_model_on("cpu");
 }
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn a_child_is_told_of_a_gpu_by_cuda() {
     fork_with_a_model_on("cuda");
 }
 
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn a_child_is_told_of_a_gpu_by_wgpu() {
     fork_with_a_model_on("wgpu:0");
 }

@@ -2,8 +2,8 @@
 
 use super::{assert_right, build, classify};
 
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn few_threads_are_slow_or_an_error() {
     let folder = build("threads", &["threads"]);
     let library = folder.join("threads.so");

@@ -15,8 +15,8 @@ fn classify(device: &str, more: &[&str], environment: &[(&str, &str)]) -> Output
     classify_with(driver(), device, more, environment)
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn every_call_may_fail() {
     // Out of device memory; a device that is lost from then on; a feature that is missing.
     let ways = ["-2", "-4:stick", "-8"];
@@ -24,8 +24,8 @@ fn every_call_may_fail() {
     assert!(calls.len() > 20 && calls["vkQueueSubmit"] > 2, "{calls:?}");
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn a_lost_device_tells_its_cause() {
     let healthy = classify("wgpu:0", &[], &[]);
     // While the program waits; as the device is dropped; where wgpu takes for granted that nothing fails.
@@ -53,8 +53,8 @@ fn a_lost_device_tells_its_cause() {
     assert_right(&output, &healthy, "vkQueueWaitIdle");
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn work_that_was_not_done_is_no_result() {
     let healthy = classify("wgpu:0", &[], &[("FAULTS_TRACE", "1")]);
     let submissions = text(&healthy.stderr).matches("call vkQueueSubmit\n").count();
@@ -73,8 +73,8 @@ fn work_that_was_not_done_is_no_result() {
 }
 
 /// The last runs of wca are given memory that still holds the results, equally many, of the runs before them.
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn an_older_result_is_no_result() {
     let (folder, _) = data();
     let folder = folder.path().to_str().unwrap();
@@ -90,8 +90,8 @@ fn an_older_result_is_no_result() {
     }
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn auto_takes_the_next_device_and_says_why() {
     let gpu = ("FAULTS_TYPE", "2");
     let (cpu, wgpu) = (classify("cpu", &[], &[]), classify("wgpu:0", &[], &[]));
@@ -120,8 +120,8 @@ fn auto_takes_the_next_device_and_says_why() {
     assert!(matches!(&told(&output)[..], [line] if line.contains("int8")), "{:?}", told(&output));
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn a_batch_that_does_not_fit_is_halved() {
     let views = ["--views", "40"];
     let healthy = classify("wgpu:0", &views, &[]);
@@ -134,8 +134,8 @@ fn a_batch_that_does_not_fit_is_halved() {
     assert!(output.status.code() == Some(1) && told[0].contains("bytes more of "), "{told:?}");
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn b32_with_61_views_fits_in_512_mb() {
     let bench = ["bench", "--arch", "ViT-B-32", "--views", "61", "--device", "wgpu:0", "--precision", "f16"];
     // Only the kernel that opening a device tries out runs; all else is allocated, but not computed.
@@ -146,8 +146,8 @@ fn b32_with_61_views_fits_in_512_mb() {
     }
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn no_driver_is_no_news() {
     let none = [("VK_ICD_FILENAMES", "/nonexistent.json"), ("VK_DRIVER_FILES", "/nonexistent.json")];
     for environment in [&none[..], &[("FAULTS", "vkCreateInstance:0:-9")]] {
@@ -158,8 +158,8 @@ fn no_driver_is_no_news() {
     }
 }
 
-#[test]
 #[machine::has(gxx, vulkan)]
+#[test]
 fn an_adapter_is_found_by_a_part_of_its_name() {
     let devices = Command::new(env!("CARGO_BIN_EXE_crossalign")).arg("devices").output().unwrap();
     let devices = text(&devices.stdout);

@@ -65,15 +65,15 @@ fn reference() {
 }
 
 #[cfg(feature = "wgpu")]
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn wgpu() {
     check("wgpu:0", &FLOATS);
 }
 
 #[cfg(feature = "cuda")]
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn cuda() {
     common::cuda::load_driver();
     check("cuda", &FLOATS);

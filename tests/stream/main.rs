@@ -200,16 +200,16 @@ fn results_are_those_of_one_picture_at_a_time_on_the_reference() {
 }
 
 #[cfg(feature = "wgpu")]
-#[test]
 #[machine::has(vulkan)]
+#[test]
 fn results_are_those_of_one_picture_at_a_time_on_wgpu() {
     Fixture::new("wgpu:0", 0).check_all(8);
     Fixture::new("wgpu:0", 3).check_all(8);
 }
 
 #[cfg(feature = "cuda")]
-#[test]
 #[machine::has(gxx)]
+#[test]
 fn results_are_those_of_one_picture_at_a_time_on_cuda() {
     let Ok(devices) = std::env::var("SIMT_DEVICES") else {
         for devices in ["1", "2", "3"] {
