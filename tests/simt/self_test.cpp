@@ -335,7 +335,7 @@ void test_other_features() {
     // The last three terms of out[7] are 16 + 8 + 12.
     const unsigned expected[8] = {unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4),
                                   100 + 1 * 2 + 255 * 2 + 127 * 3 + 128 * 4,
-                                  8 + 31 * 100,
+                                  8 + 31 * 100 + 0xf0123456u,
                                   0x3f000000,
                                   0x40400000,
                                   3,

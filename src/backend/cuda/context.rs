@@ -97,8 +97,17 @@ impl Context {
 
     /// Memory that holds `data`, for work that is submitted from now on.
     pub(super) fn upload<T: bytemuck::NoUninit>(&self, data: &[T]) -> Result<Memory> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let memory = self.allocate(&self.uploads.stream, bytes.len())?;
+        self.upload_to(size_of_val(data), bytemuck::cast_slice(data))
+    }
+
+    /// As [`Context::upload`], in whole words: the kernel reads bytes by the words that hold them.
+    pub(super) fn upload_words(&self, bytes: &[u8]) -> Result<Memory> {
+        self.upload_to(bytes.len().next_multiple_of(4), bytes)
+    }
+
+    /// The first bytes of memory of `size` bytes.
+    fn upload_to(&self, size: usize, bytes: &[u8]) -> Result<Memory> {
+        let memory = self.allocate(&self.uploads.stream, size)?;
         // Without the stream lock, so that the host fills the ring while others hold it.
         self.uploads.start(bytes, &memory)?;
         let _lock = self.stream.lock.lock();

@@ -32,7 +32,7 @@ pub struct CudaPicture {
 
 impl CudaPicture {
     pub(super) fn upload(context: &Context, picture: Rgb<'_>) -> Result<Self> {
-        Ok(Self { size: picture.size(), pixels: context.upload(picture.pixels())? })
+        Ok(Self { size: picture.size(), pixels: context.upload_words(picture.pixels())? })
     }
 }
 

@@ -44,6 +44,11 @@ SIMT_INLINE int __popc(unsigned x) { return __builtin_popcount(x); }
 SIMT_INLINE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
 SIMT_INLINE int __ffs(int x) { return __builtin_ffs(x); }
 
+// The lower word of `high` and `low`, one number, shifted right.
+SIMT_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+    return unsigned((static_cast<unsigned long long>(high) << 32 | low) >> (shift & 31));
+}
+
 // `sum` plus the four products of bytes.
 SIMT_INLINE int __dp4a(int a, int b, int sum) {
     for (int shift = 0; shift < 32; shift += 8) {

@@ -119,7 +119,7 @@ extern "C" __global__ void feature_copies(const unsigned short* from, unsigned s
 extern "C" __global__ void feature_arithmetic(unsigned* out) {
     out[0] = __dp4a(0x01ff7f80, 0x02020304, 100);
     out[1] = __dp4a(0x01ff7f80u, 0x02020304u, 100u);
-    out[2] = __popc(0xf0f0) + __clz(1) * 100;
+    out[2] = __popc(0xf0f0) + __clz(1) * 100 + __funnelshift_r(0x12345678u, 0x9abcdef0u, 8);
     out[3] = __float_as_uint(rsqrtf(4.0f));
     out[4] = __float_as_uint(__int_as_float(0x3f800000) + __uint_as_float(0x40000000));
     out[5] = min(-1, 2) + max(3u, 4);
