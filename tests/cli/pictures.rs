@@ -225,7 +225,9 @@ fn mini_tells_once_that_a_photograph_is_not_for_it() {
     let drawing = golden("pictures/landscape.png");
     let (out, data) = (folder.path("out"), folder.path("data"));
     std::fs::create_dir_all(folder.path("data/apple")).unwrap();
-    ["a.jpg", "b.jpg"].map(|name| std::fs::copy(&photographs[0], folder.path(&format!("data/apple/{name}"))).unwrap());
+    for name in ["a.jpg", "b.jpg"] {
+        std::fs::copy(&photographs[0], folder.path(&format!("data/apple/{name}"))).unwrap();
+    }
     let (all, class) = ([&*photographs[0], &photographs[1], &drawing], ["--class", "apple", "-o", &out]);
     let runs: [&[&str]; 7] = [
         &[&["classify", "--method", "clip"], &all[..]].concat(),

@@ -339,8 +339,8 @@ mod tests {
     use crate::backend::args::{AttentionArgs, LinearArgs};
     use crate::backend::{Backend, Epilogue, Precision, Shape, Shaped, Wgpu, WgpuTensor};
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn what_the_driver_reports_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
@@ -355,8 +355,8 @@ mod tests {
         assert!(queue.buffer(16).is_ok(), "an error is reported once");
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn a_lost_device_is_an_error() {
         let queue = Queue::open(Choice::Number(0)).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
@@ -404,8 +404,8 @@ mod tests {
         Ok(taken.take())
     }
 
-    #[test]
     #[machine::has(vulkan)]
+    #[test]
     fn the_towers_submissions_are_bounded() {
         // The batches that fit the activation budget, and that of B/32 with 61 views.
         let towers = [
