@@ -10,7 +10,8 @@ use crate::backend::{Pending, Reduction};
 use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Views {
 }
 
 /// A local view and its weight in the score.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WeightedView {
     /// Its box, in pixels of the decoded picture.
     #[serde(rename = "box")]
@@ -59,7 +60,7 @@ pub struct WeightedView {
 }
 
 /// A class and its score.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Prediction<'a> {
     /// The class's name.
     pub class: &'a str,

@@ -94,7 +94,7 @@ impl Planner {
             if !inside(crop.x, crop.width, self.picture.0) || !inside(crop.y, crop.height, self.picture.1) {
                 return Err(Error::argument(
                     format!("box {i}"),
-                    format!("[{}, {}, {}, {}]", crop.x, crop.y, crop.width, crop.height),
+                    format!("{:?}", <[u32; 4]>::from(*crop)),
                     format!("one inside the picture of {}×{} pixels", self.picture.0, self.picture.1),
                 ));
             }

@@ -125,39 +125,28 @@ struct Tile {
     efficiency: f64,
 }
 
-impl Tile {
-    const fn on_tensor_cores(
-        kernel: &'static str,
-        [rows, outputs]: [usize; 2],
-        stages: usize,
-        efficiency: f64,
-    ) -> Self {
-        Self { kernel, rows, outputs, threads: 128, stages, efficiency }
-    }
+/// The tiles of kernels/cuda/linear.cu, by the output's elements.
+const F16_TO_F32: [Tile; 3] = on_tensor_cores(["linear_128x128_f32", "linear_128x96_f32", "linear_64x64_f32"]);
+const F16_TO_F16: [Tile; 3] = on_tensor_cores(["linear_128x128_f16", "linear_128x96_f16", "linear_64x64_f16"]);
+/// The tiles of kernels/cuda/linear_f32.cu, by the weights' elements.
+const F32_BY_F32: [Tile; 2] = in_f32(["linear_f32_f32_128x128", "linear_f32_f32_64x64"]);
+const F32_BY_F16: [Tile; 2] = in_f32(["linear_f32_f16_128x128", "linear_f32_f16_64x64"]);
+const F32_BY_BF16: [Tile; 2] = in_f32(["linear_f32_bf16_128x128", "linear_f32_bf16_64x64"]);
 
-    const fn in_f32(kernel: &'static str, side: usize, efficiency: f64) -> Self {
-        Self { kernel, rows: side, outputs: side, threads: 256, stages: 0, efficiency }
-    }
+const fn on_tensor_cores([large, narrow, small]: [&'static str; 3]) -> [Tile; 3] {
+    [
+        Tile { kernel: large, rows: 128, outputs: 128, threads: 128, stages: 3, efficiency: 0.33 },
+        Tile { kernel: narrow, rows: 128, outputs: 96, threads: 128, stages: 3, efficiency: 0.30 },
+        Tile { kernel: small, rows: 64, outputs: 64, threads: 128, stages: 4, efficiency: 0.24 },
+    ]
 }
 
-/// The tiles of kernels/cuda/linear.cu, by the output's elements.
-const F16_TO_F32: [Tile; 3] = [
-    Tile::on_tensor_cores("linear_128x128_f32", [128, 128], 3, 0.33),
-    Tile::on_tensor_cores("linear_128x96_f32", [128, 96], 3, 0.30),
-    Tile::on_tensor_cores("linear_64x64_f32", [64, 64], 4, 0.24),
-];
-const F16_TO_F16: [Tile; 3] = [
-    Tile::on_tensor_cores("linear_128x128_f16", [128, 128], 3, 0.33),
-    Tile::on_tensor_cores("linear_128x96_f16", [128, 96], 3, 0.30),
-    Tile::on_tensor_cores("linear_64x64_f16", [64, 64], 4, 0.24),
-];
-/// The tiles of kernels/cuda/linear_f32.cu, by the weights' elements.
-const F32_BY_F32: [Tile; 2] =
-    [Tile::in_f32("linear_f32_f32_128x128", 128, 0.6), Tile::in_f32("linear_f32_f32_64x64", 64, 0.33)];
-const F32_BY_F16: [Tile; 2] =
-    [Tile::in_f32("linear_f32_f16_128x128", 128, 0.6), Tile::in_f32("linear_f32_f16_64x64", 64, 0.33)];
-const F32_BY_BF16: [Tile; 2] =
-    [Tile::in_f32("linear_f32_bf16_128x128", 128, 0.6), Tile::in_f32("linear_f32_bf16_64x64", 64, 0.33)];
+const fn in_f32([large, small]: [&'static str; 2]) -> [Tile; 2] {
+    [
+        Tile { kernel: large, rows: 128, outputs: 128, threads: 256, stages: 0, efficiency: 0.6 },
+        Tile { kernel: small, rows: 64, outputs: 64, threads: 256, stages: 0, efficiency: 0.33 },
+    ]
+}
 
 impl Tile {
     /// A family's tile with the least estimated time: the number of waves of blocks times the work of a block.
