@@ -154,14 +154,16 @@ __device__ __forceinline__ void wgmma(float (&sums)[N / 2], const u32 (&a)[4], u
 
 #define EIGHT(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3]), \
                  "+f"(sums[i + 4]), "+f"(sums[i + 5]), "+f"(sums[i + 6]), "+f"(sums[i + 7])
-#define TO_15 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define TO_7 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define TO_15 TO_7 ", %8, %9, %10, %11, %12, %13, %14, %15"
 #define TO_31 TO_15 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define TO_47 TO_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
 #define TO_63 TO_47 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define TO_71 TO_63 ", %64, %65, %66, %67, %68, %69, %70, %71"
 #define TO_95 TO_71 ", %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87" \
                     ", %88, %89, %90, %91, %92, %93, %94, %95"
-#define SUMS_15 EIGHT(0), EIGHT(8)
+#define SUMS_7 EIGHT(0)
+#define SUMS_15 SUMS_7, EIGHT(8)
 #define SUMS_31 SUMS_15, EIGHT(16), EIGHT(24)
 #define SUMS_47 SUMS_31, EIGHT(32), EIGHT(40)
 #define SUMS_63 SUMS_47, EIGHT(48), EIGHT(56)
@@ -182,6 +184,7 @@ __device__ __forceinline__ void wgmma(float (&sums)[N / 2], const u32 (&a)[4], u
                      ", %" #A2 ", %" #A3 "}, %" #B ", 1, 1, 1, 1;"                                              \
                      : SUMS_##LAST : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b) : "memory");            \
     }
+WGMMA(16, 7, 8, 9)
 WGMMA(32, 15, 16, 17)
 WGMMA(64, 31, 32, 33)
 WGMMA(96, 47, 48, 49)
