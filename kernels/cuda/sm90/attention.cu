@@ -31,6 +31,8 @@ constexpr int SLAB = 64 * DIM;
 constexpr int CHUNK = 8;
 constexpr int GROUP_THREADS = 128;
 constexpr int GROUPS = 2;
+// Blocks of keys that a warpgroup has memory for.
+constexpr int STAGES = 2;
 // The 128-byte swizzle repeats every eight rows: slabs begin at multiples of them.
 constexpr int SWIZZLE_BYTES = 1024;
 // Below every score, so far that the weight of a masked key is 0.
@@ -45,8 +47,7 @@ struct AttentionParams {
     int out_stride;
     int causal;
     float scale;
-    // Blocks of keys that there is shared memory for: 1 or 2.
-    int stages;
+    int head_dim;
 };
 
 // The online softmax of the two query rows of which a lane holds elements, lane / 4 and lane / 4 + 8 of its warp.
@@ -137,10 +138,8 @@ __device__ __forceinline__ void add_keys(const __half* queries, const __half* ke
 extern "C" __global__ void __launch_bounds__(256, 2)
     attention_sm90_64(AttentionParams params, const __grid_constant__ ptx::TensorMap queries_map,
                       const __grid_constant__ ptx::TensorMap keys_values_map, const uint4* items, __half* out) {
-    // Slabs of keys and values that a warpgroup has: the launch gives memory for one block of keys, or for two.
-    constexpr int MAX_STAGES = 2;
     DYNAMIC_SHARED(unsigned char, memory);
-    __shared__ u64 full[GROUPS][MAX_STAGES];
+    __shared__ u64 full[GROUPS][STAGES];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
     const int group = warp / 4;
     const int lane = threadIdx.x % 32;
@@ -153,13 +152,14 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     const int blocks = (keys + KEYS - 1) / KEYS;
     const int column = head * DIM;
     const int width = params.heads * DIM;
-    const int stages = params.stages;
-    __half* queries = reinterpret_cast<__half*>(memory + (SWIZZLE_BYTES - ptx::shared(memory) % SWIZZLE_BYTES) % SWIZZLE_BYTES) +
-                      group * (1 + 2 * stages) * SLAB;
-    auto keys_of = [&](int block) { return queries + (1 + 2 * (block % stages)) * SLAB; };
+    // Queries, keys and values of each warpgroup, then the second keys and values of each: where no sequence is longer than
+    // a block of keys, the launch gives no memory for these.
+    __half* slabs = reinterpret_cast<__half*>(memory + (SWIZZLE_BYTES - ptx::shared(memory) % SWIZZLE_BYTES) % SWIZZLE_BYTES);
+    __half* queries = slabs + group * 3 * SLAB;
+    auto keys_of = [&](int block) { return block % STAGES == 0 ? queries + SLAB : slabs + (GROUPS * 3 + group * 2) * SLAB; };
 
     if (thread == 0) {
-        for (int s = 0; s < MAX_STAGES; s++) ptx::mbarrier_init(&full[group][s], 1);
+        for (int s = 0; s < STAGES; s++) ptx::mbarrier_init(&full[group][s], 1);
         ptx::mbarrier_init_fence();
     }
     __syncthreads();
@@ -172,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         else ptx::named_barrier(2, GROUP_THREADS);
     };
     auto load = [&](int block) {
-        u64* barrier = &full[group][block % stages];
+        u64* barrier = &full[group][block % STAGES];
         __half* to = keys_of(block);
         ptx::mbarrier_arrive_expect(barrier, (block == 0 ? 3 : 2) * SLAB * sizeof(__half));
         if (block == 0) ptx::tma_load(queries, &queries_map, barrier, column, item.x);
@@ -180,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         ptx::tma_load(to + SLAB, &keys_values_map, barrier, width + column, item.z + block * KEYS);
     };
     if (thread == 0) {
-        for (int block = 0; block < min(stages, blocks); block++) load(block);
+        for (int block = 0; block < min(STAGES, blocks); block++) load(block);
     }
 
     Softmax softmax = {{LOWEST, LOWEST}, {0, 0}};
@@ -193,7 +193,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     }
     const float scale = params.scale * LOG2_E;
     for (int block = 0; block < blocks; block++) {
-        ptx::mbarrier_wait(&full[group][block % stages], block / stages & 1);
+        ptx::mbarrier_wait(&full[group][block % STAGES], block / STAGES & 1);
         __half* block_keys = keys_of(block);
         __half* block_values = block_keys + SLAB;
         const int there = keys - block * KEYS;
@@ -212,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         }
         // All warps have multiplied this block: its memory takes another.
         group_barrier();
-        if (thread == 0 && block + stages < blocks) load(block + stages);
+        if (thread == 0 && block + STAGES < blocks) load(block + STAGES);
     }
 
     // The results take the place of the queries, from where lanes store whole rows.

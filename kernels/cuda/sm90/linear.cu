@@ -299,7 +299,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const ptx::Te
         }
 
         // The consumers multiply in turn, in the order of the tiles, since the slabs come in it.
-        if (T::PING_PONG) ptx::mbarrier_wait(turn + group, j / 2 & 1 ^ (group == 0));
+        if (T::PING_PONG) ptx::mbarrier_wait(turn + group, (j / 2 & 1) ^ (group == 0));
         Ring ring = ring_at<STAGES>(u32(j) * u32(steps));
         int done = 0;
         for (int step = 0; step < steps; step++) {
