@@ -37,7 +37,7 @@ int attribute(int which) {
         case 12: return simt::REGISTERS;                 // MAX_REGISTERS_PER_BLOCK
         case 13: return card.clock;                      // CLOCK_RATE, kHz
         case 15: return 1;                               // GPU_OVERLAP
-        case 16: return card.multiprocessors;            // MULTIPROCESSOR_COUNT
+        case 16: return setting("SIMT_MULTIPROCESSORS", card.multiprocessors);  // MULTIPROCESSOR_COUNT
         case 19: return 1;                               // CAN_MAP_HOST_MEMORY
         case 31: return 1;                               // CONCURRENT_KERNELS
         case 32: return 1;                               // ECC_ENABLED
