@@ -270,8 +270,8 @@ std::string Wgmma::waits() const {
     std::string words;
     for (unsigned index = 0; index < MAX_WARPGROUPS; index++) {
         if (warpgroups[index].warps_there == 0) continue;
-        words += (words.empty() ? "" : ", ") + std::to_string(__builtin_popcount(warpgroups[index].warps_there)) +
-                 " warps of warpgroup " + std::to_string(index) + " at wgmma for its others";
+        words += (words.empty() ? "" : "; ") + std::to_string(__builtin_popcount(warpgroups[index].warps_there)) +
+                 " warps of warpgroup " + std::to_string(index) + " wait at wgmma for its others";
     }
     return words;
 }

@@ -33,7 +33,7 @@ public:
     // An error if products are pending that the lane's warp did not wait for.
     void check_at_end(const Lane& lane);
 
-    // "3 warps of warpgroup 0 at wgmma for its others"; empty if none waits.
+    // "3 warps of warpgroup 0 wait at wgmma for its others"; empty if none waits.
     std::string waits() const;
 
 private:
