@@ -100,6 +100,7 @@ void begin_warps() {
         warp.ready = warp.at_barrier = warp.at_collective = 0;
         warp.sync_time = executor.now;
         warp.fence_time = 0;
+        warp.pending_products = 0;
         warp.index = first / WARP_SIZE;
         warp.lanes = &executor.lanes[first];
         make_ready(warp, warp.alive);
