@@ -92,6 +92,8 @@ struct Warp {
     uint32_t sync_time;
     // The time of the last wgmma_fence; 0 if there was none in this block.
     uint32_t fence_time;
+    // Products of wgmma that it has not waited for.
+    uint32_t pending_products;
     uint32_t index;
     Lane* lanes;
 

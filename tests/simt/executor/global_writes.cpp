@@ -27,8 +27,11 @@ void GlobalWrites::note(const Lane& lane, uintptr_t address, size_t bytes, uint3
         const bool any_transfer = ((other | how) & TRANSFER) != 0;
         if (other / BLOCK == block_ && !any_transfer) continue;
         if (count(SIMT_OVERLAP)) {
-            describe(SIMT_OVERLAP, &lane, {code}, "%s %#zx, which %s %s already in this launch",
-                     how & ADDITION ? "adds to" : "writes", size_t(at),
+            uintptr_t allocation = at;
+            size_t size = 0;
+            executor.memory->find(at, &allocation, &size);
+            describe(SIMT_OVERLAP, &lane, {code}, "%s byte %zu of an allocation of %zu, which %s %s already in this launch",
+                     how & ADDITION ? "adds to" : "writes", size_t(at - allocation), size,
                      other / BLOCK == block_ ? "this block" : "another block", other & ADDITION ? "added to" : "wrote");
         }
         return;

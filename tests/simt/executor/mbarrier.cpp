@@ -1,6 +1,7 @@
 #include "mbarrier.h"
 
 #include <cstring>
+#include <set>
 
 #include "../kernel/sm90_runtime.h"
 #include "findings.h"
@@ -29,6 +30,11 @@ void check_bytes(const Mbarrier& barrier, const Lane& lane, const void* code) {
     }
 }
 
+void acquire(Mbarrier& barrier, const Lane& lane) {
+    clocks.acquire(lane, barrier.clock);
+    barrier.phases_waited = barrier.phase;
+}
+
 void complete_phase(Mbarrier& barrier) {
     if (barrier.arrivals_left > 0 || barrier.bytes_left != 0) return;
     barrier.phase++;
@@ -40,7 +46,7 @@ void complete_phase(Mbarrier& barrier) {
             barrier.waiters.push_back(waiter);
             continue;
         }
-        clocks.acquire(*waiter.lane, barrier.clock);
+        acquire(barrier, *waiter.lane);
         make_ready(*waiter.lane->warp, waiter.lane->bit);
     }
 }
@@ -89,22 +95,29 @@ void arrive_bytes(Mbarrier& barrier, unsigned bytes, uint32_t phase, const Lane&
     complete_phase(barrier);
 }
 
+void check_loads_at_end() {
+    for (unsigned i = 0; i < barrier_count; i++) {
+        const Mbarrier& barrier = barriers[i];
+        if (barrier.phases_loaded <= barrier.phases_waited) continue;
+        fail(SIMT_PENDING, barrier.loader, {barrier.load_code},
+             "loads by TMA, and the block ends without having waited for phase %u of the mbarrier at %s",
+             barrier.phases_loaded - 1, name_of_place(barrier.address).c_str());
+    }
+}
+
 std::string mbarrier_waits() {
     std::string words;
     for (unsigned i = 0; i < barrier_count; i++) {
         const Mbarrier& barrier = barriers[i];
-        for (unsigned warp = 0; warp < MAX_WARPS; warp++) {
-            unsigned lanes = 0, parity = 0;
-            for (const Mbarrier::Waiter& waiter : barrier.waiters) {
-                if (waiter.lane->warp->index == warp) lanes++, parity = waiter.parity;
-            }
-            if (lanes == 0) continue;
-            words += std::string(words.empty() ? "" : ", ") + std::to_string(lanes) + " threads of warp " +
-                     std::to_string(warp) + " for parity " + std::to_string(parity) + " of the mbarrier at " +
-                     name_of_place(barrier.address) + " (phase " + std::to_string(barrier.phase) + ", " +
-                     std::to_string(barrier.arrivals_left) + " of " + std::to_string(barrier.arrivals) +
-                     " arrivals and " + std::to_string(barrier.bytes_left) + " bytes left)";
-        }
+        if (barrier.waiters.empty()) continue;
+        std::set<unsigned> warps;
+        for (const Mbarrier::Waiter& waiter : barrier.waiters) warps.insert(waiter.lane->warp->index);
+        words += (words.empty() ? "" : "; ") + std::to_string(barrier.waiters.size()) + " threads of warps";
+        for (const unsigned warp : warps) words += " " + std::to_string(warp);
+        words += " wait for parity " + std::to_string(barrier.phase % 2) + " of the mbarrier at " +
+                 name_of_place(barrier.address) + ", in phase " + std::to_string(barrier.phase) + " with " +
+                 std::to_string(barrier.arrivals_left) + " of " + std::to_string(barrier.arrivals) + " arrivals and " +
+                 std::to_string(barrier.bytes_left) + " bytes left";
     }
     return words;
 }
@@ -149,6 +162,7 @@ void init_mbarrier(void* at, unsigned arrivals) {
     barrier.arrivals = barrier.arrivals_left = arrivals;
     barrier.bytes_left = 0;
     barrier.phase = 0;
+    barrier.phases_loaded = barrier.phases_waited = 0;
 }
 
 void fence_mbarrier_init() {
@@ -178,7 +192,7 @@ Switch come_to_mbarrier(void* at, unsigned parity) {
     Mbarrier& barrier = find_mbarrier(lane, at, code);
     if (parity > 1) fail(SIMT_MBARRIER, &lane, {code}, "waits for the parity %u", parity);
     if (barrier.phase % 2 != parity) {
-        clocks.acquire(lane, barrier.clock);
+        acquire(barrier, lane);
         return STAY;
     }
     barrier.waiters.push_back({&lane, parity, code});

@@ -36,6 +36,11 @@ struct Mbarrier {
     int64_t bytes_left;
     uint32_t phase;
     std::vector<Waiter> waiters;
+    // How many phases there were up to that of the last TMA load, and up to the last that a thread waited for.
+    uint32_t phases_loaded;
+    uint32_t phases_waited;
+    const Lane* loader;
+    const void* load_code;
     // What was before the arrivals.
     Clock clock;
 };
@@ -50,7 +55,10 @@ Mbarrier& mbarrier(unsigned number);
 // Bytes of TMA arrive that were sent in a phase.
 void arrive_bytes(Mbarrier& barrier, unsigned bytes, uint32_t phase, const Lane& sender, const void* code);
 
-// "2 threads of warp 1 wait for …" for each barrier that threads wait for; empty if there is none.
+// An error if the block ends with loads that nobody waited for: they may still be under way.
+void check_loads_at_end();
+
+// "2 threads of warps 1 wait for …" for each barrier that threads wait for; empty if there is none.
 std::string mbarrier_waits();
 // Where the first of them waits.
 const void* mbarrier_place();

@@ -51,8 +51,8 @@ std::string named_barrier_waits() {
     std::string words;
     for (unsigned i = 0; i < COUNT; i++) {
         if (barriers[i].warps == 0) continue;
-        words += (words.empty() ? "" : ", ") + std::to_string(threads_at(barriers[i])) + " of " +
-                 std::to_string(barriers[i].threads) + " threads at named barrier " + std::to_string(i);
+        words += (words.empty() ? "" : "; ") + std::to_string(threads_at(barriers[i])) + " of " +
+                 std::to_string(barriers[i].threads) + " threads wait at named barrier " + std::to_string(i);
     }
     return words;
 }

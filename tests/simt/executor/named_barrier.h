@@ -7,7 +7,7 @@ namespace simt {
 
 void begin_named_barriers();
 
-// "4 warps at named barrier 1 (of 256 threads)" for each that warps wait at; empty if there is none.
+// "128 of 256 threads wait at named barrier 1" for each that has some; empty if none has.
 std::string named_barrier_waits();
 
 }  // namespace simt

@@ -42,13 +42,13 @@ unsigned pick(uint32_t set) {
         at_collectives += __builtin_popcount(warp.at_collective);
         if (warp.at_collective != 0 && operation == nullptr) operation = warp.operation;
     }
-    std::string others;
-    for (const std::string& waits : {mbarrier_waits(), named_barrier_waits(), wgmma.waits()}) {
-        if (!waits.empty()) others += (others.empty() ? "" : ", ") + waits;
+    std::string waits;
+    for (const std::string& some : {mbarrier_waits(), named_barrier_waits(), wgmma.waits()}) {
+        if (!some.empty()) waits += some + "; ";
     }
-    if (!others.empty()) {
-        fail(SIMT_DEADLOCK, nullptr, {mbarrier_place()}, "nobody goes on: %s; %u threads at %s, %u at a barrier, %u have exited",
-             others.c_str(), at_collectives, operation ? operation->name : "collectives", executor.waiting,
+    if (!waits.empty()) {
+        fail(SIMT_DEADLOCK, nullptr, {mbarrier_place()}, "%s%u threads are at %s, %u at a barrier, %u have exited",
+             waits.c_str(), at_collectives, operation ? operation->name : "collectives", executor.waiting,
              executor.threads - executor.alive);
     }
     if (executor.waiting == 0) {
@@ -100,6 +100,7 @@ void begin_warps() {
         warp.ready = warp.at_barrier = warp.at_collective = 0;
         warp.sync_time = executor.now;
         warp.fence_time = 0;
+        warp.pending_products = 0;
         warp.index = first / WARP_SIZE;
         warp.lanes = &executor.lanes[first];
         make_ready(warp, warp.alive);

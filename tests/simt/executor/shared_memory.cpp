@@ -23,14 +23,21 @@ namespace {
 // Fills what nobody wrote yet: NaN in f32, f16 and bf16, and out of range as an index.
 constexpr int GARBAGE = 0xff;
 
-// The readers of cells that have several, by clocks: those of each cell since its last write.
-struct Reader {
-    Who who;
-    uint32_t time;
-};
-std::unordered_map<const void*, std::vector<Reader>>& listed_readers() {
-    static auto& all = *new std::unordered_map<const void*, std::vector<Reader>>;
+// Of cells whose readers are listed: by thread, when it read the cell; 0 if it did not.
+typedef std::vector<uint32_t> Readers;
+std::unordered_map<const void*, Readers>& listed_readers() {
+    static auto& all = *new std::unordered_map<const void*, Readers>;
     return all;
+}
+
+void add_readers(Readers& readers, Who who, uint32_t time) {
+    const unsigned warp = who >> WHO_WARP_SHIFT;
+    for (unsigned i = 0; i < readers.size(); i++) {
+        const bool same_warp = who == SEVERAL_WARPS || i / WARP_SIZE == warp;
+        if (same_warp && ((who & SEVERAL_LANES) != 0 || who == SEVERAL_WARPS || i % WARP_SIZE == who % WARP_SIZE)) {
+            readers[i] = time;
+        }
+    }
 }
 
 const char* verb(Access access) {
@@ -89,7 +96,11 @@ void SharedMemory::begin_line(size_t index) {
 }
 
 void SharedMemory::refine(Line& line, unsigned step) {
-    for (unsigned i = 0; i < LINE; i += step) line.cells[i] = line.cells[i / line.step * line.step];
+    for (unsigned i = 0; i < LINE; i += step) {
+        const Cell& whole = line.cells[i / line.step * line.step];
+        if (whole.reader == LISTED) listed_readers()[&line.cells[i]] = Readers(listed_readers()[&whole]);
+        line.cells[i] = whole;
+    }
     line.step = step;
 }
 
@@ -153,21 +164,20 @@ void SharedMemory::end_load(uintptr_t address, size_t bytes, Who agent) {
 }
 
 void SharedMemory::list_reader(Cell& cell, const Lane& lane) {
-    std::vector<Reader>& readers = listed_readers()[&cell];
-    if (cell.reader != LISTED) readers = {{cell.reader, cell.read_time}};
-    cell.reader = LISTED;
-    for (Reader& reader : readers) {
-        if (reader.who != lane.who) continue;
-        reader.time = executor.now;
-        return;
+    Readers& readers = listed_readers()[&cell];
+    if (cell.reader != LISTED) {
+        readers.assign(executor.threads, 0);
+        add_readers(readers, cell.reader, cell.read_time);
     }
-    readers.push_back({lane.who, executor.now});
+    cell.reader = LISTED;
+    readers[index_of(lane.who)] = executor.now;
 }
 
 bool SharedMemory::are_readers_ordered(const Cell& cell, const Lane& lane) const {
     if (cell.reader != LISTED) return is_ordered(cell.read_time, cell.reader, lane);
-    for (const Reader& reader : listed_readers()[&cell]) {
-        if (!is_ordered(reader.time, reader.who, lane)) return false;
+    const Readers& readers = listed_readers()[&cell];
+    for (unsigned i = 0; i < readers.size(); i++) {
+        if (readers[i] != 0 && !is_ordered(readers[i], executor.lanes[i].who, lane)) return false;
     }
     return true;
 }

@@ -11,8 +11,8 @@
 //   now 6, barrier_time 6   thread 4 reads byte 64     5 is before 6: fine
 //
 // mbarriers and what is asynchronous (TMA, wgmma) order otherwise: where the times do not tell that an access is ordered,
-// the threads' clocks may (clocks.h). Several threads that read a byte are then kept as a list, since a thread may know
-// one of them to be done and another not. What TMA and wgmma may still read is kept by line: a write must know that it is
+// the threads' clocks may (clocks.h). Several threads that read a byte are then listed, since a thread may know one of
+// them to be done and another not. What TMA and wgmma may still read is kept by line: a write must know that it is
 // done.
 //
 // A line of 16 bytes has a cell for each piece of `step` bytes, the largest that all its accesses were made of: kernels
@@ -21,7 +21,6 @@
 
 #include <cstddef>
 #include <cstdint>
-
 #include <string>
 
 #include "block.h"

@@ -205,13 +205,6 @@ void check_stores_at_end(const Lane& lane) {
          name_of_place(reinterpret_cast<uintptr_t>(first.shared)).c_str());
 }
 
-void check_loads_at_end() {
-    if (loads.empty()) return;
-    const Transfer& first = loads.front();
-    fail(SIMT_PENDING, first.lane, {first.code}, "loads by TMA to %s, and the block ends while that is under way",
-         name_of_place(reinterpret_cast<uintptr_t>(first.shared)).c_str());
-}
-
 void load_box(void* to, Box box, void* at) {
     const void* const code = __builtin_return_address(0);
     const Lane& lane = *executor.current;
@@ -224,6 +217,9 @@ void load_box(void* to, Box box, void* at) {
     load.barrier = &barrier;
     load.phase = barrier.phase;
     shared_memory.begin_load(lane, reinterpret_cast<uintptr_t>(to), load.bytes(), load_agent(barrier.number), code);
+    barrier.phases_loaded = barrier.phase + 1;
+    barrier.loader = &lane;
+    barrier.load_code = code;
     loads.push_back(load);
 }
 

@@ -17,8 +17,7 @@ void begin_transfers();
 // Lets a load arrive, which one the order says; false if none is under way.
 bool let_load_arrive();
 
-// Errors: a thread ends with stores that it has not waited for; the block ends with loads under way.
+// An error if a thread ends with stores that it has not waited for.
 void check_stores_at_end(const Lane& lane);
-void check_loads_at_end();
 
 }  // namespace simt

@@ -13,7 +13,6 @@
 #include "clocks.h"
 #include "collective.h"
 #include "findings.h"
-#include "stacks.h"
 #include "wgmma_product.h"
 
 namespace simt {
@@ -64,10 +63,6 @@ struct Groups {
 Warpgroup warpgroups[MAX_WARPGROUPS];
 Groups groups_of[MAX_WARPS];
 WideOperands wide;
-
-// By word of the stacks, when it was last written to; and by thread.
-uint32_t* stack_times;
-uint32_t last_write[MAX_THREADS];
 
 Warpgroup& warpgroup_of(const Warp& warp) { return warpgroups[warp.index / WARPS_OF_GROUP]; }
 
@@ -121,6 +116,8 @@ void issue(Warpgroup& group) {
     read_operands(group, group.next);
     group.products.push_back(group.next);
     group.issued++;
+    const unsigned first = (&group - warpgroups) * WARPS_OF_GROUP;
+    for (unsigned i = 0; i < WARPS_OF_GROUP; i++) executor.warps[first + i].pending_products++;
     group.threads_there = 0;
     group.warps_there = 0;
 }
@@ -168,6 +165,7 @@ void wait(Warp& warp, uint32_t lanes) {
     Warpgroup& group = warpgroup_of(warp);
     carry_out(group, end);
     groups.waited = end;
+    warp.pending_products = group.issued - end;
     const uint32_t time = group.product(end - 1).time + 1;
     for (unsigned i = 0; i < WARP_SIZE; i++) {
         clocks.learn(warp.lanes[i], wgmma_agent(warp.index / WARPS_OF_GROUP), time);
@@ -188,17 +186,11 @@ constexpr Operation COMMIT = {"wgmma_commit", commit};
 constexpr Operation WAIT = {"wgmma_wait", wait};
 constexpr Operation FENCE = {"wgmma_fence", fence};
 
-bool is_fenced(const Lane& lane, const void* registers, size_t bytes) {
-    if (last_write[index_of(lane.who)] < lane.warp->fence_time) return true;
-    const uint32_t* times = stack_times + stacks.offset(reinterpret_cast<uintptr_t>(registers)) / 4;
-    return std::all_of(times, times + bytes / 4, [&](uint32_t time) { return time < lane.warp->fence_time; });
-}
-
 void check_fence(const Lane& lane, const void* registers, size_t bytes, const char* what, const void* code) {
     if (lane.warp->fence_time == 0) {
         fail(SIMT_REGISTERS, &lane, {code}, "comes to wgmma without a wgmma_fence before");
     }
-    if (is_fenced(lane, registers, bytes)) return;
+    if (wgmma.is_fenced(lane, registers, bytes)) return;
     if (count(SIMT_REGISTERS)) {
         describe(SIMT_REGISTERS, &lane, {code}, "comes to wgmma with %s that it wrote since its last wgmma_fence", what);
     }
@@ -209,8 +201,8 @@ void check_fence(const Lane& lane, const void* registers, size_t bytes, const ch
 Wgmma wgmma;
 
 void Wgmma::clear() {
-    if (stack_times != nullptr) madvise(stack_times, stacks.bytes(), MADV_DONTNEED);
-    memset(last_write, 0, sizeof last_write);
+    if (stack_times_ != nullptr) madvise(stack_times_, stacks.bytes(), MADV_DONTNEED);
+    memset(last_write_, 0, sizeof last_write_);
 }
 
 void Wgmma::begin_block() {
@@ -227,21 +219,22 @@ void Wgmma::begin_block() {
 void Wgmma::use() {
     clocks.use();
     watches_stacks_ = true;
-    if (stack_times != nullptr) return;
+    if (stack_times_ != nullptr) return;
     void* times = mmap(nullptr, stacks.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (times == MAP_FAILED) {
         perror("simt: shadow of the stacks");
         abort();
     }
-    stack_times = static_cast<uint32_t*>(times);
+    stack_times_ = static_cast<uint32_t*>(times);
 }
 
-void Wgmma::access_stack(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code) {
-    if (access == Access::WRITE) {
-        const size_t first = stacks.offset(address) / 4;
-        std::fill(stack_times + first, stack_times + stacks.offset(address + bytes - 1) / 4 + 1, executor.now);
-        last_write[index_of(lane.who)] = executor.now;
-    }
+bool Wgmma::is_fenced(const Lane& lane, const void* registers, size_t bytes) const {
+    if (last_write_[index_of(lane.who)] < lane.warp->fence_time) return true;
+    const uint32_t* times = stack_times_ + stacks.offset(reinterpret_cast<uintptr_t>(registers)) / 4;
+    return std::all_of(times, times + bytes / 4, [&](uint32_t time) { return time < lane.warp->fence_time; });
+}
+
+void Wgmma::check_accumulators(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code) {
     const Warpgroup& group = warpgroup_of(*lane.warp);
     const float* checked = nullptr;
     for (uint64_t i = groups_of[lane.warp->index].waited; i < group.issued; i++) {
@@ -260,18 +253,17 @@ void Wgmma::access_stack(const Lane& lane, uintptr_t address, size_t bytes, Acce
 }
 
 void Wgmma::check_at_end(const Lane& lane) {
-    const Warpgroup& group = warpgroup_of(*lane.warp);
-    const uint64_t waited = groups_of[lane.warp->index].waited;
-    if (waited == group.issued) return;
-    fail(SIMT_PENDING, &lane, {group.product(waited).code}, "ends without having waited for this wgmma");
+    if (lane.warp->pending_products == 0) return;
+    const Product& product = warpgroup_of(*lane.warp).product(groups_of[lane.warp->index].waited);
+    fail(SIMT_PENDING, &lane, {product.code}, "ends without having waited for this wgmma");
 }
 
 std::string Wgmma::waits() const {
     std::string words;
     for (unsigned index = 0; index < MAX_WARPGROUPS; index++) {
         if (warpgroups[index].warps_there == 0) continue;
-        words += (words.empty() ? "" : ", ") + std::to_string(__builtin_popcount(warpgroups[index].warps_there)) +
-                 " warps of warpgroup " + std::to_string(index) + " at wgmma for its others";
+        words += (words.empty() ? "" : "; ") + std::to_string(__builtin_popcount(warpgroups[index].warps_there)) +
+                 " warps of warpgroup " + std::to_string(index) + " wait at wgmma for its others";
     }
     return words;
 }

@@ -17,6 +17,8 @@
 
 #include "block.h"
 #include "shared_memory.h"
+#include "stacks.h"
+#include "who.h"
 
 namespace simt {
 
@@ -28,16 +30,31 @@ public:
     // From the first wgmma_fence or product of a block on, accesses to the threads' stacks are looked at.
     bool watches_stacks() const { return watches_stacks_; }
     void use();
-    void access_stack(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code);
+    void access_stack(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code) {
+        if (access == Access::WRITE) {
+            const size_t last = stacks.offset(address + bytes - 1) / 4;
+            for (size_t word = stacks.offset(address) / 4; word <= last; word++) stack_times_[word] = executor.now;
+            last_write_[index_of(lane.who)] = executor.now;
+        }
+        if (lane.warp->pending_products > 0) check_accumulators(lane, address, bytes, access, code);
+    }
+
+    // Whether the lane has not written to registers since the last fence of its warp.
+    bool is_fenced(const Lane& lane, const void* registers, size_t bytes) const;
 
     // An error if products are pending that the lane's warp did not wait for.
     void check_at_end(const Lane& lane);
 
-    // "3 warps of warpgroup 0 at wgmma for its others"; empty if none waits.
+    // "3 warps of warpgroup 0 wait at wgmma for its others"; empty if none waits.
     std::string waits() const;
 
 private:
+    void check_accumulators(const Lane& lane, uintptr_t address, size_t bytes, Access access, const void* code);
+
     bool watches_stacks_ = false;
+    // By word of the stacks, when it was last written to; and by thread.
+    uint32_t* stack_times_ = nullptr;
+    uint32_t last_write_[MAX_THREADS] = {};
 };
 
 extern Wgmma wgmma;

@@ -1,7 +1,7 @@
 // out = a · bᵀ: a [rows, inputs], b [outputs, inputs] f16, out [rows, outputs] f16 stored, or f32 added to.
 //
 // Block: a filling warpgroup and two that multiply, 64 rows each of a tile of 128×64; persistent. A ring of two slabs of
-// 64 inputs of both operands. `bug`: see bugs.cuh.
+// 64 inputs of both operands.
 #include "../../../../kernels/cuda/sm90/ptx.cuh"
 #include "bugs.cuh"
 
@@ -70,13 +70,14 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
     }
     if (bug != NO_BARRIER_AFTER_INIT) __syncthreads();
     const int tiles = params.tiles_m * params.tiles_n;
+    const int first_tile = bug == TWO_BLOCKS_ONE_TILE ? 0 : blockIdx.x;
 
     if (group == CONSUMERS) {
         if (bug != REGISTERS_OF_A_WARP || warp % 4 == 0) ptx::registers_decrease<40>();
         if (warp != CONSUMERS * 4 || lane != 0) return;
         ptx::tma_prefetch(a_map);
         int step = 0;
-        for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        for (int tile = first_tile; tile < tiles; tile += gridDim.x) {
             for (int i = 0; i < params.steps; i++, step++) {
                 const int s = step % STAGES;
                 if (bug != NO_WAIT_FOR_EMPTY) ptx::mbarrier_wait(empty + s, step / STAGES % 2 ^ 1);
@@ -91,10 +92,11 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
     }
 
     if (bug == TOO_MANY_REGISTERS) ptx::registers_increase<248>();
+    else if (bug == REGISTERS_THE_WRONG_WAY) ptx::registers_increase<96>();
     else ptx::registers_increase<232>();
     Out* staging = reinterpret_cast<Out*>(all_staging + warp * STAGING + (bug == MISALIGNED_STAGING ? 64 : 0));
     int step = 0;
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    for (int tile = first_tile; tile < tiles; tile += gridDim.x) {
         float sums[TILE_N / 2];
         for (int i = 0; i < TILE_N / 2; i++) sums[i] = 0;
         for (int i = 0; i < params.steps; i++, step++) {
@@ -106,7 +108,9 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
             const u64 a = ptx::wgmma_descriptor(slab + rows * 64 * DEPTH);
             const u64 b = ptx::wgmma_descriptor(bug == SLAB_OUTSIDE ? slab + 8 * SLAB : slab + TILE_M * DEPTH);
             ptx::wgmma_keep(sums);
-            if (bug != NO_WGMMA_FENCE || i > 0) ptx::wgmma_fence();
+            const bool no_fence =
+                i == 0 && (bug == NO_WGMMA_FENCE || (bug == NO_WGMMA_FENCE_OF_SECOND_TILE && tile != first_tile));
+            if (!no_fence) ptx::wgmma_fence();
             for (int k = 0; k < DEPTH / 16; k++) {
                 if (bug == WARP_WITHOUT_WGMMA && warp == 2 && k == 3) continue;
                 ptx::wgmma<TILE_N>(sums, a + k * 2, b + k * 2);
@@ -122,7 +126,6 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
         ptx::wgmma_wait<0>();
         ptx::wgmma_keep(sums);
         if (bug != SLAB_GIVEN_BACK_EARLY && lane == 0) ptx::mbarrier_arrive(empty + (step - 1) % STAGES);
-        if (bug == NAMED_BARRIER_OF_TOO_MANY) ptx::named_barrier(1 + group, 160);
 
         constexpr int COLUMNS = 128 / sizeof(Out);
         const int row = tile % params.tiles_m * TILE_M + group * 64 + warp % 4 * (bug == OVERLAPPING_STORES ? 8 : 16);
