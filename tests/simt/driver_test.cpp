@@ -207,7 +207,8 @@ void test_modules() {
     expect_error(CUDA_SUCCESS, load(".version 8.0\n.target sm_90a\n"), "PTX for exactly this device");
     must("cuModuleUnload", other);
     setenv("SIMT_CAPABILITY", "100", 1);
-    expect_error(CUDA_ERROR_NO_BINARY_FOR_GPU, load(".version 8.0\n.target sm_90a\n"), "PTX for exactly another device");
+    expect_error(CUDA_ERROR_NO_BINARY_FOR_GPU, load(".version 8.0\n.target sm_90a\n"),
+                 "PTX for exactly another device");
     unsetenv("SIMT_CAPABILITY");
     std::string cubin = "\177ELF" + std::string(60, '\0');
     cubin[18] = char(190);
@@ -324,10 +325,13 @@ void test_tensor_maps() {
     for (const bool ordered : {true, false}) {
         must("cuMemsetD8Async", unordered, static_cast<unsigned char>(0), size_t(4096), copies);
         if (ordered) must("cuStreamSynchronize", copies);
-        const CUresult error = launch(function(module, "transfer"), 1, 32, 1032, compute, from, to, 0, 0, 0, 0, 0, 256, 0, 0);
+        const CUresult error =
+            launch(function(module, "transfer"), 1, 32, 1032, compute, from, to, 0, 0, 0, 0, 0, 256, 0, 0);
         expect_error(ordered ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED, error, "TMA behind a fill");
         expect(ordered || report().findings[SIMT_UNORDERED] > 0, "%s", report().message);
-        if (ordered) expect_error(CUDA_ERROR_LAUNCH_FAILED, call("cuMemFreeAsync", unordered, copies), "memory freed beside TMA");
+        if (ordered) {
+            expect_error(CUDA_ERROR_LAUNCH_FAILED, call("cuMemFreeAsync", unordered, copies), "memory freed beside TMA");
+        }
         must("cuStreamSynchronize", compute);
     }
     must("cuStreamSynchronize", copies);

@@ -1,7 +1,7 @@
 // Tests of compute capability 9.0: mbarriers, TMA and wgmma. Usage: sm90_test LIBRARY
 //
-// Right kernels of test_kernels/sm90 give the right results in every order and nothing is found; and each bug of bugs.cuh
-// is found by the check that should.
+// Right kernels of test_kernels/sm90 give the right results in every order and nothing is found; and each bug of
+// bugs.cuh is found by the check that should.
 #include <array>
 #include <cstring>
 
@@ -38,8 +38,8 @@ CUresult encode(simt::TensorMap* map, int type, CUdeviceptr address, const Shape
 }
 
 // Rows of f16 or f32 at a pitch.
-simt::TensorMap map_of(int type, CUdeviceptr address, unsigned columns, unsigned rows, unsigned pitch, unsigned box_columns,
-                       unsigned box_rows, int swizzle = SWIZZLE_128) {
+simt::TensorMap map_of(int type, CUdeviceptr address, unsigned columns, unsigned rows, unsigned pitch,
+                       unsigned box_columns, unsigned box_rows, int swizzle = SWIZZLE_128) {
     alignas(64) simt::TensorMap map;
     const uint64_t bytes = type == F32 ? 4 : 2;
     const CUresult error =
@@ -71,15 +71,17 @@ Outcome run_ring(bool add, Bug bug) {
                                         : map_of(F16, stored.address(), OUTPUTS, ROWS, OUTPUTS, 64, 16);
     const RingParams params = {2, 2, 3, bug};
     const unsigned shared = 1024 + 2 * 192 * 128 + 8 * 2048 + 64 + (bug == MISALIGNED_SLAB ? 512 : 0);
-    const CUresult error = launch(kernel(add ? "ring_product_add" : "ring_product_store"), 3, 384, shared, STREAM, params,
-                                  a_map, b_map, out_map);
+    const CUresult error = launch(kernel(add ? "ring_product_add" : "ring_product_store"), 3, 384, shared, STREAM,
+                                  params, a_map, b_map, out_map);
     const std::vector<uint16_t> halves = stored.download();
     const std::vector<float> floats = added.download();
     bool right = true;
     for (size_t row = 0; row < ROWS; row++) {
         for (size_t output = 0; output < OUTPUTS; output++) {
             float sum = 0;
-            for (size_t k = 0; k < INPUTS; k++) sum += wave(row * INPUTS + k, 37, 61) * wave(output * INPUTS + k, 53, 67);
+            for (size_t k = 0; k < INPUTS; k++) {
+                sum += wave(row * INPUTS + k, 37, 61) * wave(output * INPUTS + k, 53, 67);
+            }
             const size_t at = row * OUTPUTS + output;
             right &= add ? std::abs(floats[at] - 100 - sum) < 1e-4f
                          : std::abs(float_of(halves[at]) - sum) <= std::abs(sum) * 0x1p-11f + 1e-6f;
@@ -108,9 +110,10 @@ void test_multiply(unsigned columns) {
     const Buffer<uint16_t> a(operand(left, 64)), b(operand(right, columns));
     const Buffer<float> out(64 * columns);
     const std::string name = "multiply_" + std::to_string(columns);
-    const CUresult error =
-        launch(kernel(name.c_str()), 1, 128, (64 + columns) * 128 + 8, STREAM, map_of(F16, a.address(), 64, 64, 64, 64, 64),
-               map_of(F16, b.address(), 64, columns, 64, 64, columns), out.address());
+    const simt::TensorMap a_map = map_of(F16, a.address(), 64, 64, 64, 64, 64);
+    const simt::TensorMap b_map = map_of(F16, b.address(), 64, columns, 64, 64, columns);
+    const CUresult error = launch(kernel(name.c_str()), 1, 128, (64 + columns) * 128 + 8, STREAM, a_map, b_map,
+                                  out.address());
     expect_clean(error, name.c_str());
     expect(report().wgmma == 4, "count of wgmma");
     const std::vector<float> values = out.download();
@@ -131,8 +134,8 @@ CUresult run_weigh(Bug bug, bool check) {
     alignas(64) simt::TensorMap map;
     const Shape shape = {{64, INSIDE, 2}, {128, 64 * 128}, {64, 64, 1}};
     expect(encode(&map, F16, values.address(), shape, SWIZZLE_128) == CUDA_SUCCESS, "a map of three dimensions");
-    const CUresult error = launch(kernel("weigh"), 1, 256, 3 * 8192 + 16, STREAM, weights.address(), map, more.address(),
-                                  out.address(), int(bug));
+    const CUresult error = launch(kernel("weigh"), 1, 256, 3 * 8192 + 16, STREAM, weights.address(), map,
+                                  more.address(), out.address(), int(bug));
     if (!check) return error;
     expect_clean(error, "weigh");
     const std::vector<float> results = out.download();
@@ -157,8 +160,8 @@ void test_store_matrices() {
 // x, y and z in the first tensor, x and y in the second.
 typedef std::array<int, 5> At;
 
-// From a tensor of 20 × 6 × 3 elements at a pitch of 24, with `numbers` in turn, to one of 12 × 7 at a pitch of 16, filled
-// with `before`; where `after` is given, elements are added, and a number and `before` give that.
+// From a tensor of 20 × 6 × 3 elements at a pitch of 24, with `numbers` in turn, to one of 12 × 7 at a pitch of 16,
+// filled with `before`; where `after` is given, elements are added, and a number and `before` give that.
 template <typename T>
 CUresult run_transfer(Bug bug, int type, const At& at, const std::vector<T>& numbers, T before,
                       const T* after = nullptr) {
@@ -190,7 +193,8 @@ CUresult run_transfer(Bug bug, int type, const At& at, const std::vector<T>& num
                     expected = inside ? from[(k * 6 + j) * 24 + i] : T(0);
                 }
             }
-            expect(memcmp(&results[y * 16 + x], &expected, sizeof(T)) == 0, "transfer of type %d, (%d, %d)", type, x, y);
+            const bool same = memcmp(&results[y * 16 + x], &expected, sizeof(T)) == 0;
+            expect(same, "transfer of type %d, (%d, %d)", type, x, y);
         }
     }
     return error;

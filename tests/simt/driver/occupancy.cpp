@@ -20,7 +20,8 @@ CUDA_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* bloc
     if (const CUresult error = need_context()) return error;
     if (threads < 1 || unsigned(threads) > function->kernel->max_threads) return CUDA_ERROR_INVALID_VALUE;
     const int whole_warps = (threads + 31) / 32 * 32;
-    *blocks = std::min({MAX_BLOCKS, MAX_THREADS / whole_warps, int(model().shared_of_multiprocessor / (dynamic_bytes + Model::RESERVED_SHARED))});
+    const int by_shared = model().shared_of_multiprocessor / (dynamic_bytes + Model::RESERVED_SHARED);
+    *blocks = std::min({MAX_BLOCKS, MAX_THREADS / whole_warps, by_shared});
     return CUDA_SUCCESS;
 }
 

@@ -1,17 +1,18 @@
 // Vector clocks: which accesses come before what a thread does now, where mbarriers and asynchronous units order them.
 //
-// A barrier of the block orders everything, so without mbarriers one time is enough (shared_memory.h). An mbarrier orders
-// only what was before the arrivals with what is after the waits. So each thread has a clock: for every other thread the
-// time up to which it knows its accesses to be done. An arrival adds the thread's clock to the barrier's, a wait adds
-// the barrier's to the thread's:
+// A barrier of the block orders everything, so without mbarriers one time is enough (shared_memory.h). An mbarrier
+// orders only what was before the arrivals with what is after the waits. So each thread has a clock: for every other
+// thread the time up to which it knows its accesses to be done. An arrival adds the thread's clock to the barrier's, a
+// wait adds the barrier's to the thread's:
 //
 //   thread 0   writes x at 5, arrives            barrier: {0: 6}
 //   thread 7   waits for the barrier, reads x    it knows thread 0 up to 6, and 5 is before: fine
 //   thread 9   reads x                           it knows nothing of thread 0: a race
 //
 // TMA and wgmma are threads of their own in these clocks, agents: who waits for one knows what it has read or written.
-// They reach shared memory through another proxy, the asynchronous one, that sees a thread's ordinary stores only behind
-// a proxy fence. So each clock has a second half, which a fence sets to the first, and which otherwise travels with it.
+// They reach shared memory through another proxy, the asynchronous one, that sees a thread's ordinary stores only
+// behind a proxy fence. So each clock has a second half, which a fence sets to the first, and which otherwise travels
+// with it.
 //
 // Times only grow, so that what a clock knows of an earlier block is still true, and nothing is cleared between blocks.
 #pragma once

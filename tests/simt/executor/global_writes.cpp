@@ -30,7 +30,8 @@ void GlobalWrites::note(const Lane& lane, uintptr_t address, size_t bytes, uint3
             uintptr_t allocation = at;
             size_t size = 0;
             executor.memory->find(at, &allocation, &size);
-            describe(SIMT_OVERLAP, &lane, {code}, "%s byte %zu of an allocation of %zu, which %s %s already in this launch",
+            describe(SIMT_OVERLAP, &lane, {code},
+                     "%s byte %zu of an allocation of %zu, which %s %s already in this launch",
                      how & ADDITION ? "adds to" : "writes", size_t(at - allocation), size,
                      other / BLOCK == block_ ? "this block" : "another block", other & ADDITION ? "added to" : "wrote");
         }

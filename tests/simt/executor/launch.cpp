@@ -86,8 +86,8 @@ void check_conflicts() {
 void trace(const Launch& launch, double seconds) {
     const SimtReport& report = executor.report;
     fprintf(stderr,
-            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, wgmma %llu, ldmatrix %llu at %.2f "
-            "cycles, barriers %llu, read %llu, written %llu bytes\n",
+            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, wgmma %llu, ldmatrix %llu at "
+            "%.2f cycles, barriers %llu, read %llu, written %llu bytes\n",
             launch.kernel->name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x, launch.block.y,
             launch.block.z, launch.shared_bytes, seconds * 1e3, name_of(executor.order), (unsigned long long)report.mma,
             (unsigned long long)report.wgmma,

@@ -39,16 +39,11 @@ void complete_phase(Mbarrier& barrier) {
     if (barrier.arrivals_left > 0 || barrier.bytes_left != 0) return;
     barrier.phase++;
     barrier.arrivals_left = barrier.arrivals;
-    std::vector<Mbarrier::Waiter> waiters;
-    waiters.swap(barrier.waiters);
-    for (const Mbarrier::Waiter& waiter : waiters) {
-        if (waiter.parity == barrier.phase % 2) {
-            barrier.waiters.push_back(waiter);
-            continue;
-        }
+    for (const Mbarrier::Waiter& waiter : barrier.waiters) {
         acquire(barrier, *waiter.lane);
         make_ready(*waiter.lane->warp, waiter.lane->bit);
     }
+    barrier.waiters.clear();
 }
 
 }  // namespace
@@ -195,7 +190,7 @@ Switch come_to_mbarrier(void* at, unsigned parity) {
         acquire(barrier, lane);
         return STAY;
     }
-    barrier.waiters.push_back({&lane, parity, code});
+    barrier.waiters.push_back({&lane, code});
     return stop();
 }
 

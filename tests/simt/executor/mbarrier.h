@@ -1,6 +1,7 @@
 // mbarriers: barriers in shared memory that count arrivals of threads and bytes of TMA, phase after phase.
 //
-// The 64 bits are opaque to a kernel; the executor keeps a number there, by which it knows the barrier, and the rest here.
+// The 64 bits are opaque to a kernel; the executor keeps a number there, by which it knows the barrier, and the rest
+// here.
 //
 //   init(2)                arrivals left 2, bytes left 0, phase 0
 //   arrive.expect_tx(64)   arrivals left 1, bytes left 64
@@ -20,7 +21,6 @@ namespace simt {
 struct Mbarrier {
     struct Waiter {
         Lane* lane;
-        unsigned parity;
         const void* code;
     };
 
@@ -35,6 +35,7 @@ struct Mbarrier {
     // Of a phase whose bytes arrive before they are expected it is negative.
     int64_t bytes_left;
     uint32_t phase;
+    // All for this phase: of the other parity none waits.
     std::vector<Waiter> waiters;
     // How many phases there were up to that of the last TMA load, and up to the last that a thread waited for.
     uint32_t phases_loaded;

@@ -244,7 +244,8 @@ void SharedMemory::find(const Cell& cell, const Lane& lane, Access access, uintp
     if (count(finding)) {
         const std::string place = name_of_place(address);
         const bool after_write = !is_ordered(cell.write_time, cell.writer, lane);
-        const std::string other = name_of_threads(after_write || finding == SIMT_IN_FLIGHT ? cell.writer & THREADS : cell.reader);
+        const bool of_writer = after_write || finding == SIMT_IN_FLIGHT;
+        const std::string other = name_of_threads(of_writer ? cell.writer & THREADS : cell.reader);
         std::string what;
         switch (finding) {
             case SIMT_OUT_OF_BOUNDS: what = "; the launch gives " + std::to_string(dynamic_bytes_); break;

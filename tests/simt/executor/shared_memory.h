@@ -10,10 +10,10 @@
 //                           thread 4 reads byte 64     5 is not before 5, another thread: a race
 //   now 6, barrier_time 6   thread 4 reads byte 64     5 is before 6: fine
 //
-// mbarriers and what is asynchronous (TMA, wgmma) order otherwise: where the times do not tell that an access is ordered,
-// the threads' clocks may (clocks.h). Several threads that read a byte are then listed, since a thread may know one of
-// them to be done and another not. What TMA and wgmma may still read is kept by line: a write must know that it is
-// done.
+// mbarriers and what is asynchronous (TMA, wgmma) order otherwise: where the times do not tell that an access is
+// ordered, the threads' clocks may (clocks.h). Several threads that read a byte are then listed, since a thread may know
+// one of them to be done and another not. What TMA and wgmma may still read is kept by line: a write must know that it
+// is done.
 //
 // A line of 16 bytes has a cell for each piece of `step` bytes, the largest that all its accesses were made of: kernels
 // use a line in pieces of one size, so that an access costs one cell.
@@ -132,8 +132,8 @@ private:
 
 extern SharedMemory shared_memory;
 
-// A read by TMA or wgmma, line by line: what the lanes, in whose name it happens, must know to be written, and visible to
-// the asynchronous proxy.
+// A read by TMA or wgmma, line by line: what the lanes, in whose name it happens, must know to be written, and visible
+// to the asynchronous proxy.
 class AsyncRead {
 public:
     AsyncRead(const Lane* const* lanes, unsigned count, Who agent, uint32_t time, const void* code)

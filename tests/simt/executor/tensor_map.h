@@ -1,4 +1,5 @@
-// What cuTensorMapEncodeTiled writes, and TMA reads: the 128 bytes are the stand-in's own, as NVIDIA's are the driver's.
+// What cuTensorMapEncodeTiled writes, and TMA reads: the 128 bytes are the stand-in's own, as NVIDIA's are the
+// driver's.
 #pragma once
 
 #include <cstddef>

@@ -137,7 +137,8 @@ Transfer begin_transfer(const Lane& lane, const Box& box, void* shared, bool is_
     transfer.lane = &lane;
     transfer.code = code;
     if (reinterpret_cast<uintptr_t>(box.map) % TensorMap::ALIGNMENT != 0) {
-        fail(SIMT_MISALIGNED, &lane, {code}, "gives TMA a tensor map at %p, no multiple of %zu", box.map, TensorMap::ALIGNMENT);
+        fail(SIMT_MISALIGNED, &lane, {code}, "gives TMA a tensor map at %p, no multiple of %zu", box.map,
+             TensorMap::ALIGNMENT);
     }
     memcpy(&transfer.map, box.map, sizeof transfer.map);
     const TensorMap& map = transfer.map;

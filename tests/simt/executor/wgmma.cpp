@@ -192,7 +192,8 @@ void check_fence(const Lane& lane, const void* registers, size_t bytes, const ch
     }
     if (wgmma.is_fenced(lane, registers, bytes)) return;
     if (count(SIMT_REGISTERS)) {
-        describe(SIMT_REGISTERS, &lane, {code}, "comes to wgmma with %s that it wrote since its last wgmma_fence", what);
+        describe(SIMT_REGISTERS, &lane, {code}, "comes to wgmma with %s that it wrote since its last wgmma_fence",
+                 what);
     }
 }
 
@@ -220,7 +221,8 @@ void Wgmma::use() {
     clocks.use();
     watches_stacks_ = true;
     if (stack_times_ != nullptr) return;
-    void* times = mmap(nullptr, stacks.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* times =
+        mmap(nullptr, stacks.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (times == MAP_FAILED) {
         perror("simt: shadow of the stacks");
         abort();
@@ -290,7 +292,8 @@ Switch come_to_wgmma(float* sums, unsigned columns, const unsigned* a, uint64_t 
         product.operands = operands;
         product.code = code;
     } else if (!(product.operands == operands)) {
-        fail(SIMT_COLLECTIVE, &lane, {code}, "comes to wgmma with other operands than threads of its warpgroup before it");
+        fail(SIMT_COLLECTIVE, &lane, {code},
+             "comes to wgmma with other operands than threads of its warpgroup before it");
     }
     product.sums[index_in_group(lane)] = sums;
     if (a != nullptr) memcpy(product.words[index_in_group(lane)], a, sizeof product.words[0]);

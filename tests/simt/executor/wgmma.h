@@ -1,14 +1,14 @@
 // wgmma: products of a warpgroup, four warps, that run while its threads go on.
 //
 // The four warps come to a product together; it is then pending, and carried out only when one of them waits for it, so
-// that operands in shared memory and accumulators are used as late as the hardware may. A group is what a warp committed
-// at once:
+// that operands in shared memory and accumulators are used as late as the hardware may. A group is what a warp
+// committed at once:
 //
 //   wgmma wgmma commit │ wgmma wgmma commit │ wait<1>        the first two are carried out, the others are pending
 //
-// Accumulators are local arrays on the threads' stacks, whose accesses the compiler reports, since the executor has their
-// address (sanitizer.cpp): a thread may not touch those of a pending product, and a wgmma_fence must come between its
-// writes to them and the product.
+// Accumulators are local arrays on the threads' stacks, whose accesses the compiler reports, since the executor has
+// their address (sanitizer.cpp): a thread may not touch those of a pending product, and a wgmma_fence must come between
+// its writes to them and the product.
 #pragma once
 
 #include <cstddef>

@@ -85,8 +85,8 @@ void scatter_sums(const WideOperands& wide, unsigned columns, float* const (&of_
     }
 }
 
-// Eight rows at once hide the latency of the sums. Products of f16 are exact in f32, so that a fused multiply-add rounds
-// as the two apart do.
+// Eight rows at once hide the latency of the sums. Products of f16 are exact in f32, so that a fused multiply-add
+// rounds as the two apart do.
 void multiply(WideOperands& wide, unsigned columns) {
     for (unsigned row = 0; row < WGMMA_ROWS; row += 8) {
         for (unsigned column = 0; column < columns; column += 8) {

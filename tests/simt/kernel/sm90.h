@@ -1,5 +1,5 @@
-// The functions of kernels/cuda/sm90/ptx.cuh for the executor; what they do is said there, and in the PTX ISA. That file
-// has defined ptx::u64 and ptx::TensorMap.
+// The functions of kernels/cuda/sm90/ptx.cuh for the executor; what they do is said there, and in the PTX ISA. That
+// file has defined ptx::u64 and ptx::TensorMap.
 #pragma once
 
 #include "sm90_runtime.h"

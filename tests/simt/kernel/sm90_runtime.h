@@ -24,7 +24,8 @@ SIMT_RUNTIME Switch come_to_mbarrier(void* barrier, unsigned parity);
 SIMT_RUNTIME void load_box(void* to, Box box, void* barrier);
 SIMT_RUNTIME void store_box(Box box, const void* from, bool add);
 SIMT_RUNTIME void commit_stores();
-// Until at most so many groups of stores have not read their shared memory; the executor writes global memory then, too.
+// Until at most so many groups of stores have not read their shared memory; the executor writes global memory then,
+// too.
 SIMT_RUNTIME void wait_for_stores(unsigned groups_under_way);
 SIMT_RUNTIME void fence_proxy();
 

@@ -116,8 +116,8 @@ extern "C" __global__ void store_matrices(unsigned short* out) {
 // Moves a box of 8 × 4 × 2 elements at (x, y, z) of one tensor to (to_x, to_y) of another with boxes of 8 × 8, through
 // shared memory without a swizzle.
 extern "C" __global__ void transfer(const __grid_constant__ ptx::TensorMap from_map,
-                                    const __grid_constant__ ptx::TensorMap to_map, int x, int y, int z, int to_x, int to_y,
-                                    int bytes, int add, int bug) {
+                                    const __grid_constant__ ptx::TensorMap to_map, int x, int y, int z, int to_x,
+                                    int to_y, int bytes, int add, int bug) {
     DYNAMIC_SHARED(unsigned char, memory);
     u64* loaded = reinterpret_cast<u64*>(memory + 1024);
     if (threadIdx.x != 0) return;
@@ -136,8 +136,8 @@ extern "C" __global__ void transfer(const __grid_constant__ ptx::TensorMap from_
 }
 
 // Two halves of a block of 256 threads hand numbers to each other through shared memory, round after round: with
-// mbarriers at which every thread arrives, one for each direction; and at the end with a named barrier within each half.
-// out [256].
+// mbarriers at which every thread arrives, one for each direction; and at the end with a named barrier within each
+// half. out [256].
 extern "C" __global__ void exchange(int* out, int rounds, int bug) {
     __shared__ int memory[128];
     __shared__ int squares[256];

@@ -1,7 +1,7 @@
 // out = a · bᵀ: a [rows, inputs], b [outputs, inputs] f16, out [rows, outputs] f16 stored, or f32 added to.
 //
-// Block: a filling warpgroup and two that multiply, 64 rows each of a tile of 128×64; persistent. A ring of two slabs of
-// 64 inputs of both operands.
+// Block: a filling warpgroup and two that multiply, 64 rows each of a tile of 128×64; persistent. A ring of two slabs
+// of 64 inputs of both operands.
 #include "../../../../kernels/cuda/sm90/ptx.cuh"
 #include "bugs.cuh"
 
@@ -48,8 +48,8 @@ __device__ __forceinline__ void stage(float* to, const float* sums, int) {
 }
 
 template <typename Out>
-__device__ __forceinline__ void product(const RingParams& params, const ptx::TensorMap* a_map, const ptx::TensorMap* b_map,
-                                        const ptx::TensorMap* out_map) {
+__device__ __forceinline__ void product(const RingParams& params, const ptx::TensorMap* a_map,
+                                        const ptx::TensorMap* b_map, const ptx::TensorMap* out_map) {
     DYNAMIC_SHARED(unsigned char, memory);
     const int bug = params.bug;
     __half* slabs = reinterpret_cast<__half*>(memory + (1024 - ptx::shared(memory) % 1024) % 1024 +
@@ -81,7 +81,9 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
             for (int i = 0; i < params.steps; i++, step++) {
                 const int s = step % STAGES;
                 if (bug != NO_WAIT_FOR_EMPTY) ptx::mbarrier_wait(empty + s, step / STAGES % 2 ^ 1);
-                const int wrong = bug == TOO_FEW_BYTES_EXPECTED ? -TILE_N * 128 : bug == TOO_MANY_BYTES_EXPECTED ? 16 : 0;
+                const int wrong = bug == TOO_FEW_BYTES_EXPECTED    ? -TILE_N * 128
+                                  : bug == TOO_MANY_BYTES_EXPECTED ? 16
+                                                                   : 0;
                 ptx::mbarrier_arrive_expect(full + s, SLAB * 2 + wrong);
                 ptx::tma_load(slabs + s * SLAB, a_map, full + s, i * DEPTH, tile % params.tiles_m * TILE_M);
                 ptx::tma_load(slabs + s * SLAB + TILE_M * DEPTH, b_map, full + s, i * DEPTH,
@@ -101,7 +103,8 @@ __device__ __forceinline__ void product(const RingParams& params, const ptx::Ten
         for (int i = 0; i < TILE_N / 2; i++) sums[i] = 0;
         for (int i = 0; i < params.steps; i++, step++) {
             const int s = step % STAGES;
-            if (bug != NO_WAIT_FOR_FULL) ptx::mbarrier_wait(full + s, step / STAGES % 2 ^ (bug == WRONG_PARITY_OF_FULL));
+            const int parity = step / STAGES % 2 ^ (bug == WRONG_PARITY_OF_FULL);
+            if (bug != NO_WAIT_FOR_FULL) ptx::mbarrier_wait(full + s, parity);
             const __half* slab = slabs + s * SLAB;
             if (bug == WRITE_TO_SLAB && i == 1) slabs[(s ^ 1) * SLAB + threadIdx.x] = __half{0};
             const int rows = bug == DIFFERENT_OPERANDS ? warp / 2 : group;
