@@ -23,7 +23,9 @@ mod cuda {
             println!("cargo::rerun-if-env-changed={variable}");
         }
         let nvcc = std::env::var("CROSSALIGN_NVCC").ok();
-        let files = std::fs::read_dir(folder).expect("kernels/cuda/ptx").map(|file| file.expect("a file").path());
+        // The PTX for every card, then that for one compute capability.
+        let list = |folder: PathBuf| std::fs::read_dir(folder).expect("kernels/cuda/ptx");
+        let files = list(folder.into()).chain(list(folder.join("sm90"))).map(|file| file.expect("a file").path());
         let mut files: Vec<PathBuf> =
             files.filter(|path| path.extension().is_some_and(|extension| extension == "ptx")).collect();
         files.sort();
@@ -32,7 +34,8 @@ mod cuda {
         for path in files {
             let text = std::fs::read_to_string(&path).expect("PTX can be read");
             let path = path.canonicalize().expect("a file that is there");
-            let code = match &nvcc {
+            // What is for one compute capability stays PTX: the architecture may be another.
+            let code = match nvcc.as_ref().filter(|_| path.parent().is_some_and(|parent| !parent.ends_with("sm90"))) {
                 None => format!("concat!(include_str!({path:?}), '\\0').as_bytes()"),
                 Some(nvcc) => format!("include_bytes!({:?})", assemble(nvcc, &path, &out)),
             };
@@ -43,8 +46,8 @@ mod cuda {
         std::fs::write(out.join("cuda.rs"), table + "];\n").expect("OUT_DIR can be written");
     }
 
-    /// The fields of each kernel of a PTX file: its name, the bytes of the structure that is its first parameter, and the
-    /// number of pointers behind it.
+    /// The fields of each kernel of a PTX file: its name, and its parameters, which are a structure, then tensor maps, then
+    /// pointers.
     fn kernels(text: &str) -> Vec<String> {
         let mut lines = text.lines();
         let mut kernels = Vec::new();
@@ -53,13 +56,20 @@ mod cuda {
                 continue;
             };
             let parameters: Vec<&str> = lines.by_ref().take_while(|line| *line != ")").map(str::trim).collect();
-            let (structure, pointers) = parameters.split_first().unwrap_or_else(|| panic!("{name}: no parameters"));
+            let (structure, others) = parameters.split_first().unwrap_or_else(|| panic!("{name}: no parameters"));
             let bytes = structure.contains(" .b8 ").then(|| structure.split(['[', ']']).nth(1)).flatten();
             let bytes: usize =
                 bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{name}: {structure}"));
+            let is_map =
+                |parameter: &&&str| parameter.starts_with(".param .align 64 .b8 ") && parameter.contains("[128]");
+            let maps = others.iter().take_while(is_map).count();
+            let pointers = &others[maps..];
             let other = pointers.iter().find(|parameter| !parameter.starts_with(".param .u64 "));
             assert!(other.is_none(), "{name}: {other:?} is no pointer");
-            kernels.push(format!("name: {name:?}, params: {bytes}, pointers: {}", pointers.len()));
+            let pointers = pointers.len();
+            kernels.push(format!(
+                "name: {name:?}, parameters: super::Parameters {{ bytes: {bytes}, maps: {maps}, pointers: {pointers} }}"
+            ));
         }
         kernels
     }

@@ -334,6 +334,85 @@ fn a_driver_that_is_of_no_use_says_so() {
     }
 }
 
+/// The kernels of compute capability 9.0.
+mod sm90 {
+    use super::*;
+    use common::cuda::run_with;
+
+    const CAPABILITY: (&str, &str) = ("SIMT_CAPABILITY", "90");
+
+    /// Tests with the multiprocessors of an H100, and with one, where small products take the large tiles and a block several
+    /// of them.
+    fn hold(tests: &[&str]) {
+        for multiprocessors in ["132", "1"] {
+            for test in tests {
+                run_with(test, &[CAPABILITY, ("SIMT_MULTIPROCESSORS", multiprocessors)]);
+            }
+        }
+    }
+
+    #[machine::has(gxx)]
+    #[test]
+    fn linear() {
+        hold(&["linear_of_activations", "deep_linear", "every_tile_gives_the_same_bits"]);
+    }
+
+    #[machine::has(gxx)]
+    #[test]
+    fn attention() {
+        hold(&["attention_of_activations", "attention_of_large_scores_of_activations"]);
+    }
+
+    #[machine::has(gxx)]
+    #[test]
+    fn graphs() {
+        hold(&["a_recorded_sequence_gives_the_same_bits", "contract"]);
+    }
+
+    /// How a card is listed.
+    fn listed(variables: &[(&str, &str)]) -> String {
+        let output = crossalign(&["devices"], variables);
+        let devices = String::from_utf8(output.stdout).unwrap();
+        devices.lines().find(|line| line.starts_with("cuda ")).expect("a device").to_string()
+    }
+
+    /// Other cards, and drivers that cannot run these kernels, run the others, and say so where it is not to be expected.
+    #[machine::has(gxx)]
+    #[test]
+    fn other_cards_and_drivers_run_the_other_kernels() {
+        const WITHOUT: &str = "without the kernels of its compute capability: ";
+        for capability in ["80", "86", "89", "90", "100", "120"] {
+            let line = listed(&[("SIMT_CAPABILITY", capability)]);
+            assert!(!line.contains(WITHOUT), "{line}");
+        }
+        for (variable, why) in [
+            (("SIMT_TENSOR_MAP", "fail"), "CUDA_ERROR"),
+            (("CROSSALIGN_CUDA_FAMILY", "mma"), "by CROSSALIGN_CUDA_FAMILY"),
+        ] {
+            let line = listed(&[CAPABILITY, variable]);
+            let found = line.split(WITHOUT).nth(1).unwrap_or_else(|| panic!("{line}"));
+            assert!(found.contains(why), "{line}");
+        }
+        for (capability, family, expected) in [
+            ("90", "other", "CROSSALIGN_CUDA_FAMILY: found other, expected mma or wgmma"),
+            ("80", "wgmma", "CROSSALIGN_CUDA_FAMILY: found wgmma, expected mma: only compute capability 9.0 has wgmma"),
+        ] {
+            let output = crossalign(&CLASSIFY, &[("SIMT_CAPABILITY", capability), ("CROSSALIGN_CUDA_FAMILY", family)]);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && error.contains(expected), "{error}");
+        }
+        // The kernels differ in their last bits.
+        let scores = |variables: &[(&str, &str)]| {
+            let output = crossalign(&[&CLASSIFY[..], &["--format", "json"]].concat(), variables);
+            assert!(output.status.success(), "{variables:?}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let expected = scores(&[]);
+        assert!(scores(&[CAPABILITY]) != expected);
+        assert!(scores(&[CAPABILITY, ("SIMT_TENSOR_MAP", "fail")]) == expected);
+    }
+}
+
 /// The views of several pictures go through one forward pass, and stay on the device up to the scores: a batch takes the
 /// launches of one picture.
 #[machine::has(gxx)]

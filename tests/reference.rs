@@ -56,6 +56,19 @@ mod cuda {
     fn shared() {
         super::cuda_backend(&super::Reference::shared());
     }
+
+    /// As above, by the kernels of compute capability 9.0.
+    #[machine::has(gxx)]
+    #[test]
+    fn golden_by_sm90() {
+        super::common::cuda::run_with("cuda::golden", &[("SIMT_CAPABILITY", "90")]);
+    }
+
+    #[machine::has(gxx, shared_reference)]
+    #[test]
+    fn shared_by_sm90() {
+        super::common::cuda::run_with("cuda::shared", &[("SIMT_CAPABILITY", "90")]);
+    }
 }
 
 fn views_are_pillows_bytes(reference: &Reference) {

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 KIB = 1024
 
-# Targets, and the most shared memory that a block may have there. CUDA C++ Programming Guide, "Technical
+# Targets of the PTX of each folder below kernels/cuda/ptx.
+TARGETS = {"": ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"], "sm90": ["sm_90a"]}
+
+# The most shared memory that a block may have on a target. CUDA C++ Programming Guide, "Technical
 # Specifications per Compute Capability".
 BLOCK_SHARED = {
     "sm_80": 163 * KIB,
     "sm_86": 99 * KIB,
     "sm_89": 99 * KIB,
     "sm_90": 227 * KIB,
+    "sm_90a": 227 * KIB,
     "sm_100": 227 * KIB,
     "sm_120": 99 * KIB,
 }
@@ -29,7 +33,9 @@ WARP = 32
 @dataclass(frozen=True)
 class Device:
     name: str
+    # The target of the PTX for every card, and of that for the device's compute capability alone.
     target: str
+    own_target: str | None
     # Of a multiprocessor, by the Programming Guide's table: bytes of shared memory, warps, blocks.
     shared: int
     warps: int
@@ -43,11 +49,11 @@ class Device:
 
 DEVICES = [
     # 108 multiprocessors. NVIDIA A100 data sheet (2022), A100 80GB SXM.
-    Device("A100", "sm_80", 164 * KIB, 64, 32, 2039e9, {"tensor": 312e12, "f32": 19.5e12, "integer": 19.5e12}),
+    Device("A100", "sm_80", None, 164 * KIB, 64, 32, 2039e9, {"tensor": 312e12, "f32": 19.5e12, "integer": 19.5e12}),
     # 132 multiprocessors. NVIDIA H100 data sheet (2023), H100 SXM; its tensor figures are with sparsity, twice these.
-    Device("H100", "sm_90", 228 * KIB, 64, 32, 3350e9, {"tensor": 989e12, "f32": 67e12, "integer": 33.5e12}),
+    Device("H100", "sm_90", "sm_90a", 228 * KIB, 64, 32, 3350e9, {"tensor": 989e12, "f32": 67e12, "integer": 33.5e12}),
     # 128 multiprocessors. NVIDIA Ada GPU Architecture (2023), appendix A, GeForce RTX 4090.
-    Device("RTX 4090", "sm_89", 100 * KIB, 48, 24, 1008e9, {"tensor": 165.2e12, "f32": 82.6e12, "integer": 41.3e12}),
+    Device("RTX 4090", "sm_89", None, 100 * KIB, 48, 24, 1008e9, {"tensor": 165.2e12, "f32": 82.6e12, "integer": 41.3e12}),
 ]
 
 

@@ -6,7 +6,8 @@ from workload import MODELS, Call, Model, calls
 BEGIN, END = "<!-- sass:begin -->", "<!-- sass:end -->"
 
 RESOURCES = """\
-By ptxas, no GPU has been asked. Registers are the most that any target from sm_80 to sm_120 takes; shared memory is the
+By ptxas, no GPU has been asked. Registers are the most that any target from sm_80 to sm_120 takes, of entries with sm90 in
+their name those of sm_90a at launch, before warpgroups hand them on; shared memory is the
 kernel's own and what the launch adds (`scripts/cuda/budget.toml`). How many blocks a multiprocessor holds, and which
 share of the warps that it could hold, follows from them, with the registers on the device's own target.
 """
@@ -38,8 +39,11 @@ def size(number: int) -> str:
     return "–" if number == 0 else f"{number} B" if number < KIB else f"{significant(number / KIB)} KiB"
 
 
-def resident(device: Device, registers: int, shared: int, threads: int) -> str:
-    blocks = resident_blocks(device, registers, shared, threads)
+def resident(device: Device, used: dict, shared: int, threads: int) -> str:
+    use = used.get(device.target) or used.get(device.own_target)
+    if use is None:
+        return "–"
+    blocks = resident_blocks(device, use.registers, shared, threads)
     return f"{blocks} · {occupancy(device, blocks, threads):.0%}"
 
 
@@ -49,7 +53,7 @@ def resources(entries: dict) -> str:
     rows = []
     for name, (budget, used) in sorted(entries.items()):
         shared = max(use.shared for use in used.values()) + budget.dynamic_shared
-        fits = [resident(d, used[d.target].registers, shared, budget.threads) for d in DEVICES]
+        fits = [resident(d, used, shared, budget.threads) for d in DEVICES]
         registers = max(use.registers for use in used.values())
         rows.append([f"`{name}`", str(registers), size(shared), str(budget.threads), *fits])
     return table(head, rows)

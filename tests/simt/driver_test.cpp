@@ -3,6 +3,7 @@
 #include <cstring>
 #include <thread>
 
+#include "executor/tensor_map.h"
 #include "test.h"
 
 using namespace test;
@@ -71,6 +72,13 @@ void test_devices() {
         must("cuDeviceGetAttribute", &value, attribute, device);
         expect(value == expected, "attribute %d: %d", attribute, value);
     }
+    setenv("SIMT_CAPABILITY", "90", 1);
+    const int newer[][2] = {{16, 132}, {75, 9}, {76, 0}, {81, 228 * 1024}, {97, 227 * 1024}, {127, 1}};
+    for (const auto& [attribute, expected] : newer) {
+        must("cuDeviceGetAttribute", &value, attribute, device);
+        expect(value == expected, "attribute %d of an H100: %d", attribute, value);
+    }
+    unsetenv("SIMT_CAPABILITY");
     const char* text;
     must("cuGetErrorName", CUDA_ERROR_LAUNCH_FAILED, &text);
     expect(strcmp(text, "CUDA_ERROR_LAUNCH_FAILED") == 0, "%s", text);
@@ -193,6 +201,15 @@ void test_modules() {
                  "PTX newer than the driver");
     unsetenv("SIMT_DRIVER_VERSION");
     expect_error(CUDA_ERROR_NO_BINARY_FOR_GPU, load(".version 8.0\n.target sm_90\n"), "PTX for a newer device");
+    setenv("SIMT_CAPABILITY", "90", 1);
+    expect_error(CUDA_SUCCESS, load(".version 8.0\n.target sm_80\n"), "PTX for an older device");
+    must("cuModuleUnload", other);
+    expect_error(CUDA_SUCCESS, load(".version 8.0\n.target sm_90a\n"), "PTX for exactly this device");
+    must("cuModuleUnload", other);
+    setenv("SIMT_CAPABILITY", "100", 1);
+    expect_error(CUDA_ERROR_NO_BINARY_FOR_GPU, load(".version 8.0\n.target sm_90a\n"),
+                 "PTX for exactly another device");
+    unsetenv("SIMT_CAPABILITY");
     std::string cubin = "\177ELF" + std::string(60, '\0');
     cubin[18] = char(190);
     expect_error(CUDA_SUCCESS, load(cubin), "cubin");
@@ -241,6 +258,86 @@ void test_launch_limits() {
     must("cuMemFree_v2", others);
     // The context is usable after the failed launch.
     expect_error(CUDA_SUCCESS, launch_exchange(stream, data.address()), "launch after a failed one");
+}
+
+// What cuTensorMapEncodeTiled takes: f16 of 64 × 32 at a pitch of 128 bytes, with one thing at a time that is wrong.
+struct MapArguments {
+    int type = 6;
+    unsigned rank = 2;
+    size_t offset = 0;
+    uint64_t sizes[5] = {64, 32, 1, 1, 1};
+    uint64_t strides[4] = {128, 4096, 4096, 4096};
+    unsigned box[5] = {64, 16, 1, 1, 1};
+    unsigned element_strides[5] = {1, 1, 1, 1, 1};
+    int interleave = 0, swizzle = 3, promotion = 2, fill = 0;
+};
+
+void test_tensor_maps() {
+    const Buffer<uint16_t> memory(64 * 32);
+    alignas(64) simt::TensorMap map[2];
+    const auto encode = [&](const MapArguments& given, size_t map_offset = 0) {
+        return call("cuTensorMapEncodeTiled",
+                    reinterpret_cast<simt::TensorMap*>(reinterpret_cast<char*>(&map[0]) + map_offset), given.type,
+                    given.rank, reinterpret_cast<void*>(memory.address() + given.offset), &given.sizes[0],
+                    &given.strides[0], &given.box[0], &given.element_strides[0], given.interleave, given.swizzle,
+                    given.promotion, given.fill);
+    };
+    expect_error(CUDA_ERROR_NOT_SUPPORTED, encode({}), "a tensor map on an A100");
+    setenv("SIMT_CAPABILITY", "90", 1);
+    expect_error(CUDA_SUCCESS, encode({}), "a tensor map");
+    setenv("SIMT_TENSOR_MAP", "fail", 1);
+    expect_error(CUDA_ERROR_INVALID_VALUE, encode({}), "SIMT_TENSOR_MAP");
+    unsetenv("SIMT_TENSOR_MAP");
+    expect_error(CUDA_ERROR_INVALID_VALUE, encode({}, 32), "a map at no multiple of 64");
+    const auto expect_invalid = [&](const char* what, auto&& change) {
+        MapArguments arguments;
+        change(arguments);
+        expect_error(CUDA_ERROR_INVALID_VALUE, encode(arguments), what);
+    };
+    expect_invalid("no dimension", [](MapArguments& m) { m.rank = 0; });
+    expect_invalid("six dimensions", [](MapArguments& m) { m.rank = 6; });
+    expect_invalid("an unknown type", [](MapArguments& m) { m.type = 13; });
+    expect_invalid("a misaligned tensor", [](MapArguments& m) { m.offset = 8; });
+    expect_invalid("an empty tensor", [](MapArguments& m) { m.sizes[1] = 0; });
+    expect_invalid("a misaligned pitch", [](MapArguments& m) { m.sizes[0] = 60, m.strides[0] = 120; });
+    expect_invalid("a pitch below a row", [](MapArguments& m) { m.strides[0] = 112; });
+    expect_invalid("a box of 257 rows", [](MapArguments& m) { m.box[1] = 257; });
+    expect_invalid("a box of no row", [](MapArguments& m) { m.box[1] = 0; });
+    expect_invalid("a row beyond the swizzle", [](MapArguments& m) { m.box[0] = 72; });
+    expect_invalid("a row of 24 bytes", [](MapArguments& m) { m.box[0] = 12, m.swizzle = 0; });
+    expect_invalid("an element stride of 9", [](MapArguments& m) { m.element_strides[0] = 9; });
+    expect_invalid("an unknown swizzle", [](MapArguments& m) { m.swizzle = 4; });
+
+    // A kernel uses what its map is of: here on a stream that nothing orders behind the other's upload.
+    const CUstream copies = new_stream(), compute = new_stream();
+    CUdeviceptr unordered;
+    must("cuMemAllocAsync", &unordered, size_t(4096), copies);
+    MapArguments arguments;
+    arguments.type = 7, arguments.swizzle = 0, arguments.box[0] = 8, arguments.box[1] = 4, arguments.box[2] = 2;
+    arguments.rank = 3, arguments.sizes[0] = 16, arguments.sizes[1] = 8, arguments.strides[0] = 64;
+    arguments.offset = unordered - memory.address();
+    must("cuStreamSynchronize", copies);
+    expect_error(CUDA_SUCCESS, encode(arguments), "a map of three dimensions");
+    const simt::TensorMap from = map[0];
+    arguments.rank = 2, arguments.box[1] = 8;
+    expect_error(CUDA_SUCCESS, encode(arguments), "a map of two dimensions");
+    const simt::TensorMap to = map[0];
+    for (const bool ordered : {true, false}) {
+        must("cuMemsetD8Async", unordered, static_cast<unsigned char>(0), size_t(4096), copies);
+        if (ordered) must("cuStreamSynchronize", copies);
+        const CUresult error =
+            launch(function(module, "transfer"), 1, 32, 1032, compute, from, to, 0, 0, 0, 0, 0, 256, 0, 0);
+        expect_error(ordered ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED, error, "TMA behind a fill");
+        expect(ordered || report().findings[SIMT_UNORDERED] > 0, "%s", report().message);
+        if (ordered) {
+            expect_error(CUDA_ERROR_LAUNCH_FAILED, call("cuMemFreeAsync", unordered, copies), "memory freed beside TMA");
+        }
+        must("cuStreamSynchronize", compute);
+    }
+    must("cuStreamSynchronize", copies);
+    must("cuMemFree_v2", unordered);
+    for (const CUstream stream : {copies, compute}) must("cuStreamDestroy_v2", stream);
+    unsetenv("SIMT_CAPABILITY");
 }
 
 // Two streams: accesses that no event orders are found, and ordered ones pass.
@@ -460,6 +557,7 @@ int main(int, char** arguments) {
     test_events();
     test_modules();
     test_launch_limits();
+    test_tensor_maps();
     test_order();
     test_calls();
     test_graph();

@@ -14,21 +14,10 @@ using namespace test;
 
 namespace {
 
-constexpr const char* ORDERS[] = {"forward", "reverse", "random"};
-
 CUmodule module;
 const CUstream STREAM = nullptr;
 
 CUfunction kernel(const char* name) { return function(module, name); }
-
-uint64_t all_findings() {
-    uint64_t sum = 0;
-    for (const uint64_t count : report().findings) sum += count;
-    return sum;
-}
-
-// Small multiples of 1/32, whose products and sums are exact.
-float wave(size_t i, int step, int period) { return float(int(i * step % period) - period / 2) / 32; }
 
 // The nearest number of `digits` binary digits, ties to even; the last place is not below 2^lowest_place.
 float round_to(float x, int digits, int lowest_place, float largest) {
@@ -42,14 +31,6 @@ float round_to(float x, int digits, int lowest_place, float largest) {
 
 float round_to_half(float x) { return round_to(x, 11, -24, 65504); }
 float round_to_bfloat16(float x) { return round_to(x, 8, -133, 0x1.fep127f); }
-
-// The bits of a number that f16 represents, if not as a subnormal.
-uint16_t half_of(float x) {
-    if (x == 0) return 0;
-    int exponent;
-    const int digits = int(std::ldexp(std::frexp(std::abs(x), &exponent), 11));
-    return (x < 0) << 15 | (exponent + 14) << 10 | (digits & 1023);
-}
 
 // --- The product and the softmax, right or with a planted bug.
 

@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -92,6 +94,30 @@ private:
     CUdeviceptr address_ = 0;
     size_t count_;
 };
+
+// Small multiples of 1/32, whose products and sums are exact.
+inline float wave(size_t i, int step, int period) { return float(int(i * step % period) - period / 2) / 32; }
+
+// The bits of a number that f16 represents, if not as a subnormal; and back.
+inline uint16_t half_of(float x) {
+    if (x == 0) return 0;
+    int exponent;
+    const int digits = int(std::ldexp(std::frexp(std::abs(x), &exponent), 11));
+    return (x < 0) << 15 | (exponent + 14) << 10 | (digits & 1023);
+}
+inline float float_of(uint16_t half) {
+    if ((half & 0x7fff) >= 0x7c00) return NAN;
+    const float digits = (half & 0x7c00) == 0 ? half & 1023 : 1024 + (half & 1023);
+    return std::ldexp(half >> 15 ? -digits : digits, std::max(half >> 10 & 31, 1) - 25);
+}
+
+constexpr const char* ORDERS[] = {"forward", "reverse", "random"};
+
+inline uint64_t all_findings() {
+    uint64_t sum = 0;
+    for (const uint64_t count : report().findings) sum += count;
+    return sum;
+}
 
 struct Dim3 {
     unsigned x, y, z;

@@ -1,12 +1,14 @@
 //! `attention`: softmax(q kᵀ / √d) v, one block for some queries of a sequence and one head.
 
 use super::context::Context;
+use super::family::Family;
 use super::launch::Launch;
-use super::tensor::Element;
+use super::tensor::{CudaTensor, Element};
+use super::tensor_map::{Boxed, TensorMap};
 use crate::backend::Cuda;
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::gpu::attention::{attention_items, attention_pairs};
-use crate::backend::{Shaped, Work};
+use crate::backend::{Shape, Shaped, Work};
 use crate::error::{Error, Result};
 
 /// The parameters of attention.cu and attention_f32.cu.
@@ -23,17 +25,24 @@ struct Params {
     head_dim: i32,
 }
 
-/// A kernel, the queries of each block, and the columns of a head that a block computes.
+/// A kernel, the queries of each block, and the columns that a block computes: of one head, or several heads.
 struct Version {
     kernel: &'static str,
     queries: u32,
     columns: usize,
 }
 
+/// Rows and columns of a slab of kernels/cuda/sm90/attention.cu: its `KEYS` and `DIM`.
+const SLAB: usize = 64;
+
+/// The version of kernels/cuda/sm90/attention.cu: two heads a block.
+const WGMMA: Version = Version { kernel: "attention_sm90_64", queries: SLAB as u32, columns: 2 * SLAB };
+
 impl Version {
-    fn choose(element: Element, head_dim: usize) -> Self {
+    fn choose(family: Family, element: Element, head_dim: usize) -> Self {
         let tensor_cores = |kernel| Self { kernel, queries: 64, columns: head_dim };
         match (element, head_dim) {
+            (Element::F16, SLAB) if family == Family::Wgmma => WGMMA,
             (Element::F16, 32) => tensor_cores("attention_32"),
             (Element::F16, 64) => tensor_cores("attention_64"),
             (Element::F16, 80) => tensor_cores("attention_80"),
@@ -52,7 +61,10 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
     }
     let width = queries.shape().cols;
     let head_dim = width / heads;
-    let version = Version::choose(queries.element, head_dim);
+    // TMA knows no empty matrix.
+    let empty = queries.shape().is_empty() || keys_values.shape().is_empty();
+    let family = if empty { Family::Mma } else { context.family };
+    let version = Version::choose(family, queries.element, head_dim);
     let items = attention_items(query_offsets, key_offsets, version.queries, causal);
     let params = Params {
         items: items.len() as i32,
@@ -64,12 +76,32 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
         scale: 1.0 / (head_dim as f32).sqrt(),
         head_dim: head_dim as i32,
     };
-    let grid = [items.len(), heads * head_dim.div_ceil(version.columns), 1];
-    let launch = Launch { grid, block: [128, 1], shared: 0 };
     let work = Work {
         bytes: queries.bytes() + keys_values.bytes() + out.bytes(),
         flops: 4 * (width * attention_pairs(&items, causal)) as u64,
     };
     let table = context.table(&items)?;
-    context.launch(version.kernel, &params, &[&queries.memory, &keys_values.memory, &table, &out.memory], launch, work)
+    if version.kernel != WGMMA.kernel {
+        let grid = [items.len(), heads * head_dim.div_ceil(version.columns), 1];
+        let launch = Launch { grid, block: [128, 1], shared: 0 };
+        let memories = [&queries.memory, &keys_values.memory, &table, &out.memory];
+        return context.launch(version.kernel, &params, &memories, launch, work);
+    }
+    let longest = key_offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    let grid = [items.len(), width.div_ceil(version.columns), 1];
+    let launch = Launch { grid, block: [256, 1], shared: wgmma_shared(longest as usize) };
+    let map = |tensor: &CudaTensor| {
+        let Shape { rows, cols } = tensor.shape();
+        let boxed = Boxed { element: Element::F16, rows, cols, stride: tensor.stride(), size: [SLAB, SLAB] };
+        TensorMap::new(&context.device, tensor.memory.address, boxed)
+    };
+    let maps = [map(queries)?, map(keys_values)?];
+    context.launch_with_maps(version.kernel, &params, &maps, &[&table, &out.memory], launch, work)
+}
+
+/// Bytes of dynamic shared memory of kernels/cuda/sm90/attention.cu: each of two warpgroups has a slab of queries, and keys
+/// and values of one block or, where a sequence is longer, of two. They begin at a multiple of 1,024, the swizzle.
+const fn wgmma_shared(keys: usize) -> u32 {
+    let slabs = if keys > SLAB { 5 } else { 3 };
+    (1024 + 2 * slabs * SLAB * SLAB * 2) as u32
 }

@@ -4,6 +4,7 @@
 //! submitted under the stream lock: while a graph is captured, no other thread may launch.
 
 use super::device::Device;
+use super::family::Family;
 use super::handles::{Memory, Stream};
 use super::kernels::Kernels;
 use super::profiling::Timed;
@@ -21,6 +22,7 @@ pub(super) type Table = Arc<Memory>;
 pub(super) struct Context {
     pub(super) device: Arc<Device>,
     description: String,
+    pub(super) family: Family,
     /// Streaming multiprocessors.
     pub(super) multiprocessors: usize,
     /// Bytes of the device's memory, free or not.
@@ -62,8 +64,15 @@ impl Drop for Taken<'_> {
 impl Context {
     pub(super) fn open(index: usize) -> Result<Self> {
         let device = Device::open(index)?;
+        let kernels = Kernels::new(device.clone());
+        let (family, reason) = Family::of(&device, &kernels)?;
+        let mut description = device.describe()?;
+        if let Some(reason) = reason {
+            description += &format!(", without the kernels of its compute capability: {reason}");
+        }
         Ok(Self {
-            description: device.describe()?,
+            description,
+            family,
             multiprocessors: device.multiprocessors()?,
             memory: device.memory()?.1,
             stream: Stream::new(&device)?,
@@ -72,7 +81,7 @@ impl Context {
             about: Mutex::default(),
             tables: TableCache::default(),
             moved: AtomicU64::new(0),
-            kernels: Kernels::new(device.clone()),
+            kernels,
             profile: Mutex::default(),
             device,
         })

@@ -98,9 +98,13 @@ impl Device {
         Error::device(self.name(), reason)
     }
 
+    pub(super) fn functions(&self) -> &Functions {
+        &self.driver.functions
+    }
+
     /// Calls the driver with the device's context current on this thread.
     pub(super) fn call(&self, call: impl FnOnce(&Functions) -> u32) -> Result<()> {
-        let functions = &self.driver.functions;
+        let functions = self.functions();
         // SAFETY: the context is retained by this device, or null.
         let code = match unsafe { (functions.cuCtxSetCurrent)(self.context) } {
             0 => call(functions),
@@ -120,7 +124,7 @@ impl Device {
         self.ask(|driver, value| unsafe { (driver.cuDeviceGetAttribute)(value, attribute, self.number) })
     }
 
-    fn capability(&self) -> Result<(c_int, c_int)> {
+    pub(super) fn capability(&self) -> Result<(c_int, c_int)> {
         let major = self.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         Ok((major, self.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?))
     }

@@ -20,11 +20,24 @@ struct Image {
     kernels: &'static [Kernel],
 }
 
-/// A kernel, and the parameters that it declares: a structure of `params` bytes, then `pointers` pointers.
+/// A kernel and its parameters.
 struct Kernel {
     name: &'static str,
-    params: usize,
-    pointers: usize,
+    parameters: Parameters,
+}
+
+/// The parameters that a kernel declares: a structure of `bytes` bytes, then tensor maps, then pointers.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Parameters {
+    pub(super) bytes: usize,
+    pub(super) maps: usize,
+    pub(super) pointers: usize,
+}
+
+impl std::fmt::Display for Parameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes, {} tensor maps and {} pointers", self.bytes, self.maps, self.pointers)
+    }
 }
 
 /// Dynamic shared memory that a block may use without opting in: 48 KiB (CUDA C++ Programming Guide, compute
@@ -51,18 +64,17 @@ impl Kernels {
     /// A kernel's function, allowed to use `shared` bytes of dynamic shared memory.
     ///
     /// # Errors
-    /// When the kernel declares a structure of another size, or another number of pointers.
-    pub(super) fn function(&self, name: &str, params: usize, pointers: usize, shared: u32) -> Result<Function> {
+    /// When the kernel declares other parameters.
+    pub(super) fn function(&self, name: &str, parameters: Parameters, shared: u32) -> Result<Function> {
         let mut loaded = lock(&self.loaded);
         if !loaded.contains_key(name) {
             self.load(name, &mut loaded)?;
         }
         let missing = || self.device.error(format!("no kernel {name}"));
         let Loaded { kernel, function, shared: allowed } = loaded.get_mut(name).ok_or_else(missing)?;
-        if (params, pointers) != (kernel.params, kernel.pointers) {
-            let words = |params, pointers| format!("{params} bytes and {pointers} pointers");
-            let expected = words(kernel.params, kernel.pointers);
-            return Err(Error::argument(format!("parameters of {name}"), words(params, pointers), expected));
+        if parameters != kernel.parameters {
+            let what = format!("parameters of {name}");
+            return Err(Error::argument(what, parameters.to_string(), kernel.parameters.to_string()));
         }
         if shared > *allowed {
             let attribute = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;

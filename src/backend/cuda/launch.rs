@@ -2,7 +2,9 @@
 
 use super::context::Context;
 use super::handles::{Event, Memory};
+use super::kernels::Parameters;
 use super::profiling::{Profiling, Timed};
+use super::tensor_map::TensorMap;
 use crate::backend::{Dispatch, Profile, Work};
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -41,6 +43,19 @@ impl Context {
         launch: Launch,
         work: Work,
     ) -> Result<()> {
+        self.launch_with_maps(kernel, params, &[], memories, launch, work)
+    }
+
+    /// As [`Context::launch`], with tensor maps between the parameters and the pointers.
+    pub(super) fn launch_with_maps<P: bytemuck::NoUninit>(
+        &self,
+        kernel: &'static str,
+        params: &P,
+        maps: &[TensorMap],
+        memories: &[&Memory],
+        launch: Launch,
+        work: Work,
+    ) -> Result<()> {
         let [x, y, z] = launch.grid;
         if x * y * z == 0 {
             return Ok(());
@@ -53,10 +68,12 @@ impl Context {
         if self.skips() {
             return Ok(());
         }
-        let function = self.kernels.function(kernel, size_of::<P>(), memories.len(), launch.shared)?;
+        let parameters = Parameters { bytes: size_of::<P>(), maps: maps.len(), pointers: memories.len() };
+        let function = self.kernels.function(kernel, parameters, launch.shared)?;
         let workgroups = [x as u32, y as u32, z as u32];
         let pointers: Vec<u64> = memories.iter().map(|memory| memory.address).collect();
         let mut arguments = vec![from_ref(params).cast_mut().cast()];
+        arguments.extend(maps.iter().map(TensorMap::argument));
         arguments.extend(pointers.iter().map(|pointer| from_ref(pointer).cast_mut().cast()));
         let mut profile = lock(&self.profile);
         let event = || {
@@ -64,8 +81,8 @@ impl Context {
             event.record(&self.stream).map(|()| event)
         };
         let start = profile.is_some().then(event).transpose()?;
-        // SAFETY: the parameters, plain numbers in C's layout, and the pointers are those of the kernel's signature, as
-        // each kernel's file pairs them; the check of its arguments has compared the shapes, so that it stays within
+        // SAFETY: the parameters, plain numbers in C's layout, the maps and the pointers are those of the kernel's
+        // signature, as each kernel's file pairs them; the check of its arguments has compared the shapes, so that it stays within
         // its operands.
         unsafe { self.stream.launch(&function, workgroups, launch.block, launch.shared, &mut arguments) }?;
         if let (Some(profile), Some(start)) = (&mut *profile, start) {

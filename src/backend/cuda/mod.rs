@@ -8,11 +8,13 @@
 mod add_positions;
 mod alignment_weights;
 mod attention;
+mod choose;
 mod context;
 mod crop_resize;
 mod device;
 mod driver;
 mod embed_tokens;
+mod family;
 mod functions;
 mod gather_rows;
 mod handles;
@@ -25,6 +27,7 @@ mod profiling;
 mod recording;
 mod staging;
 mod tensor;
+mod tensor_map;
 mod weighted_similarity;
 
 use super::args::kernels;
@@ -89,7 +92,7 @@ impl Backend for Cuda {
     }
 
     fn preferred_rows(&self, row: TransformerRow) -> usize {
-        linear::preferred_rows(row, self.0.multiprocessors, self.0.memory)
+        choose::preferred_rows(row, self.0.multiprocessors, self.0.memory)
     }
 
     fn allocate(&self, shape: Shape) -> Result<CudaTensor> {

@@ -20,43 +20,44 @@ long long setting(const char* name, long long otherwise) {
     return value == nullptr || *value == 0 ? otherwise : atoll(value);
 }
 
-// An A100's attributes.
 int attribute(int which) {
+    const Model& card = model();
     switch (which) {
-        case 1: return simt::MAX_THREADS;           // MAX_THREADS_PER_BLOCK
-        case 2: return 1024;                        // MAX_BLOCK_DIM_X
-        case 3: return 1024;                        // MAX_BLOCK_DIM_Y
-        case 4: return 64;                          // MAX_BLOCK_DIM_Z
-        case 5: return 0x7fffffff;                  // MAX_GRID_DIM_X
-        case 6: return 65535;                       // MAX_GRID_DIM_Y
-        case 7: return 65535;                       // MAX_GRID_DIM_Z
-        case 8: return simt::SHARED_BYTES;          // MAX_SHARED_MEMORY_PER_BLOCK
-        case 9: return 64 * 1024;                   // TOTAL_CONSTANT_MEMORY
-        case 10: return simt::WARP_SIZE;            // WARP_SIZE
-        case 11: return 0x7fffffff;                 // MAX_PITCH
-        case 12: return 65536;                      // MAX_REGISTERS_PER_BLOCK
-        case 13: return 1410000;                    // CLOCK_RATE, kHz
-        case 15: return 1;                          // GPU_OVERLAP
-        case 16: return 108;                        // MULTIPROCESSOR_COUNT
-        case 19: return 1;                          // CAN_MAP_HOST_MEMORY
-        case 31: return 1;                          // CONCURRENT_KERNELS
-        case 32: return 1;                          // ECC_ENABLED
-        case 36: return 1215000;                    // MEMORY_CLOCK_RATE, kHz
-        case 37: return 5120;                       // GLOBAL_MEMORY_BUS_WIDTH
-        case 38: return 40 << 20;                   // L2_CACHE_SIZE
-        case 39: return 2048;                       // MAX_THREADS_PER_MULTIPROCESSOR
-        case 40: return 3;                          // ASYNC_ENGINE_COUNT
-        case 41: return 1;                          // UNIFIED_ADDRESSING
-        case 75: return setting("SIMT_CAPABILITY", 80) / 10;  // COMPUTE_CAPABILITY_MAJOR
-        case 76: return setting("SIMT_CAPABILITY", 80) % 10;  // COMPUTE_CAPABILITY_MINOR
-        case 78: return 1;                          // STREAM_PRIORITIES_SUPPORTED
-        case 81: return 164 * 1024;                 // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-        case 82: return 65536;                      // MAX_REGISTERS_PER_MULTIPROCESSOR
-        case 83: return 1;                          // MANAGED_MEMORY
-        case 97: return simt::SHARED_BYTES_OPT_IN;  // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-        case 106: return 32;                        // MAX_BLOCKS_PER_MULTIPROCESSOR
-        case 111: return 1024;                      // RESERVED_SHARED_MEMORY_PER_BLOCK
-        case 115: return 1;                         // MEMORY_POOLS_SUPPORTED
+        case 1: return simt::MAX_THREADS;                // MAX_THREADS_PER_BLOCK
+        case 2: return 1024;                             // MAX_BLOCK_DIM_X
+        case 3: return 1024;                             // MAX_BLOCK_DIM_Y
+        case 4: return 64;                               // MAX_BLOCK_DIM_Z
+        case 5: return 0x7fffffff;                       // MAX_GRID_DIM_X
+        case 6: return 65535;                            // MAX_GRID_DIM_Y
+        case 7: return 65535;                            // MAX_GRID_DIM_Z
+        case 8: return simt::SHARED_BYTES;               // MAX_SHARED_MEMORY_PER_BLOCK
+        case 9: return 64 * 1024;                        // TOTAL_CONSTANT_MEMORY
+        case 10: return simt::WARP_SIZE;                 // WARP_SIZE
+        case 11: return 0x7fffffff;                      // MAX_PITCH
+        case 12: return simt::REGISTERS;                 // MAX_REGISTERS_PER_BLOCK
+        case 13: return card.clock;                      // CLOCK_RATE, kHz
+        case 15: return 1;                               // GPU_OVERLAP
+        case 16: return setting("SIMT_MULTIPROCESSORS", card.multiprocessors);  // MULTIPROCESSOR_COUNT
+        case 19: return 1;                               // CAN_MAP_HOST_MEMORY
+        case 31: return 1;                               // CONCURRENT_KERNELS
+        case 32: return 1;                               // ECC_ENABLED
+        case 36: return card.memory_clock;               // MEMORY_CLOCK_RATE, kHz
+        case 37: return 5120;                            // GLOBAL_MEMORY_BUS_WIDTH
+        case 38: return card.l2_cache;                   // L2_CACHE_SIZE
+        case 39: return 2048;                            // MAX_THREADS_PER_MULTIPROCESSOR
+        case 40: return 3;                               // ASYNC_ENGINE_COUNT
+        case 41: return 1;                               // UNIFIED_ADDRESSING
+        case 75: return capability() / 10;               // COMPUTE_CAPABILITY_MAJOR
+        case 76: return capability() % 10;               // COMPUTE_CAPABILITY_MINOR
+        case 78: return 1;                               // STREAM_PRIORITIES_SUPPORTED
+        case 81: return card.shared_of_multiprocessor;   // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+        case 82: return simt::REGISTERS;                 // MAX_REGISTERS_PER_MULTIPROCESSOR
+        case 83: return 1;                               // MANAGED_MEMORY
+        case 97: return card.most_shared;                // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        case 106: return 32;                             // MAX_BLOCKS_PER_MULTIPROCESSOR
+        case 111: return Model::RESERVED_SHARED;         // RESERVED_SHARED_MEMORY_PER_BLOCK
+        case 115: return 1;                              // MEMORY_POOLS_SUPPORTED
+        case 127: return capability() >= 90;             // TENSOR_MAP_ACCESS_SUPPORTED
         default: return 0;
     }
 }
@@ -74,7 +75,15 @@ CUresult need_device(CUdevice ordinal) {
     return find_device(ordinal) == nullptr ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
 }
 
+constexpr Model A100 = {108, 1410000, 1215000, 40 << 20, 164 * 1024, 163 * 1024};
+constexpr Model H100 = {132, 1980000, 2619000, 50 << 20, 228 * 1024, 227 * 1024};
+static_assert(H100.most_shared == simt::MOST_SHARED_BYTES);
+
 }  // namespace
+
+int capability() { return setting("SIMT_CAPABILITY", 80); }
+
+const Model& model() { return capability() == 90 ? H100 : A100; }
 
 Lock::Lock() : guard_(mutex) {}
 

@@ -11,8 +11,6 @@
 namespace driver {
 namespace {
 
-constexpr int COMPUTE_CAPABILITY = 80;
-
 // The newest PTX that a driver takes, both as 10 · major + minor; CUDA's release notes have the table.
 int newest_ptx(int driver_version) {
     static constexpr int TABLE[][2] = {{13000, 90}, {12090, 88}, {12080, 87}, {12070, 86}, {12050, 85}, {12040, 84},
@@ -21,6 +19,13 @@ int newest_ptx(int driver_version) {
         if (driver_version >= driver) return ptx;
     }
     return 70;
+}
+
+// Whether the device runs PTX of a target, "80" or "90a": one with a letter is for exactly this capability.
+bool suits(const char* target) {
+    char* end;
+    const int of_target = strtol(target, &end, 10);
+    return *end == 'a' ? capability() == of_target : capability() >= of_target;
 }
 
 bool is_cubin(const char* image) {
@@ -65,7 +70,7 @@ CUDA_API CUresult cuModuleLoadData(CUmodule* module, const void* image) {
         int driver_version;
         cuDriverGetVersion(&driver_version);
         if (ptx > newest_ptx(driver_version)) return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
-        if (atoi(target + strlen(".target sm_")) > COMPUTE_CAPABILITY) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+        if (!suits(target + strlen(".target sm_"))) return CUDA_ERROR_NO_BINARY_FOR_GPU;
         entries = entries_of(text);
     }
     calls.modules++;
@@ -111,7 +116,7 @@ CUDA_API CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction funct
     switch (attribute) {
         case 0: *value = function->kernel->max_threads; break;  // MAX_THREADS_PER_BLOCK
         case 5:                                                 // PTX_VERSION
-        case 6: *value = COMPUTE_CAPABILITY; break;             // BINARY_VERSION
+        case 6: *value = capability(); break;             // BINARY_VERSION
         case 8: *value = function->max_dynamic_shared; break;   // MAX_DYNAMIC_SHARED_SIZE_BYTES
         default: *value = 0;
     }
@@ -124,7 +129,7 @@ CUDA_API CUresult cuFuncSetAttribute(CUfunction function, int attribute, int val
     constexpr int MAX_DYNAMIC_SHARED_SIZE_BYTES = 8, PREFERRED_SHARED_MEMORY_CARVEOUT = 9;
     if (attribute == PREFERRED_SHARED_MEMORY_CARVEOUT) return CUDA_SUCCESS;
     if (attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES) return CUDA_ERROR_INVALID_VALUE;
-    if (value < 0 || size_t(value) > simt::SHARED_BYTES_OPT_IN) return CUDA_ERROR_INVALID_VALUE;
+    if (value < 0 || size_t(value) > model().most_shared) return CUDA_ERROR_INVALID_VALUE;
     function->max_dynamic_shared = value;
     return CUDA_SUCCESS;
 }

@@ -1,7 +1,6 @@
 // How many blocks share a multiprocessor. Registers are not known here, so these are upper bounds.
 #include <algorithm>
 
-#include "../executor/limits.h"
 #include "state.h"
 
 namespace driver {
@@ -9,9 +8,6 @@ namespace {
 
 constexpr int MAX_BLOCKS = 32;
 constexpr int MAX_THREADS = 2048;
-constexpr size_t SHARED = 164 * 1024;
-// Shared memory that the driver takes for each block.
-constexpr size_t RESERVED = 1024;
 
 }  // namespace
 }  // namespace driver
@@ -24,7 +20,8 @@ CUDA_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* bloc
     if (const CUresult error = need_context()) return error;
     if (threads < 1 || unsigned(threads) > function->kernel->max_threads) return CUDA_ERROR_INVALID_VALUE;
     const int whole_warps = (threads + 31) / 32 * 32;
-    *blocks = std::min({MAX_BLOCKS, MAX_THREADS / whole_warps, int(SHARED / (dynamic_bytes + RESERVED))});
+    const int by_shared = model().shared_of_multiprocessor / (dynamic_bytes + Model::RESERVED_SHARED);
+    *blocks = std::min({MAX_BLOCKS, MAX_THREADS / whole_warps, by_shared});
     return CUDA_SUCCESS;
 }
 
@@ -37,6 +34,6 @@ CUDA_API CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t* dynamic_bytes,
     const Lock lock;
     if (const CUresult error = need_context()) return error;
     if (blocks < 1 || blocks > MAX_BLOCKS) return CUDA_ERROR_INVALID_VALUE;
-    *dynamic_bytes = std::min(SHARED / blocks - RESERVED, simt::SHARED_BYTES_OPT_IN);
+    *dynamic_bytes = std::min(model().shared_of_multiprocessor / blocks - Model::RESERVED_SHARED, model().most_shared);
     return CUDA_SUCCESS;
 }

@@ -20,6 +20,23 @@
 
 namespace driver {
 
+// What devices differ in.
+struct Model {
+    int multiprocessors;
+    // In kHz.
+    int clock, memory_clock;
+    int l2_cache;
+    // Shared memory of a multiprocessor, and the most of a block.
+    size_t shared_of_multiprocessor, most_shared;
+
+    // What the driver takes for each block.
+    static constexpr int RESERVED_SHARED = 1024;
+};
+
+// 10 · major + minor (SIMT_CAPABILITY); an H100 is 90, all others are told as an A100.
+int capability();
+const Model& model();
+
 struct MemoryPool {
     CUdevice device;
     std::map<int, uint64_t> attributes;

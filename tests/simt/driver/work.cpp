@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../executor/tensor_map.h"
 #include "state.h"
 
 namespace driver {
@@ -15,14 +16,24 @@ bool is_left_out() {
     return most != nullptr && run++ >= atoll(most);
 }
 
+// The memory that an argument gives to a kernel: a pointer, or a tensor map; 0 if it is neither.
+CUdeviceptr address_of(const simt::Parameter& parameter, const void* argument) {
+    CUdeviceptr address = 0;
+    if (parameter.bytes == sizeof address) memcpy(&address, argument, sizeof address);
+    if (parameter.is_tensor_map()) {
+        simt::TensorMap map;
+        memcpy(&map, argument, sizeof map);
+        if (map.mark == simt::TensorMap::MARK) address = map.address;
+    }
+    return address;
+}
+
 CUresult do_work(Stream* stream, const KernelWork& work) {
     std::vector<void*> arguments;
     for (const size_t offset : work.offsets)
         arguments.push_back(const_cast<unsigned char*>(work.arguments.data()) + offset);
     for (size_t i = 0; i < work.offsets.size(); i++) {
-        CUdeviceptr address;
-        if (work.kernel->parameters[i].bytes != sizeof address) continue;
-        memcpy(&address, arguments[i], sizeof address);
+        const CUdeviceptr address = address_of(work.kernel->parameters[i], arguments[i]);
         if (const CUresult error = use(*stream, address, Use::LAUNCH)) return error;
     }
     if (is_left_out()) return CUDA_SUCCESS;

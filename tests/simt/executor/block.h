@@ -1,14 +1,15 @@
 // The block that runs: its threads as lanes of warps, and which of them can go on.
 //
 // One host thread runs a launch, block by block. Each thread of a block is a fiber, which runs until it has to wait for
-// others, at a barrier of the block or a collective of its warp (shuffle, vote, __syncwarp, ldmatrix, mma):
+// others, at a barrier of the block, a collective of its warp (shuffle, vote, __syncwarp, ldmatrix, mma) or, of compute
+// capability 9.0, an mbarrier, a named barrier or a product of its warpgroup, which know who waits for them:
 //
 //           choose_lane()               waits for others
-//   ready ─────────────────▶ running ───────────────────────▶ at_barrier or at_collective
+//   ready ─────────────────▶ running ───────────────────────▶ at_barrier, at_collective, or known to what it waits for
 //     ▲                         └─ kernel returns ─▶ exited        │
 //     └──────────── make_ready(), by the last to arrive ───────────┘
 //
-// A block with threads that wait, but none that is ready, is a deadlock.
+// Where none is ready, a load of TMA arrives (tma.h); without one under way, a block whose threads wait is a deadlock.
 #pragma once
 
 #include <cstdint>
@@ -89,6 +90,10 @@ struct Warp {
     uint32_t mask;
     // The time of the last __syncwarp of all lanes.
     uint32_t sync_time;
+    // The time of the last wgmma_fence; 0 if there was none in this block.
+    uint32_t fence_time;
+    // Products of wgmma that it has not waited for.
+    uint32_t pending_products;
     uint32_t index;
     Lane* lanes;
 

@@ -18,6 +18,12 @@ void meet_others(const Lane& lane) {
     }
 }
 
+void require_all(const Warp& warp, uint32_t lanes) {
+    if (lanes == ALL_LANES) return;
+    const Lane& lane = warp.lanes[__builtin_ctz(lanes)];
+    fail(SIMT_COLLECTIVE, &lane, {lane.code}, "does %s with the lanes 0x%08x only", warp.operation->name, lanes);
+}
+
 void meet_rest(Warp& warp) {
     const Lane& first = warp.lanes[__builtin_ctz(warp.at_collective)];
     warp.operation = first.operation;

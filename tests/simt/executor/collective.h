@@ -23,9 +23,8 @@ inline void complete(Warp& warp, const Operation& operation, uint32_t lanes) {
 // After a lane has exited: completes the collectives whose other lanes are all there.
 void complete_without_exited(Warp& warp);
 
-// The running lane comes to a collective: it waits, or completes it if it is the last. Inlined, so that the operation
-// is inlined, too.
-inline Switch meet(const Operation& operation, uint32_t mask, const void* code) {
+// The running lane comes to a collective. The lanes that take part if it is the last of them, 0 otherwise.
+inline uint32_t arrive(const Operation& operation, uint32_t mask, const void* code) {
     Lane& lane = *executor.current;
     Warp& warp = *lane.warp;
     lane.operation = &operation;
@@ -40,10 +39,21 @@ inline Switch meet(const Operation& operation, uint32_t mask, const void* code) 
     if ((mask & lane.bit) == 0) fail_outside_mask(lane);
     warp.at_collective |= lane.bit;
     const uint32_t lanes = mask & warp.alive;
-    if ((warp.at_collective & lanes) != lanes) return stop();
-    complete(warp, operation, lanes);
-    make_ready(warp, lanes & ~lane.bit);
+    return (warp.at_collective & lanes) == lanes ? lanes : 0;
+}
+
+// The running lane comes to a collective: it waits, or completes it if it is the last. Inlined, so that the operation
+// is inlined, too.
+inline Switch meet(const Operation& operation, uint32_t mask, const void* code) {
+    const Lane& lane = *executor.current;
+    const uint32_t lanes = arrive(operation, mask, code);
+    if (lanes == 0) return stop();
+    complete(*lane.warp, operation, lanes);
+    make_ready(*lane.warp, lanes & ~lane.bit);
     return STAY;
 }
+
+// For what a whole warp must do: an error if some of its lanes have exited.
+void require_all(const Warp& warp, uint32_t lanes);
 
 }  // namespace simt

@@ -105,4 +105,9 @@ bool DeviceMemory::find(uintptr_t address, uintptr_t* begin, size_t* bytes) cons
     return true;
 }
 
+uint32_t& DeviceMemory::mark_of_pair(uintptr_t address) {
+    if (marks_ == nullptr) marks_ = static_cast<uint32_t*>(reserve((bytes_ / 2 + 1) * sizeof *marks_));
+    return marks_[(address - begin_) / 2];
+}
+
 }  // namespace simt

@@ -38,6 +38,9 @@ public:
     // The allocation that an address is in or behind: its begin and size; false if there is none.
     bool find(uintptr_t address, uintptr_t* begin, size_t* bytes) const;
 
+    // A word for each two bytes of the range, 0 at first, for who wrote them (global_writes.h).
+    uint32_t& mark_of_pair(uintptr_t address);
+
 private:
     // CUDA's alignment of allocations.
     static constexpr size_t GRANULE = 256;
@@ -53,6 +56,7 @@ private:
     size_t next_ = 0;
     // How many bytes of each granule are allocated.
     uint16_t* allocated_;
+    uint32_t* marks_ = nullptr;
     // Offset and size of each allocation.
     std::map<size_t, size_t> allocations_;
     // Offsets of the hidden allocations.

@@ -5,6 +5,6 @@
 
 namespace simt {
 
-alignas(1024) unsigned char dynamic_shared[SHARED_BYTES_OPT_IN];
+alignas(1024) unsigned char dynamic_shared[MOST_SHARED_BYTES];
 
 }  // namespace simt

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "launch.h"
+#include "mbarrier.h"
 #include "scheduler.h"
 #include "shared_memory.h"
 #include "symbols.h"
@@ -18,7 +19,7 @@ const char* name_of(SimtFinding finding) {
     switch (finding) {
         case SIMT_RACE: return "race";
         case SIMT_UNINITIALISED: return "uninitialised read";
-        case SIMT_IN_FLIGHT: return "cp.async in flight";
+        case SIMT_IN_FLIGHT: return "copy in flight";
         case SIMT_OUT_OF_BOUNDS: return "out of bounds";
         case SIMT_MISALIGNED: return "misaligned";
         case SIMT_BARRIER: return "divergent barrier";
@@ -26,6 +27,13 @@ const char* name_of(SimtFinding finding) {
         case SIMT_CONFLICT: return "bank conflicts";
         case SIMT_UNDEFINED: return "undefined";
         case SIMT_UNORDERED: return "unordered access";
+        case SIMT_MBARRIER: return "mbarrier";
+        case SIMT_DEADLOCK: return "deadlock";
+        case SIMT_TENSOR_MAP: return "tensor map";
+        case SIMT_PENDING: return "pending";
+        case SIMT_PROXY: return "missing proxy fence";
+        case SIMT_REGISTERS: return "registers";
+        case SIMT_OVERLAP: return "two writers";
         default: return "?";
     }
 }
@@ -106,10 +114,21 @@ std::string summary(const SimtReport& report) {
     return words;
 }
 
+namespace {
+
+std::string name_of_agent(unsigned agent) {
+    if (agent >= FIRST_WGMMA_AGENT) return "wgmma of warpgroup " + std::to_string(agent - FIRST_WGMMA_AGENT);
+    if (agent >= FIRST_STORE_AGENT) return "a TMA store of warp " + std::to_string(agent - FIRST_STORE_AGENT);
+    return "TMA, for the mbarrier at " + name_of_place(mbarrier(agent).address);
+}
+
+}  // namespace
+
 std::string name_of_threads(uint16_t who) {
     const unsigned warp = who >> WHO_WARP_SHIFT;
     const unsigned lane = who % SEVERAL_LANES;
-    if (warp == SEVERAL_WARPS >> WHO_WARP_SHIFT) return "several threads";
+    if (warp == SEVERAL_WARPS >> WHO_WARP_SHIFT || who == LISTED) return "several threads";
+    if (index_of(who) >= MAX_THREADS) return name_of_agent(index_of(who) - MAX_THREADS);
     if (who & SEVERAL_LANES) return "several threads of warp " + std::to_string(warp);
     const uint3 thread = executor.lanes[warp * WARP_SIZE + lane].thread_index;
     return "thread (" + std::to_string(thread.x) + ", " + std::to_string(thread.y) + ", " + std::to_string(thread.z) +

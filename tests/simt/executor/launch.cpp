@@ -8,9 +8,12 @@
 #include <cstring>
 #include <vector>
 
+#include "clocks.h"
 #include "findings.h"
+#include "global_writes.h"
 #include "scheduler.h"
 #include "shared_memory.h"
+#include "wgmma.h"
 
 namespace simt {
 namespace {
@@ -62,6 +65,15 @@ private:
     uint64_t stride_ = 1;
 };
 
+// Clears what remembers times before the clock overflows.
+void begin_times() {
+    if (executor.now < 1u << 31) return;
+    shared_memory.clear();
+    clocks.clear();
+    wgmma.clear();
+    executor.now = 1;
+}
+
 void check_conflicts() {
     const char* limit = getenv("SIMT_MAX_LDMATRIX_CONFLICT");
     const SimtReport& report = executor.report;
@@ -74,10 +86,11 @@ void check_conflicts() {
 void trace(const Launch& launch, double seconds) {
     const SimtReport& report = executor.report;
     fprintf(stderr,
-            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, ldmatrix %llu at %.2f "
-            "cycles, barriers %llu, read %llu, written %llu bytes\n",
+            "simt: %s grid %u×%u×%u block %u×%u×%u shared %zu: %.3f ms, %s, mma %llu, wgmma %llu, ldmatrix %llu at "
+            "%.2f cycles, barriers %llu, read %llu, written %llu bytes\n",
             launch.kernel->name, launch.grid.x, launch.grid.y, launch.grid.z, launch.block.x, launch.block.y,
             launch.block.z, launch.shared_bytes, seconds * 1e3, name_of(executor.order), (unsigned long long)report.mma,
+            (unsigned long long)report.wgmma,
             (unsigned long long)report.ldmatrix_matrices,
             report.ldmatrix_matrices == 0 ? 0 : double(report.ldmatrix_cycles) / report.ldmatrix_matrices,
             (unsigned long long)report.barriers, (unsigned long long)report.global_bytes_read,
@@ -109,7 +122,8 @@ bool run(const Launch& launch, DeviceMemory& memory) {
     executor.random = launches * 0x9e3779b97f4a7c15;
     executor.launch = &launch;
     executor.memory = &memory;
-    shared_memory.begin_launch();
+    begin_times();
+    global_writes.begin_launch();
 
     const uint64_t count = uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
     const BlockOrder blocks(count, executor.order, executor.random);
@@ -118,6 +132,7 @@ bool run(const Launch& launch, DeviceMemory& memory) {
         const uint64_t block = blocks[i];
         executor.block_index = {unsigned(block % launch.grid.x), unsigned(block / launch.grid.x % launch.grid.y),
                                 unsigned(block / launch.grid.x / launch.grid.y)};
+        global_writes.begin_block();
         whole = run_block();
     }
     if (whole) check_conflicts();

@@ -6,6 +6,7 @@
 
 #include "../kernel/vector_types.h"
 #include "report.h"
+#include "tensor_map.h"
 
 namespace simt {
 
@@ -14,6 +15,8 @@ class DeviceMemory;
 struct Parameter {
     size_t bytes;
     size_t alignment;
+
+    bool is_tensor_map() const { return bytes == sizeof(TensorMap) && alignment == TensorMap::ALIGNMENT; }
 };
 
 struct Kernel {

@@ -1,5 +1,5 @@
-// ldmatrix and mma.
-#include "../kernel/ptx.h"
+// ldmatrix, stmatrix and mma.
+#include "../kernel/sm90_runtime.h"
 
 #include <cstring>
 
@@ -31,13 +31,19 @@ unsigned bank_cycles(const void* const* rows) {
     return most;
 }
 
-void require_all(const Warp& warp, uint32_t lanes) {
-    if (lanes == ALL_LANES) return;
-    const Lane& lane = warp.lanes[__builtin_ctz(lanes)];
-    fail(SIMT_COLLECTIVE, &lane, {lane.code}, "does %s with the lanes 0x%08x only", warp.operation->name, lanes);
-}
-
 unsigned& word(Warp& warp, unsigned lane, unsigned matrix) { return (&warp.matrices[lane].x)[matrix]; }
+
+uintptr_t check_row(const Lane& lane, const void* row) {
+    const auto address = reinterpret_cast<uintptr_t>(row);
+    const char* const name = lane.operation->name;
+    if (!shared_memory.contains(address)) {
+        fail(SIMT_OUT_OF_BOUNDS, &lane, {lane.code}, "gives %s %p, which is not shared memory", name, row);
+    }
+    if (address % ROW_BYTES != 0) {
+        fail(SIMT_MISALIGNED, &lane, {lane.code}, "gives %s %p, no multiple of 16", name, row);
+    }
+    return address;
+}
 
 template <bool TRANSPOSED>
 void load(Warp& warp, uint32_t lanes) {
@@ -46,14 +52,7 @@ void load(Warp& warp, uint32_t lanes) {
         const void* const* rows = warp.rows + matrix * SIDE;
         for (unsigned row = 0; row < SIDE; row++) {
             const Lane& lane = warp.lanes[matrix * SIDE + row];
-            const auto address = reinterpret_cast<uintptr_t>(rows[row]);
-            if (!shared_memory.contains(address)) {
-                fail(SIMT_OUT_OF_BOUNDS, &lane, {lane.code}, "gives ldmatrix %p, which is not shared memory",
-                     rows[row]);
-            }
-            if (address % ROW_BYTES != 0) {
-                fail(SIMT_MISALIGNED, &lane, {lane.code}, "gives ldmatrix %p, no multiple of 16", rows[row]);
-            }
+            const uintptr_t address = check_row(lane, rows[row]);
             shared_memory.access<ROW_BYTES, Access::READ>(lane, address, lane.code);
             if (!TRANSPOSED) {
                 unsigned words[4];
@@ -73,6 +72,21 @@ void load(Warp& warp, uint32_t lanes) {
     }
 }
 
+void store(Warp& warp, uint32_t lanes) {
+    require_all(warp, lanes);
+    for (unsigned matrix = 0; matrix < 4; matrix++) {
+        for (unsigned row = 0; row < SIDE; row++) {
+            const unsigned source = matrix * SIDE + row;
+            const Lane& lane = warp.lanes[source];
+            const uintptr_t address = check_row(lane, warp.rows[source]);
+            shared_memory.access<ROW_BYTES, Access::WRITE>(lane, address, lane.code);
+            unsigned words[4];
+            for (unsigned column = 0; column < 4; column++) words[column] = word(warp, row * 4 + column, matrix);
+            memcpy(reinterpret_cast<void*>(address), words, sizeof words);
+        }
+    }
+}
+
 void multiply(Warp& warp, uint32_t lanes) {
     require_all(warp, lanes);
     executor.report.mma++;
@@ -81,6 +95,7 @@ void multiply(Warp& warp, uint32_t lanes) {
 
 constexpr Operation LOAD = {"ldmatrix", load<false>};
 constexpr Operation LOAD_TRANSPOSED = {"ldmatrix.trans", load<true>};
+constexpr Operation STORE = {"stmatrix", store};
 constexpr Operation MULTIPLY = {"mma", multiply};
 
 }  // namespace
@@ -92,6 +107,13 @@ Switch come_to_load(const void* row, bool transposed) {
 }
 
 Words4 take_matrices() { return executor.current->warp->matrices[executor.current->index]; }
+
+Switch come_to_store(void* row, Words4 words) {
+    const Lane& lane = *executor.current;
+    lane.warp->rows[lane.index] = row;
+    lane.warp->matrices[lane.index] = words;
+    return meet(STORE, ALL_LANES, __builtin_return_address(0));
+}
 
 Switch come_to_product(Floats4 c, Words4 a, Words2 b) {
     const Lane& lane = *executor.current;

@@ -4,8 +4,10 @@
 // Alignment is checked at the source's accesses, since the compiler may split them before the callbacks.
 #include "findings.h"
 #include "global_access.h"
+#include "global_writes.h"
 #include "shared_memory.h"
 #include "stacks.h"
+#include "wgmma.h"
 
 namespace simt {
 namespace {
@@ -14,12 +16,15 @@ template <Access ACCESS>
 inline void access_global(uintptr_t address, size_t bytes, const void* code) {
     if (executor.memory != nullptr && executor.memory->contains(address)) {
         check_global(*executor.current, address, bytes, ACCESS, code);
+        if (ACCESS == Access::WRITE) global_writes.store(*executor.current, address, bytes, code);
     } else if (!stacks.contains(address)) {
         access_elsewhere(address, bytes, ACCESS, code);
+    } else if (wgmma.watches_stacks() && executor.current != nullptr) {
+        wgmma.access_stack(*executor.current, address, bytes, ACCESS, code);
     }
 }
 
-// Accesses to the threads' own stacks are not checked.
+// Of accesses to the threads' own stacks only those to accumulators of wgmma are checked.
 template <unsigned BYTES, Access ACCESS>
 inline void access(void* at, const void* code) {
     const auto address = reinterpret_cast<uintptr_t>(at);

@@ -2,11 +2,17 @@
 
 #include "../kernel/threads.h"
 #include "../kernel/warp.h"
+#include "clocks.h"
 #include "collective.h"
 #include "findings.h"
 #include "launch.h"
+#include "mbarrier.h"
+#include "named_barrier.h"
+#include "registers.h"
 #include "shared_memory.h"
 #include "stacks.h"
+#include "tma.h"
+#include "wgmma.h"
 
 namespace simt {
 
@@ -16,14 +22,6 @@ namespace {
 
 void* host_stack_pointer;
 bool gave_up;
-
-uint32_t random_number() {
-    uint64_t& x = executor.random;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return x >> 32;
-}
 
 unsigned pick(uint32_t set) {
     switch (executor.order) {
@@ -44,6 +42,15 @@ unsigned pick(uint32_t set) {
         at_collectives += __builtin_popcount(warp.at_collective);
         if (warp.at_collective != 0 && operation == nullptr) operation = warp.operation;
     }
+    std::string waits;
+    for (const std::string& some : {mbarrier_waits(), named_barrier_waits(), wgmma.waits()}) {
+        if (!some.empty()) waits += some + "; ";
+    }
+    if (!waits.empty()) {
+        fail(SIMT_DEADLOCK, nullptr, {mbarrier_place()}, "%s%u threads are at %s, %u at a barrier, %u have exited",
+             waits.c_str(), at_collectives, operation ? operation->name : "collectives", executor.waiting,
+             executor.threads - executor.alive);
+    }
     if (executor.waiting == 0) {
         fail(SIMT_COLLECTIVE, nullptr, {}, "%u threads wait at %s for lanes that never come", at_collectives,
              operation->name);
@@ -57,8 +64,14 @@ Switch end_thread() {
     Lane& lane = *executor.current;
     Warp& warp = *lane.warp;
     lane.copies.clear();
+    check_stores_at_end(lane);
+    wgmma.check_at_end(lane);
     warp.alive &= ~lane.bit;
     executor.alive--;
+    if (executor.alive == 0) {
+        check_loads_at_end();
+        check_registers_at_end();
+    }
     if (executor.alive > 0) {
         if (executor.waiting == executor.alive) {
             fail(SIMT_BARRIER, nullptr, executor.barrier, "only %u of %u threads reach a barrier, the others exit",
@@ -86,6 +99,8 @@ void begin_warps() {
         warp.alive = lanes < WARP_SIZE ? (1u << lanes) - 1 : ALL_LANES;
         warp.ready = warp.at_barrier = warp.at_collective = 0;
         warp.sync_time = executor.now;
+        warp.fence_time = 0;
+        warp.pending_products = 0;
         warp.index = first / WARP_SIZE;
         warp.lanes = &executor.lanes[first];
         make_ready(warp, warp.alive);
@@ -114,12 +129,24 @@ void begin_lanes() {
 
 }  // namespace
 
+uint32_t random_number() {
+    uint64_t& x = executor.random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x >> 32;
+}
+
 Lane& choose_lane(Warp& current) {
     Warp* warp = &current;
     const bool leave = executor.order == Order::RANDOM && random_number() % 8 == 0;
+    if (leave) let_load_arrive();
     while (warp->ready == 0 || (leave && warp == &current)) {
         executor.ready_warps &= warp->ready == 0 ? ~(1u << warp->index) : ALL_LANES;
-        if (executor.ready_warps == 0) fail_deadlock();
+        if (executor.ready_warps == 0) {
+            if (!let_load_arrive()) fail_deadlock();
+            continue;
+        }
         warp = &executor.warps[pick(executor.ready_warps)];
         if (warp == &current && warp->ready != 0) break;
     }
@@ -130,6 +157,8 @@ Lane& choose_lane(Warp& current) {
 
 void give_up() {
     gave_up = true;
+    // This fiber does not go on, even if its thread was at its end.
+    executor.current->in_kernel = true;
     void* abandoned;
     go({&abandoned, host_stack_pointer});
     __builtin_unreachable();
@@ -142,6 +171,12 @@ bool run_block() {
     executor.ready_warps = 0;
     executor.barrier_time = ++executor.now;
     shared_memory.begin_block(executor.now, executor.launch->shared_bytes);
+    clocks.begin_block();
+    begin_mbarriers();
+    begin_named_barriers();
+    begin_transfers();
+    begin_registers();
+    wgmma.begin_block();
     begin_warps();
     begin_lanes();
 
@@ -178,6 +213,7 @@ Switch come_to_barrier(const char* file, int line) {
     executor.report.barriers++;
     executor.waiting = 0;
     executor.barrier_time = ++executor.now;
+    if (clocks.on()) clocks.merge_block();
     for (unsigned first = 0; first < executor.threads; first += WARP_SIZE) {
         Warp& warp = executor.warps[first / WARP_SIZE];
         make_ready(warp, warp.at_barrier);

@@ -30,6 +30,9 @@ inline Switch stop() {
     return to == &from ? STAY : Switch{&from.stack_pointer, to->stack_pointer};
 }
 
+// From a sequence that a launch begins.
+uint32_t random_number();
+
 // Abandons the launch, wherever its lanes are.
 [[noreturn]] void give_up();
 

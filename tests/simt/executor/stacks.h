@@ -12,7 +12,9 @@ public:
     // The stack pointer of a fiber that will begin with entry().
     void* begin(unsigned fiber, void (*entry)());
 
-    bool contains(uintptr_t address) const { return address - reinterpret_cast<uintptr_t>(memory_) < bytes_; }
+    bool contains(uintptr_t address) const { return offset(address) < bytes_; }
+    size_t offset(uintptr_t address) const { return address - reinterpret_cast<uintptr_t>(memory_); }
+    size_t bytes() const { return bytes_; }
 
 private:
     void reserve();

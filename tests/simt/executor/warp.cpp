@@ -1,6 +1,7 @@
 // Shuffles, votes and the barrier of a warp.
 #include "../kernel/warp.h"
 
+#include "clocks.h"
 #include "collective.h"
 
 namespace simt {
@@ -30,7 +31,9 @@ void count_votes(Warp& warp, uint32_t lanes) {
 
 // Orders memory if all lanes take part; what a barrier of some lanes orders is not tracked.
 void sync_lanes(Warp& warp, uint32_t lanes) {
-    if (lanes == warp.alive) warp.sync_time = ++executor.now;
+    if (lanes != warp.alive) return;
+    warp.sync_time = ++executor.now;
+    if (clocks.on()) clocks.merge_warp(warp);
 }
 
 constexpr Operation SHUFFLE = {"a shuffle", shuffle_values};

@@ -6,6 +6,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 // The only writable statics of a kernel's object file: the build script moves them to a section of their own, which the

@@ -2,7 +2,7 @@
 //
 // Each thread of a block is a fiber of one host thread. What needs the other threads of the warp or of the block calls
 // the executor (../executor); operands and results go by value, so that a kernel's local arrays stay out of the
-// sanitizers' sight and cost nothing.
+// sanitizers' sight and cost nothing; but for the accumulators of wgmma, which are checked.
 #pragma once
 
 #include <cmath>

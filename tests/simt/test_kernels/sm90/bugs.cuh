@@ -1,0 +1,62 @@
+// Bugs, one at a time, as an argument of the kernels. sm90_test.cpp says which check must find each.
+#pragma once
+
+enum Bug {
+    NO_BUG,
+
+    // Of ring_product_store: mbarriers,
+    NO_INIT_FENCE,
+    NO_BARRIER_AFTER_INIT,
+    UNINITIALISED_MBARRIER,
+    TOO_FEW_BYTES_EXPECTED,
+    TOO_MANY_BYTES_EXPECTED,
+    TOO_MANY_ARRIVALS_NEEDED,
+    TOO_FEW_ARRIVALS_NEEDED,
+    NO_WAIT_FOR_FULL,
+    WRONG_PARITY_OF_FULL,
+    NO_WAIT_FOR_EMPTY,
+    // wgmma,
+    SLAB_GIVEN_BACK_EARLY,
+    SUMS_READ_EARLY,
+    NO_WGMMA_FENCE,
+    NO_WGMMA_FENCE_OF_SECOND_TILE,
+    NO_WGMMA_WAIT,
+    WARP_WITHOUT_WGMMA,
+    DIFFERENT_OPERANDS,
+    MISALIGNED_SLAB,
+    SLAB_OUTSIDE,
+    WRITE_TO_SLAB,
+    TOO_MANY_REGISTERS,
+    REGISTERS_OF_A_WARP,
+    REGISTERS_THE_WRONG_WAY,
+    // and stores.
+    NO_PROXY_FENCE,
+    NO_SYNC_BEFORE_STORE,
+    NO_WAIT_FOR_READ,
+    NO_WAIT_AT_END,
+    OVERLAPPING_STORES,
+    TWO_BLOCKS_ONE_TILE,
+    MISALIGNED_STAGING,
+    // Found by the result alone.
+    NO_SWIZZLE_OF_STAGING,
+
+    // Of exchange.
+    NAMED_BARRIER_OF_TOO_MANY,
+    NAMED_BARRIER_OF_TWO_COUNTS,
+    NO_NAMED_BARRIER,
+    ARRIVAL_BEFORE_WRITE,
+    NO_WAIT_BEFORE_READ,
+    NO_WAIT_BEFORE_WRITE,
+
+    // Of transfer.
+    MAP_NOT_ENCODED,
+    WRONG_RANK,
+    BOX_PAST_SHARED_MEMORY,
+    TENSOR_PAST_ALLOCATION,
+    LOAD_UNDER_WAY_AT_END,
+
+    // Of weigh.
+    NO_PROXY_FENCE_BEFORE_WGMMA,
+    OPERAND_WRITTEN_AFTER_FENCE,
+    BUGS,
+};
