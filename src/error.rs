@@ -110,6 +110,21 @@ pub enum Error {
         /// The range or shape it must have.
         expected: String,
     },
+    /// A model of the hub that cannot be had.
+    #[cfg(feature = "hub")]
+    #[error("{model}: model: found {found}, expected {expected}")]
+    Hub {
+        /// The model's name.
+        model: String,
+        /// What kind of fault it is.
+        kind: HubErrorKind,
+        /// Where it was looked for, and the answer there.
+        found: String,
+        /// What must be there, and the commands that help.
+        expected: String,
+        /// The underlying error, if there was one.
+        source: Option<Source>,
+    },
     /// A device's memory does not hold what was asked for.
     #[error("device {device}: {reason}")]
     OutOfMemory {
@@ -151,6 +166,25 @@ pub enum PictureErrorKind {
     /// Without pixels, or larger than [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels) or
     /// [`DecodeOptions::max_bytes`](crate::DecodeOptions::max_bytes).
     Size,
+}
+
+/// Kinds of [`Error::Hub`].
+#[cfg(feature = "hub")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubErrorKind {
+    /// Not in the cache, and no hub may be asked.
+    Offline,
+    /// The hub does not answer, is busy, or broke off and did so again.
+    NoAnswer,
+    /// The hub wants a token, or another one (401, 403).
+    Denied,
+    /// The hub has no such model, revision or file (404).
+    NotFound,
+    /// What came is not what the hub said would come, by its size or its hash.
+    Content,
+    /// An answer that no hub gives.
+    Answer,
 }
 
 /// `Result` with the crate's [`Error`].

@@ -28,14 +28,17 @@
 //! | [`engine`] | a CLIP model on its devices |
 //! | [`model`] | CLIP: configs, weights, tokenizer, forward passes |
 //! | [`align`] | prompts, weights, scores, the compiled classifier |
+//! | `hub` | models by their names on Hugging Face's hub (with the feature `hub`) |
 //!
-//! Imports go one way: `align` → `engine` → `model` → `backend`, `image` → `backend`.
+//! Imports go one way: `align` → `engine` → `model` → `backend`, `image` → `backend`, `model` → `hub`.
 //!
 //! [arXiv 2406.02915]: https://arxiv.org/abs/2406.02915
 
 pub mod align;
 pub mod backend;
 pub mod engine;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod image;
 pub mod model;
 
@@ -55,5 +58,7 @@ pub use align::{
     Views,
 };
 pub use engine::{Device, Model, ModelOptions};
+#[cfg(feature = "hub")]
+pub use error::HubErrorKind;
 pub use error::{Error, PictureErrorKind, Result};
 pub use image::{DecodeOptions, Picture};

@@ -9,9 +9,12 @@ mod embed;
 mod evaluate;
 mod explain;
 mod heat;
+mod hub;
 mod input;
 mod labels;
 mod memory;
+#[cfg(feature = "hub")]
+mod models;
 mod options;
 mod pictures;
 mod views;
@@ -39,6 +42,8 @@ enum Command {
     Explain(explain::Args),
     Views(views::Args),
     Devices(devices::Args),
+    #[cfg(feature = "hub")]
+    Models(models::Args),
     Bench(bench::Args),
 }
 
@@ -54,6 +59,8 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => args.run(),
         Command::Views(args) => args.run(),
         Command::Devices(args) => args.run(),
+        #[cfg(feature = "hub")]
+        Command::Models(args) => args.run(),
         Command::Bench(args) => args.run(),
     };
     match result {

@@ -1,8 +1,7 @@
 //! Options that several subcommands share.
 
-use super::input;
 use super::labels::Labels;
-use super::report;
+use super::{hub, input, report};
 use crate::align::{CompileOptions, CompiledClassifier, Method, Prompts, Reduction, Score, StreamOptions, Views};
 use crate::backend::{Activation, Precision};
 use crate::engine::{Device, Model, ModelOptions, Towers};
@@ -45,8 +44,12 @@ fn parse_precision(text: &str) -> Result<AutoPrecision> {
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// Folder with the weights (safetensors), config and tokenizer.json, or mini: the built-in model [default: mini]
-    #[arg(long, value_name = "DIR|mini")]
+    /// Folder with the weights (safetensors), config and tokenizer.json; a model's name on the hub; or mini: the built-in
+    /// model [default: mini]
+    ///
+    /// A name is ORG/NAME, as openai/clip-vit-base-patch32, or ORG/NAME@REVISION. What the cache (HF_HOME) lacks of the
+    /// model is fetched. A folder goes before a name.
+    #[arg(long, value_name = "DIR|ORG/NAME|mini")]
     model: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -78,7 +81,10 @@ impl ModelArgs {
             activation: self.activation,
             ..self.device.options()?
         };
-        let model = self.folder().map_or_else(|| load_mini(&options), |folder| Model::load(folder, &options))?;
+        let model = match self.folder() {
+            Some(folder) => Model::load(hub::fetch(folder)?, &options)?,
+            None => load_mini(&options)?,
+        };
         report_notes(model.device_notes());
         Ok(model)
     }
@@ -88,7 +94,7 @@ impl ModelArgs {
         StreamOptions::default().with_threads(self.device.threads).with_decode(decode.options())
     }
 
-    /// The model's folder; none for the built-in one.
+    /// The model's folder or its name on the hub; none for the built-in one.
     pub(super) fn folder(&self) -> Option<&Path> {
         self.model.as_deref().filter(|&model| model != Path::new(MINI))
     }

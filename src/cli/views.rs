@@ -2,7 +2,7 @@
 
 use super::destination::Destination;
 use super::options::{DecodeArgs, MINI, ViewArgs, load_mini, report_notes};
-use super::{input, memory, name_picture, pictures, png};
+use super::{hub, input, memory, name_picture, pictures, png};
 use crate::align::Views;
 use crate::backend::Activation;
 use crate::engine::{self, ModelOptions};
@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(value_name = "IMG|-")]
     image: PathBuf,
     /// Take the size of this model's views
-    #[arg(long, value_name = "DIR|mini")]
+    #[arg(long, value_name = "DIR|ORG/NAME|mini")]
     model: Option<PathBuf>,
     /// Side of a view in pixels
     #[arg(long)]
@@ -55,7 +55,7 @@ impl Args {
         let output = Destination::new(&self.output, &["safetensors", "png"], &inputs)?;
         let (size, resize) = match (&self.model, self.size) {
             (Some(dir), _) if dir == Path::new(MINI) => view_shape(load_mini(&ModelOptions::default())?.config()),
-            (Some(dir), _) => view_shape(&Config::open(dir, Some(Activation::QuickGelu))?),
+            (Some(dir), _) => view_shape(&Config::open(hub::fetch(dir)?, Some(Activation::QuickGelu))?),
             (None, size) => (size.unwrap_or_default(), Resize::ShortestEdge),
         };
         let views = self.views.views()?;

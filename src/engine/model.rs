@@ -109,6 +109,10 @@ impl Model {
     /// with `merges.txt`, or OpenAI's `bpe_simple_vocab_16e6.txt.gz`. The path of a weights file means its folder, with
     /// the weights from this file.
     ///
+    /// With the feature `hub`, a path that does not exist and has the form `ORG/NAME` or `ORG/NAME@REVISION` is a model of
+    /// Hugging Face's hub, in the environment's cache or fetched into it (`hub::Hub::fetch`, by which a caller sees how that
+    /// goes on).
+    ///
     /// # Errors
     /// When a file is missing or damaged; when a tensor is missing, is not used, has another shape than the config says, or
     /// holds a number that is not finite; when a config asks for what is not implemented; when it is another

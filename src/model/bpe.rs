@@ -9,6 +9,9 @@ use std::path::Path;
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 const OPENAI: &str = "bpe_simple_vocab_16e6.txt.gz";
+/// All files that are read in place of `tokenizer.json`.
+#[cfg(feature = "hub")]
+pub(super) const FILES: [&str; 3] = [VOCABULARY, MERGES, OPENAI];
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 /// The merges that OpenAI's tokenizer takes of its file (CLIP, `simple_tokenizer.py`): 49,152 tokens less the bytes, each

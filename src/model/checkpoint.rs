@@ -10,20 +10,24 @@ use std::path::{Component, Path};
 
 /// The stems of weights files: transformers' (with OpenAI's own models in that form), then open_clip's.
 const NAMES: [&str; 2] = ["model", "open_clip_model"];
+/// What weights are called usually.
+#[cfg(feature = "hub")]
+pub(super) const USUAL: &str = "model.safetensors";
 const EXTENSION: &str = ".safetensors";
 const INDEX: &str = ".safetensors.index";
 
 /// Formats that are not read: how their files' names end, what they are, and how to get safetensors.
 const FORMATS: &[(&str, &str, &str)] = &[
+    // First what needs no download.
+    (".bin", "PyTorch weights", CONVERT),
+    (".pth", "PyTorch weights", CONVERT),
+    (".ckpt", "a PyTorch checkpoint", CONVERT),
+    (".pt", "PyTorch weights", CONVERT_SCRIPT),
     (".gguf", "GGUF", DOWNLOAD),
     (".onnx", "an ONNX graph", DOWNLOAD),
     (".msgpack", "Flax weights", DOWNLOAD),
     (".h5", "TensorFlow weights", DOWNLOAD),
     (".ot", "rust-bert weights", DOWNLOAD),
-    (".bin", "PyTorch weights", CONVERT),
-    (".pth", "PyTorch weights", CONVERT),
-    (".ckpt", "a PyTorch checkpoint", CONVERT),
-    (".pt", "PyTorch weights", CONVERT_SCRIPT),
 ];
 const DOWNLOAD: &str =
     "safetensors: `hf download ORG/NAME --include \"*.safetensors\" \"*.json\" --local-dir DIR` fetches them";
@@ -59,16 +63,20 @@ pub(crate) fn open(source: &Source) -> Result<WeightFiles> {
 }
 
 /// The files that [`open`] reads: the weights, or an index and its parts.
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "hub"))]
 pub(crate) fn files(source: &Source) -> Result<Vec<std::path::PathBuf>> {
     let name = find(source)?;
-    let parts = if name.ends_with(EXTENSION) { Vec::new() } else { read_index(source, &name)?.1 };
+    let parts = parts(source, &name)?;
     Ok(std::iter::once(&name).chain(&parts).map(|name| source.path(name)).collect())
 }
 
-/// The name of a folder's weights or of their index: the file that was named, else `model.safetensors` or
-/// `open_clip_model.safetensors`, else one of these in parts, else one of these in a variant (`model.fp16.safetensors`), else
-/// the only safetensors file there is.
+/// The parts that an index names; of weights that are whole none.
+#[cfg(any(feature = "cli", feature = "hub"))]
+pub(crate) fn parts(source: &Source, name: &str) -> Result<Vec<String>> {
+    if name.ends_with(EXTENSION) { Ok(Vec::new()) } else { Ok(read_index(source, name)?.1) }
+}
+
+/// The name of a folder's weights or of their index: the file that was named, else what [`choose`] takes.
 fn find(source: &Source) -> Result<String> {
     if let Source::Folder(_, Some(file)) = source {
         if file.ends_with(EXTENSION) || (file.contains(INDEX) && file.ends_with(".json")) {
@@ -76,7 +84,12 @@ fn find(source: &Source) -> Result<String> {
         }
         return Err(no_weights(&source.path(file), std::slice::from_ref(file)));
     }
-    let files = source.list()?;
+    choose(source.folder(), &source.list()?)
+}
+
+/// Of a folder's files the weights or their index: `model.safetensors` or `open_clip_model.safetensors`, else one of these in
+/// parts, else one of these in a variant (`model.fp16.safetensors`), else the only safetensors file there is.
+pub(crate) fn choose(folder: &Path, files: &[String]) -> Result<String> {
     let has = |name: &String| files.contains(name);
     let whole = NAMES.map(|name| format!("{name}{EXTENSION}")).into_iter();
     let parts = NAMES.map(|name| format!("{name}{INDEX}.json")).into_iter();
@@ -94,10 +107,10 @@ fn find(source: &Source) -> Result<String> {
     let others: Vec<&String> = files.iter().filter(|name| name.ends_with(EXTENSION)).collect();
     match (variants.as_slice(), others.as_slice()) {
         ([one], _) | ([], [one]) => Ok(one.to_string()),
-        ([], []) => Err(no_weights(source.folder(), &files)),
+        ([], []) => Err(no_weights(folder, files)),
         ([], several) | (several, _) => {
             let found = several.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            Err(Error::file(source.folder(), "weights", found, "one file; give the path of the one that is meant"))
+            Err(Error::file(folder, "weights", found, "one file; give the path of the one that is meant"))
         }
     }
 }

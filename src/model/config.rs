@@ -16,6 +16,14 @@ use crate::image::{CropBox, Resize, plan_views};
 use fields::Fields;
 use std::path::Path;
 
+pub(super) const TRANSFORMERS: &str = "config.json";
+const OPEN_CLIP: &str = "open_clip_config.json";
+/// The files that a model's dimensions may be in.
+#[cfg(feature = "hub")]
+pub(super) const MODELS: [&str; 2] = [TRANSFORMERS, OPEN_CLIP];
+/// The files that its preprocessing may be in.
+#[cfg(feature = "hub")]
+pub(super) const PREPROCESSING: [&str; 3] = [OPEN_CLIP, processor::PREPROCESSOR, processor::PROCESSOR];
 /// OpenAI's normalisation, CLIP's default (`OPENAI_DATASET_MEAN` and `…_STD`).
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
@@ -142,7 +150,8 @@ impl Config {
         Ok(Self { vision, image_size, patch_size, text: openai_tower(embed, 12), embed, ..OPENAI })
     }
 
-    /// The config of a model's folder; reads no weights. `activation` overrides the config's.
+    /// The config of a model's folder, which is named as for [`Model::load`](crate::Model::load); reads no weights.
+    /// `activation` overrides the config's.
     ///
     /// # Errors
     /// As [`Model::load`](crate::Model::load) for configs and for models of another architecture.
@@ -183,8 +192,6 @@ impl Config {
         weights: &dyn Weights,
         activation: Option<Activation>,
     ) -> Result<Self> {
-        const TRANSFORMERS: &str = "config.json";
-        const OPEN_CLIP: &str = "open_clip_config.json";
         let names = if layout == Layout::Transformers { [TRANSFORMERS, OPEN_CLIP] } else { [OPEN_CLIP, TRANSFORMERS] };
         let (mut config, own) = match names.into_iter().find(|name| source.has(name)) {
             Some(OPEN_CLIP) => open_clip::read(Fields::open(source, OPEN_CLIP)?, activation)?,

@@ -2,12 +2,16 @@
 
 mod average;
 mod bpe;
+#[cfg(feature = "hub")]
+mod cached;
 mod checkpoint;
 mod config;
 mod foreign;
 mod layout;
 #[cfg(feature = "mini")]
 mod mini;
+#[cfg(feature = "hub")]
+mod named;
 mod random;
 mod source;
 mod text;
@@ -28,6 +32,8 @@ pub(crate) use vision::VisionTower;
 pub(crate) use weights::{WeightFiles, Weights};
 
 pub use crate::backend::Activation;
+#[cfg(feature = "hub")]
+pub use cached::CachedModel;
 pub use config::{Config, Pooling, TowerConfig};
 #[cfg(feature = "mini")]
 pub(crate) use mini::MINI;

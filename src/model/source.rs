@@ -1,6 +1,8 @@
 //! Where a model's files are: in a folder, or compiled in.
 
 use crate::error::{Error, Result};
+#[cfg(feature = "hub")]
+use crate::hub::{Hub, Name};
 use crate::text_file;
 use memmap2::Mmap;
 #[cfg(unix)]
@@ -12,6 +14,12 @@ use std::path::{Path, PathBuf};
 
 /// How the text file begins that Git LFS leaves in place of a large one (its specification, version 1).
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
+/// What is expected in place of a path that does not exist.
+const MODEL: &str = if cfg!(feature = "hub") {
+    "a model's folder, the path of its weights, or ORG/NAME or ORG/NAME@REVISION on the hub"
+} else {
+    "a model's folder, or the path of its weights (names on the hub are known with the feature hub)"
+};
 
 /// A model's files by name.
 pub(crate) enum Source {
@@ -54,15 +62,19 @@ impl Bytes {
 }
 
 impl Source {
-    /// A model's folder, or the path of its weights file.
+    /// A model's folder, or the path of its weights file; where there is neither, a model by its name on the hub.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self::Folder(path.to_owned(), None));
         }
+        #[cfg(feature = "hub")]
+        if let Some(name) = Name::of(path) {
+            return Ok(Self::Folder(Hub::from_env()?.fetch(&name, |_| ())?, None));
+        }
         let file = path.file_name().and_then(|name| name.to_str());
         match (path.parent(), file) {
             (Some(folder), Some(file)) if path.is_file() => Ok(Self::Folder(folder.to_owned(), Some(file.into()))),
-            _ => Err(Error::file(path, "model", "no such folder", missing_folder(path))),
+            _ => Err(Error::file(path, "model", "no such folder", MODEL)),
         }
     }
 
@@ -150,20 +162,4 @@ fn check_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::file(path, "content", "a Git LFS pointer", "the file itself: run `git lfs pull` in its folder"))
-}
-
-/// What is expected in place of a path that does not exist.
-fn missing_folder(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let part = |part: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain)
-    };
-    match text.split_once('/') {
-        // The form of the names on Hugging Face's hub.
-        Some((owner, name)) if part(owner) && part(name) => format!(
-            "a model's folder; for the model of this name on the hub: `hf download {text} --local-dir {name}`, then {name}"
-        ),
-        _ => "a model's folder, or the path of its weights".into(),
-    }
 }

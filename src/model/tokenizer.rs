@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// The tokenizer's file; without it the older ones are read (`bpe.rs`).
+pub(super) const NAME: &str = "tokenizer.json";
+
 /// How a text is cleaned before it is tokenised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextCleaning {
@@ -53,7 +56,6 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a folder's tokenizer, for a model of this config.
     pub(crate) fn load(source: &Source, cleaning: TextCleaning, config: &Config) -> Result<Self> {
-        const NAME: &str = "tokenizer.json";
         if source.has(NAME) {
             return Self::from_json(&source.read(NAME)?, &source.path(NAME), cleaning, config);
         }

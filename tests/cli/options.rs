@@ -64,6 +64,7 @@ const USUAL: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("views", &[("", "@/turned.jpg"), ("--size", "8"), ("--views", "4"), ("--output", "@/out")]),
+    ("models", &[]),
     // One run serves all: a run takes seconds.
     (
         "bench",
@@ -218,6 +219,8 @@ const ROWS: &[Row] = &[
     ("views", "--device", &[("--device", "nowhere")], Fails("nowhere")),
     ("views", "--threads", &[("--device", "cpu"), ("--threads", "77777")], Fails("threads: found 77777")),
     ("views", "--output", &[("--output", "@/sheet.png")], Says("PNG")),
+    // What is in the cache is the machine's; tests/hub has its own.
+    ("models", "--format", &[("--format", "nothing")], Fails("nothing")),
     ("bench", "--arch", &[], Says("\"arch\":\"ViT-B-32\"")),
     ("bench", "--views", &[], Says("\"views\":1,")),
     ("bench", "--precision", &[], Says("\"precision\":\"bf16\"")),

@@ -7,8 +7,8 @@ use crate::image::Resize;
 use crate::model::source::Source;
 use serde_json::{Value, json};
 
-const PREPROCESSOR: &str = "preprocessor_config.json";
-const PROCESSOR: &str = "processor_config.json";
+pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
+pub(super) const PROCESSOR: &str = "processor_config.json";
 /// Pillow's `Resampling.BICUBIC`.
 const BICUBIC: u32 = 3;
 /// All names that transformers gave the class.

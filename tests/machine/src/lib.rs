@@ -3,6 +3,7 @@
 
 use proc_macro::{TokenStream, TokenTree};
 use std::path::Path;
+use std::process::Command;
 
 /// Ignores the test unless the machine has all that is listed.
 ///
@@ -10,6 +11,7 @@ use std::path::Path;
 /// | --- | --- |
 /// | `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16` | an instruction set |
 /// | `chromium` | a browser, whose engine runs the WGSL kernels |
+/// | `huggingface_hub` | Python with this package |
 /// | `gxx` | g++, which builds the stand-in for NVIDIA's driver |
 /// | `shared_reference` | the reference data beside the checkout |
 /// | `vulkan` | a Vulkan driver, where the loader looks for them; the test then fails unless it gives an adapter |
@@ -46,6 +48,10 @@ fn is_there(name: &str) -> bool {
         #[cfg(not(target_arch = "x86_64"))]
         "avx2" | "avx512" | "avx512_vnni" | "avx512_bf16" => false,
         "chromium" => Path::new("/usr/bin/chromium").exists(),
+        "huggingface_hub" => Command::new("python3")
+            .args(["-c", "import huggingface_hub"])
+            .output()
+            .is_ok_and(|output| output.status.success()),
         "gxx" => Path::new("/usr/bin/g++").exists(),
         "shared_reference" => {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/reference.json").exists()
