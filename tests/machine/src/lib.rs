@@ -3,6 +3,7 @@
 
 use proc_macro::{TokenStream, TokenTree};
 use std::path::Path;
+use std::process::Command;
 
 /// Ignores the test unless the machine has all that is listed.
 ///
@@ -11,6 +12,7 @@ use std::path::Path;
 /// | `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16` | an instruction set |
 /// | `chromium` | a browser, whose engine runs the WGSL kernels |
 /// | `gxx` | g++, which builds the stand-in for NVIDIA's driver |
+/// | `python` | Python 3.10 or newer, with venv |
 /// | `shared_reference` | the reference data beside the checkout |
 /// | `vulkan` | a Vulkan driver, where the loader looks for them; the test then fails unless it gives an adapter |
 #[proc_macro_attribute]
@@ -47,6 +49,10 @@ fn is_there(name: &str) -> bool {
         "avx2" | "avx512" | "avx512_vnni" | "avx512_bf16" => false,
         "chromium" => Path::new("/usr/bin/chromium").exists(),
         "gxx" => Path::new("/usr/bin/g++").exists(),
+        "python" => {
+            let probe = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+            Command::new("python3").args(["-c", probe]).status().is_ok_and(|status| status.success())
+        }
         "shared_reference" => {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/reference.json").exists()
         }
