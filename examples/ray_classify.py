@@ -65,6 +65,7 @@ def main(arguments=None):
     parser.add_argument("out", help="folder for the results; seen by all machines")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--prompts", help="a JSON file {class: [description, …]}; for mini, its own are the default")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--column", default="bytes", help="of the pictures in Parquet files")
     parser.add_argument("--actors", type=int, default=1)
@@ -80,11 +81,11 @@ def main(arguments=None):
     if not work:
         return print("nothing to do")
     prompts = Path(chosen.prompts).resolve() if chosen.prompts else None
-    options = {"model": chosen.model, "prompts": prompts, "views": {"views": chosen.views}}
+    options = {"model": chosen.model, "device": chosen.device, "prompts": prompts, "views": {"views": chosen.views}}
     dataset = ray.data.from_items(work, override_num_blocks=len(work)).map(
         Part,
         fn_constructor_args=(str(out), chosen.column, options),
-        concurrency=chosen.actors,
+        compute=ray.data.ActorPoolStrategy(size=chosen.actors),
         num_gpus=chosen.gpus,
     )
     rows = errors = 0

@@ -19,16 +19,14 @@ def to_arrow(rows: np.ndarray) -> pa.FixedSizeListArray:
     """The rows of an array for a column of a table, without a copy where they are contiguous.
 
     Parameters
-        rows: float32 [n, D]; rows of NaN become null.
+        rows: float32 [n, D]
 
     Returns
-        FixedSizeList<float32>[D] of length n.
+        FixedSizeList<float32>[D] of length n. Rows of NaN stay so: pyarrow cannot read null ones back from Parquet.
     """
     import pyarrow as pa
 
-    missing = np.isnan(rows).all(axis=1)
-    mask = pa.array(missing) if missing.any() else None
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1], mask=mask)
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
 
 
 class Embed:
@@ -43,7 +41,7 @@ class Embed:
         device, precision, threads, text_cleaning, activation: as in Model.
 
     Calling it with a pyarrow.Table returns the table with two columns more: ``embedding``, FixedSizeList<float32>[D], and ``error``,
-    string. A picture that cannot be embedded has null and the reason, any other has null as error. A column of bytes is left out.
+    string. A picture that cannot be embedded has NaN and the reason, any other has null as error. A column of bytes is left out.
     """
 
     def __init__(self, model: str | os.PathLike[str] = "mini", *, column: str = "bytes", normalize: bool = True, **device: Any) -> None:
@@ -74,7 +72,7 @@ class Classify:
 
     Calling it with a pyarrow.Table returns the table with four columns more: ``class``, the best one, a string; ``score``, its score,
     float32; ``scores``, FixedSizeList<float32>[classes] in the order of the prompts; and ``error``, string. A picture that cannot be
-    scored has nulls and the reason, any other has null as error. A column of bytes is left out.
+    scored has null, null, NaN and the reason, any other has null as error. A column of bytes is left out.
     """
 
     def __init__(

@@ -47,7 +47,8 @@ impl Classifier {
             return Ok(classifier);
         }
         let model = crossalign::Model::clone(self.model.get().open(py)?);
-        let join = || model.into_classifier((*self.compiled).clone()).map(|joined| joined.with_views(self.views.clone()));
+        let join =
+            || model.into_classifier((*self.compiled).clone()).map(|joined| joined.with_views(self.views.clone()));
         let classifier = py.detach(join).map_err(exception::<Error>)?;
         Ok(self.ready.get_or_init(|| classifier))
     }

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::vec;
 
 /// The forms that are taken, for messages.
-const FORMS: &str =
-    "a path, bytes, a PIL.Image, an array [h, w, 3] of uint8, an iterable of these, an array [n, h, w, 3], or a pyarrow \
+const FORMS: &str = "a path, bytes, a PIL.Image, an array [h, w, 3] of uint8, an iterable of these, an array [n, h, w, 3], or a pyarrow \
      array of binaries or paths";
 
 /// A picture that is not yet read.

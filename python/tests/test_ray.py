@@ -1,18 +1,21 @@
 """Ray Data on this machine: tables do not depend on who computes them, nor on actors that die."""
 
 import importlib.util
+import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from conftest import GOLDEN, ROOT
 from PIL import Image
-from test_tables import OPTIONS
+from test_tables import same
 
 import crossalign as xa
 
@@ -20,6 +23,9 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 PICTURES = 500
+PROMPTS = {"circle": ["a round shape", "a ring"], "gradient": ["colours that flow"]}
+# A small model: nearly all of the time is Ray's.
+OPTIONS = {"model": str(GOLDEN / "models/transformers"), "device": "cpu", "prompts": PROMPTS, "views": {"views": 4}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,41 +52,36 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def example():
     spec = importlib.util.spec_from_file_location("ray_classify", ROOT / "examples/ray_classify.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules["ray_classify"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     ray.cloudpickle.register_pickle_by_value(module)  # as __main__ is
     return module
 
 
-def classified(dataset, **pool):
-    dataset = dataset.map_batches(xa.Classify, fn_constructor_kwargs=OPTIONS, batch_format="pyarrow", batch_size=32, **pool)
-    table = ray.get(dataset.to_arrow_refs())
-    import pyarrow as pa
-
-    return pa.concat_tables(table).sort_by("path").combine_chunks()
-
-
 def test_actors_and_shuffled_blocks(folder):
-    dataset = ray.data.read_binary_files(str(folder), include_paths=True, override_num_blocks=20)
-    one = classified(dataset, concurrency=1)
-    two = classified(dataset, concurrency=2)
-    shuffled = classified(dataset.random_shuffle(seed=3), concurrency=2)
-    assert len(one) == PICTURES and one["error"].null_count == PICTURES - 2
-    assert one.equals(two) and one.equals(shuffled)
-    here = xa.Classify(**OPTIONS, column="path")(one.select(["path"]))
-    for column in ["class", "score", "scores"]:
-        assert here[column].equals(one[column])
+    """As one process that takes all rows at once."""
+    paths = sorted(folder.iterdir())
+    table = pa.table({"path": list(map(str, paths)), "bytes": [path.read_bytes() for path in paths]})
+    expected = xa.Classify(**OPTIONS)(table)
+    assert expected["error"].null_count == PICTURES - 2
+    rows = np.random.default_rng(1).permutation(PICTURES)
+    dataset = ray.data.from_arrow([table.take(pa.array(part)) for part in np.array_split(rows, 20)])
+    dataset = dataset.map_batches(
+        xa.Classify, fn_constructor_kwargs=OPTIONS, batch_format="pyarrow", batch_size=32, compute=ray.data.ActorPoolStrategy(size=2)
+    )
+    found = pa.concat_tables(ray.get(dataset.to_arrow_refs())).sort_by("path").combine_chunks()
+    assert same(found, expected)
 
 
 def content(out):
-    return {part.name: part.read_bytes() for part in sorted(out.iterdir())}
+    return {part.name: part.read_bytes() for part in out.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def expected(example, folder, tmp_path_factory):
     """What one process writes, without Ray."""
     out = tmp_path_factory.mktemp("expected")
-    work = example.Part(str(out), "bytes", {"views": {"views": 4}})
+    work = example.Part(str(out), "bytes", OPTIONS)
     for part in example.parts(folder, out, 25):
         work(part)
     paths = pq.read_table(out)["path"].to_pylist()
@@ -88,40 +89,15 @@ def expected(example, folder, tmp_path_factory):
     return content(out)
 
 
-def run(example, folder, out, actors=2):
-    example.main([str(folder), str(out), "--views", "4", "--part", "25", "--actors", str(actors)])
-
-
-def test_example(example, folder, expected, tmp_path, capsys):
-    run(example, folder, tmp_path)
-    assert content(tmp_path) == expected
-    assert "500 pictures, 2 without a result" in capsys.readouterr().out
-    # Resumable: what is missing is computed again, and nothing else.
-    parts = sorted(tmp_path.iterdir())
-    for part in parts[:3]:
-        part.unlink()
-    (tmp_path / "cut.tmp").write_bytes(b"half a part")
-    times = {part: part.stat().st_mtime_ns for part in parts[3:]}
-    run(example, folder, tmp_path)
-    assert content(tmp_path) == expected and times == {part: part.stat().st_mtime_ns for part in parts[3:]}
-    run(example, folder, tmp_path)
-    assert capsys.readouterr().out.endswith("nothing to do\n")
-
-
-def test_example_of_parquet(example, folder, expected, tmp_path):
-    table = ray.get(ray.data.read_binary_files(str(folder), include_paths=True).to_arrow_refs())[0].sort_by("path")
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    pq.write_table(table, source / "pictures.parquet", row_group_size=100)
-    run(example, source, out)
-    found = pq.read_table(out).sort_by("path")
-    assert "bytes" not in found.column_names and found["path"].to_pylist() == table["path"].to_pylist()
-    run(example, source, out)
-    assert len(list(out.iterdir())) == -(-len(table) // 100)
+def run(example, folder, out, actors, part):
+    prompts = out.with_suffix(".json")
+    prompts.write_text(json.dumps(PROMPTS))
+    options = {"model": OPTIONS["model"], "device": "cpu", "prompts": prompts, "views": 4, "part": part, "actors": actors}
+    example.main([str(folder), str(out), *(text for name, value in options.items() for text in (f"--{name}", str(value)))])
 
 
 def actors():
-    """The processes of this cluster's actors that classify."""
+    """The processes of this cluster's actors."""
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
             title = Path(f"/proc/{process}/cmdline").read_bytes()
@@ -133,7 +109,8 @@ def actors():
             yield int(process)
 
 
-def test_an_actor_is_killed(example, folder, expected, tmp_path):
+def test_an_actor_is_killed(example, folder, expected, tmp_path, capsys):
+    """The run ends with every row once, and one that follows computes what is missing alone."""
     killed = []
 
     def kill():
@@ -144,8 +121,28 @@ def test_an_actor_is_killed(example, folder, expected, tmp_path):
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.01)
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    run(example, folder, tmp_path)
-    assert killed, "no actor was found"
+    threading.Thread(target=kill, daemon=True).start()
+    run(example, folder, tmp_path, actors=2, part=25)
+    assert killed and "500 pictures, 2 without a result" in capsys.readouterr().out
     assert content(tmp_path) == expected
+
+    parts = sorted(tmp_path.iterdir())
+    for part in parts[:3]:
+        part.unlink()
+    (tmp_path / "cut.tmp").write_bytes(b"half a part")
+    times = {part: part.stat().st_mtime_ns for part in parts[3:]}
+    run(example, folder, tmp_path, actors=1, part=25)
+    assert content(tmp_path) == expected and times == {part: part.stat().st_mtime_ns for part in parts[3:]}
+    run(example, folder, tmp_path, actors=1, part=25)
+    assert capsys.readouterr().out.endswith("nothing to do\n")
+
+
+def test_parquet(example, folder, tmp_path):
+    paths = sorted(folder.iterdir())[:40]
+    table = pa.table({"path": list(map(str, paths)), "bytes": [path.read_bytes() for path in paths]})
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    pq.write_table(table, source / "pictures.parquet", row_group_size=15)
+    run(example, source, out, actors=1, part=1000)
+    found = pq.read_table(out).sort_by("path")
+    assert len(list(out.iterdir())) == 3 and found["path"].equals(table["path"]) and "bytes" not in found.column_names
