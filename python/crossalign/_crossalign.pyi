@@ -1,15 +1,15 @@
 """Types of the compiled module; ``help(crossalign)`` has the documentation."""
 
 import os
-from typing import Any, Callable, Iterable, Iterator, Literal, Optional, Sequence, Union
+from typing import Any, Callable, Iterable, Iterator, Literal, Optional, Sequence, Union, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 # A path, a file's bytes, a PIL.Image, an array [h, w, 3] of uint8, an iterable of these, an array [n, h, w, 3], or a pyarrow array.
-Pictures = Union[str, os.PathLike[str], bytes, NDArray[np.uint8], Iterable[Any], Any]
-OnError = Union[Literal["null", "raise"], Callable[[int, PictureError], object]]
-Box = Sequence[int]
+_Pictures = Union[str, os.PathLike[str], bytes, NDArray[np.uint8], Iterable[Any], Any]
+_OnError = Union[Literal["null", "raise"], Callable[[int, PictureError], object]]
+_Box = Sequence[int]
 
 class Error(Exception): ...
 class ModelError(Error): ...
@@ -17,6 +17,7 @@ class PictureError(Error): ...
 class DeviceError(Error): ...
 class PictureWarning(UserWarning): ...
 
+@final
 class Model:
     def __new__(
         cls,
@@ -35,16 +36,16 @@ class Model:
     def running_on(self) -> str: ...
     def encode_images(
         self,
-        pictures: Pictures,
+        pictures: _Pictures,
         normalize: bool = True,
         *,
         views: int = 0,
         alpha: float = 0.5,
         beta: float = 0.9,
         seed: int = 0,
-        boxes: Optional[Sequence[Box]] = None,
+        boxes: Optional[Sequence[_Box]] = None,
         out: Optional[NDArray[np.float32]] = None,
-        on_error: OnError = "null",
+        on_error: _OnError = "null",
     ) -> NDArray[np.float32]: ...
     def encode_texts(self, texts: Union[str, Sequence[str]], normalize: bool = True) -> NDArray[np.float32]: ...
     def compile(
@@ -61,6 +62,7 @@ class Model:
     ) -> Classifier: ...
     def __getnewargs__(self) -> tuple[Any, ...]: ...
 
+@final
 class Classifier:
     def __new__(
         cls,
@@ -70,7 +72,7 @@ class Classifier:
         alpha: float = 0.5,
         beta: float = 0.9,
         seed: int = 0,
-        boxes: Optional[Sequence[Box]] = None,
+        boxes: Optional[Sequence[_Box]] = None,
     ) -> Classifier: ...
     @staticmethod
     def load(path: Union[str, os.PathLike[str]], model: Model) -> Classifier: ...
@@ -85,17 +87,19 @@ class Classifier:
         alpha: float = 0.5,
         beta: float = 0.9,
         seed: int = 0,
-        boxes: Optional[Sequence[Box]] = None,
+        boxes: Optional[Sequence[_Box]] = None,
     ) -> Classifier: ...
-    def scores(self, pictures: Pictures, *, on_error: OnError = "null") -> NDArray[np.float32]: ...
-    def stream(self, pictures: Pictures) -> Stream: ...
+    def scores(self, pictures: _Pictures, *, on_error: _OnError = "null") -> NDArray[np.float32]: ...
+    def stream(self, pictures: _Pictures) -> Stream: ...
     def __getnewargs__(self) -> tuple[Any, ...]: ...
 
+@final
 class Stream:
     def __iter__(self) -> Iterator[Result]: ...
     def __next__(self) -> Result: ...
     def close(self) -> None: ...
 
+@final
 class Result:
     @property
     def index(self) -> int: ...
