@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLE, GOLDEN
+from conftest import EXAMPLE, GOLDEN, TESTSET
 
 import crossalign as xa
 
@@ -278,6 +278,15 @@ def test_the_program(tmp_path, classifier, mini):
     assert found.returncode == 2 and "Usage: crossalign classify" in found.stderr
     assert run("--version").stdout.startswith("crossalign ")
     assert subprocess.run([sys.executable, "-m", "crossalign", "--version"], capture_output=True).returncode == 0
+
+
+def test_interrupt_of_the_program():
+    command = [PROGRAM, "classify", TESTSET, "--recursive", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == -signal.SIGINT
+    process.stdout.close()
 
 
 def test_documented():
