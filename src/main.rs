@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     // adapters itself.
     // SAFETY: the first statement of the process: no other thread reads the environment yet.
     unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
-    crossalign::cli::run()
+    crossalign::cli::run(std::env::args_os())
 }

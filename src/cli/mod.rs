@@ -21,6 +21,7 @@ mod views;
 
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,11 +48,11 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// Runs the command line of this process.
+/// Runs a command line, the program's name first.
 ///
-/// The exit status is 0, 1 after a message on stderr for bad input, or 2 for wrong usage.
-pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+/// The exit status is 0, or 1 after a message on stderr for bad input; wrong usage ends the process with 2.
+pub fn run(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let result = match Cli::parse_from(line).command {
         Command::Classify(args) => args.run(),
         Command::Compile(args) => args.run(),
         Command::Embed(args) => args.run(),

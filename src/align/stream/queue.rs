@@ -33,6 +33,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::{ThreadId, current};
 use std::time::Duration;
 
@@ -303,22 +304,28 @@ impl<T, R> Queue<T, R> {
         self.changed.notify_all();
     }
 
-    /// The oldest picture's tag and its result, once it is there; none after the last.
+    /// The oldest picture's tag and its result, once it is there; none after the last. Pending if that takes longer than
+    /// `patience`.
     ///
     /// # Panics
     /// When the input or a device's thread panicked, in place of the results that this lost.
-    pub(super) fn next(&self) -> Option<(T, Result<R>)> {
-        let mut state = self.wait_while(lock(&self.state), |state| match state.slots.front().map(|slot| &slot.stage) {
+    pub(super) fn next(&self, patience: Duration) -> Poll<Option<(T, Result<R>)>> {
+        let is_early = |state: &mut State<T, R>| match state.slots.front().map(|slot| &slot.stage) {
             Some(Stage::Done(_)) => false,
             Some(Stage::Ready(_) | Stage::Held) => state.devices > 0,
             Some(Stage::Working | Stage::Waiting) => true,
             None => !state.stopped && !state.has_ended(),
-        });
+        };
+        let waited = self.changed.wait_timeout_while(lock(&self.state), patience, is_early);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Poll::Pending;
+        }
         let is_done = matches!(state.slots.front(), Some(Slot { stage: Stage::Done(_), .. }));
         if state.slots.is_empty() || (!is_done && state.fault.is_none()) {
-            return state.panic.take().map(|panic| resume_unwind(panic));
+            return Poll::Ready(state.panic.take().map(|panic| resume_unwind(panic)));
         }
-        let Slot { tag, stage, .. } = state.slots.pop_front()?;
+        let Some(Slot { tag, stage, .. }) = state.slots.pop_front() else { return Poll::Ready(None) };
         state.first += 1;
         state.next = state.next.max(state.first);
         self.changed.notify_all();
@@ -327,7 +334,7 @@ impl<T, R> Queue<T, R> {
             _ => Err(state.lost()),
         };
         state.finished += usize::from(result.is_ok());
-        Some((tag?, result))
+        Poll::Ready(tag.map(|tag| (tag, result)))
     }
 
     /// Stops pulling, decoding and taking. The rest of the input is returned for the caller to drop outside the lock,

@@ -4,7 +4,9 @@ use super::queue::Queue;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// The results of a [`Stream`](super::Stream), in the order of its input.
 ///
@@ -59,16 +61,47 @@ impl<T: Send + 'static, R: Send + 'static> Results<T, R> {
     }
 }
 
-impl<T: Send + 'static, R: Send + 'static> Iterator for Results<T, R> {
-    type Item = (T, Result<R>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<T: Send + 'static, R: Send + 'static> Results<T, R> {
+    /// As [`Results::next`], but pending where the result is not there within `patience`: for callers that have to look
+    /// at something else now and then.
+    ///
+    /// ```
+    /// # use crossalign::{Model, Views};
+    /// use std::{task::Poll, time::Duration};
+    /// # let model = Model::load("tests/golden/models/transformers", &Default::default())?;
+    /// # let stream = model.stream(Views::default(), true, Default::default());
+    /// let mut results = stream.files(["tests/golden/pictures/landscape.png"]);
+    /// let result = loop {
+    ///     match results.next_within(Duration::from_millis(50)) {
+    ///         Poll::Ready(result) => break result,
+    ///         Poll::Pending => println!("still at it"),
+    ///     }
+    /// };
+    /// assert!(result.is_some_and(|(_, embeddings)| embeddings.is_ok()));
+    /// # Ok::<(), crossalign::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Results::next`].
+    pub fn next_within(&mut self, patience: Duration) -> Poll<Option<(T, Result<R>)>> {
         if let Some(reason) = &self.refused
             && let Some((number, job)) = self.queue.pull()
         {
             self.queue.ready(number, job.tag, Err(Error::device("host", format!("no thread: {reason}"))));
         }
-        self.queue.next()
+        self.queue.next(patience)
+    }
+}
+
+impl<T: Send + 'static, R: Send + 'static> Iterator for Results<T, R> {
+    type Item = (T, Result<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Poll::Ready(next) = self.next_within(Duration::MAX) {
+                return next;
+            }
+        }
     }
 }
 

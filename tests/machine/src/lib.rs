@@ -13,6 +13,7 @@ use std::process::Command;
 /// | `chromium` | a browser, whose engine runs the WGSL kernels |
 /// | `huggingface_hub` | Python with this package |
 /// | `gxx` | g++, which builds the stand-in for NVIDIA's driver |
+/// | `python` | Python 3.10 or newer, with venv |
 /// | `shared_reference` | the reference data beside the checkout |
 /// | `vulkan` | a Vulkan driver, where the loader looks for them; the test then fails unless it gives an adapter |
 #[proc_macro_attribute]
@@ -53,6 +54,10 @@ fn is_there(name: &str) -> bool {
             .output()
             .is_ok_and(|output| output.status.success()),
         "gxx" => Path::new("/usr/bin/g++").exists(),
+        "python" => {
+            let probe = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+            Command::new("python3").args(["-c", probe]).status().is_ok_and(|status| status.success())
+        }
         "shared_reference" => {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/reference.json").exists()
         }
