@@ -8,7 +8,6 @@ mod devices;
 mod embed;
 mod evaluate;
 mod explain;
-mod heat;
 mod input;
 mod labels;
 mod memory;

@@ -3,6 +3,7 @@
 
 use proc_macro::{TokenStream, TokenTree};
 use std::path::Path;
+use std::process::Command;
 
 /// Ignores the test unless the machine has all that is listed.
 ///
@@ -13,6 +14,7 @@ use std::path::Path;
 /// | `gxx` | g++, which builds the stand-in for NVIDIA's driver |
 /// | `shared_reference` | the reference data beside the checkout |
 /// | `vulkan` | a Vulkan driver, where the loader looks for them; the test then fails unless it gives an adapter |
+/// | `wasm32` | the compiler's target wasm32-unknown-unknown, of a browser's programs |
 #[proc_macro_attribute]
 pub fn has(names: TokenStream, test: TokenStream) -> TokenStream {
     // `#[test]` looks for `#[ignore]` when it is expanded, and outer attributes are expanded first.
@@ -53,6 +55,12 @@ fn is_there(name: &str) -> bool {
         "vulkan" => ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
             .iter()
             .any(|folder| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())),
+        "wasm32" => {
+            let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+            let folder =
+                Command::new(rustc).args(["--print=target-libdir", "--target=wasm32-unknown-unknown"]).output();
+            folder.is_ok_and(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim()).exists())
+        }
         _ => panic!("#[machine::has({name})]: no such name"),
     }
 }
