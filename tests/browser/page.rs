@@ -4,14 +4,18 @@ use crate::chromium::{self, WebGpu};
 use crate::common::assert_close;
 use crate::server::File;
 use crossalign::align::CompileOptions;
+use crossalign::image::ViewSampling;
 use crossalign::model::MINI_PROMPTS;
-use crossalign::{Classification, Classifier, Model, ModelOptions, Picture, Prompts};
+use crossalign::{Classification, Classifier, Model, ModelOptions, Picture, Prompts, Views};
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// Descriptions that a visitor writes.
 const WRITTEN: &str = r#"{"pig": ["a pink animal", "a curly tail"], "car": ["wheels"], "cloud": "white and high up"}"#;
+/// Local views, fewer than the page's: the software driver is slow.
+const VIEWS: usize = 4;
 /// A picture that a visitor drops.
 const DROPPED: &str = "models/mini/testset/single/banana/0.png";
 
@@ -33,20 +37,30 @@ struct Map {
     pixels: Vec<u8>,
 }
 
+/// The folder of the page, which is built once.
+static SITE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let site = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web");
+    let built = Command::new(path("scripts/web")).arg(&site).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    site
+});
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
 /// The page's files, and in them a visitor who takes these steps.
 fn files(steps: &str) -> Vec<File> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let site = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web");
-    let built = Command::new(root.join("scripts/web")).arg(&site).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let mut page = std::fs::read_to_string(site.join("index.html")).unwrap();
+    let page = std::fs::read_to_string(SITE.join("index.html")).unwrap();
+    assert!(page.contains(r#"value="60""#));
+    let mut page = page.replace(r#"value="60""#, &format!(r#"value="{VIEWS}""#));
     page += &format!("<script type=module>{}await visit([{steps}]);</script>", include_str!("visitor.js"));
     let mut files = vec![
         File::new("", page),
         File::new("written", WRITTEN),
-        File::new("dropped.png", std::fs::read(root.join(DROPPED)).unwrap()),
+        File::new("dropped.png", std::fs::read(path(DROPPED)).unwrap()),
     ];
-    for file in std::fs::read_dir(site).unwrap().map(|file| file.unwrap()) {
+    for file in std::fs::read_dir(&*SITE).unwrap().map(|file| file.unwrap()) {
         files.push(File::new(file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap()));
     }
     files
@@ -61,15 +75,17 @@ fn visit(steps: &str, web_gpu: WebGpu) -> Vec<Shown> {
 /// On the CPU, as the page has it.
 fn classifier(prompts: &str) -> Classifier {
     let model = Model::mini(&ModelOptions::default().with_device("cpu".parse().unwrap())).unwrap();
-    model.compile(&Prompts::from_json(prompts).unwrap(), &CompileOptions::default().with_keep_texts(true)).unwrap()
+    let options = CompileOptions::default().with_keep_texts(true);
+    let classifier = model.compile(&Prompts::from_json(prompts).unwrap(), &options).unwrap();
+    classifier.with_views(Views::Sampled(ViewSampling { count: VIEWS, ..Default::default() }))
 }
 
-fn picture(path: &str) -> Picture {
-    Picture::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), &Default::default()).unwrap()
+fn picture(name: &str) -> Picture {
+    Picture::open(path(name), &Default::default()).unwrap()
 }
 
 fn assert_shows(shown: &Shown, expected: &Classification, count: usize) {
-    assert!(!shown.error && shown.status.contains("Runs on wgpu:0: "), "{}", shown.status);
+    assert!(!shown.error && shown.status.contains(", wgpu:0: "), "{}", shown.status);
     let predictions = expected.predictions();
     assert_eq!(shown.scores.len(), count);
     for ((class, score), best) in shown.scores.iter().zip(&predictions) {
@@ -86,21 +102,20 @@ fn the_page_classifies() {
     let shown = visit(steps, WebGpu::Offered);
     let [example, dropped, explained, written, typed] = shown.as_slice() else { panic!("{} steps", shown.len()) };
 
-    let (classifier, written_classifier) = (classifier(MINI_PROMPTS), classifier(WRITTEN));
-    let picture_of = [picture("models/mini/example.png"), picture(DROPPED)];
-    let result = classifier.classify(&picture_of[0]).unwrap();
-    assert_shows(example, &result, 10);
+    let [concepts, others] = [MINI_PROMPTS, WRITTEN].map(classifier);
+    let [pig, banana] = ["models/mini/example.png", DROPPED].map(picture);
+    assert_shows(example, &concepts.classify(&pig).unwrap(), 10);
     assert_eq!((example.scores[0].0.as_str(), example.explained.as_str()), ("pig", "Evidence for pig, least to most"));
-    let map = classifier.explain(&picture_of[0], "pig").unwrap().heat_map(&picture_of[0]);
+    let map = concepts.explain(&pig, "pig").unwrap().heat_map(&pig);
     assert_eq!((example.map.width, example.map.pixels.len()), (map.width(), 4 * map.pixels().len()));
     let differ = |(found, expected): (&[u8], &image::Rgb<u8>)| (0..3).any(|i| found[i].abs_diff(expected[i]) > 2);
-    let other = example.map.pixels.chunks(4).zip(map.pixels()).filter(|&pair| differ(pair)).count();
-    assert_eq!(other, 0, "pixels of the heat map are others");
+    let count = example.map.pixels.chunks(4).zip(map.pixels()).filter(|&pair| differ(pair)).count();
+    assert_eq!(count, 0, "pixels of the heat map differ");
 
-    assert_shows(dropped, &classifier.classify(&picture_of[1]).unwrap(), 10);
+    assert_shows(dropped, &concepts.classify(&banana).unwrap(), 10);
     assert_eq!(explained.explained, format!("Evidence for {}, least to most", dropped.scores[1].0));
     assert!(explained.map.pixels != dropped.map.pixels, "another class has another map");
-    assert_shows(written, &written_classifier.classify(&picture_of[1]).unwrap(), 3);
+    assert_shows(written, &others.classify(&banana).unwrap(), 3);
     assert!(typed.error && typed.status.contains("prompts"), "{}", typed.status);
     assert_eq!(typed.scores, written.scores, "a fault changes nothing");
 }

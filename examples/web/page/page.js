@@ -8,7 +8,7 @@ const SHOWN = 10;
 const element = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 
-let model, classes, file;
+let model, adapter, classes, file;
 
 /** The model; where it cannot be had, each job tells why. */
 const opened = open();
@@ -17,6 +17,7 @@ async function open() {
     await init();
     element("prompts").value = prompts();
     model = await Mini.open();
+    adapter = (await navigator.gpu.requestAdapter()).info;
     classes = await model.compile(prompts());
 }
 
@@ -31,7 +32,7 @@ function run(doing, job) {
         try {
             await opened;
             await job();
-            show(`Runs on ${model.device()}`);
+            show(`Runs on ${adapter.vendor} ${adapter.architecture}, ${model.device()}`);
         } catch (error) {
             show(error.message ?? String(error), true);
         }
@@ -50,7 +51,7 @@ async function take(source) {
 }
 
 async function classify(bytes) {
-    const { predictions } = JSON.parse(await classes.classify(bytes));
+    const { predictions } = JSON.parse(await classes.classify(bytes, element("views").value));
     file = bytes;
     const [least, best] = [predictions.at(-1).score, predictions[0].score];
     element("scores").replaceChildren(...predictions.slice(0, SHOWN).map((prediction) => row(prediction, least, best)));
@@ -72,7 +73,7 @@ function row({ class: name, score }, least, best) {
 }
 
 async function explain(name) {
-    const map = await classes.explain(file, name);
+    const map = await classes.explain(file, element("views").value, name);
     Object.assign(element("map"), { width: map.width, height: map.height });
     element("map").getContext("2d").putImageData(new ImageData(map.pixels, map.width, map.height), 0, 0);
     map.free();
@@ -90,6 +91,7 @@ async function compile() {
 }
 
 element("prompts").onchange = () => run("Reading the descriptions …", compile);
+element("views").onchange = () => run("Looking at the picture …", () => classify(file));
 element("file").onchange = ({ target }) => target.files[0] && run("Looking at the picture …", () => take(target.files[0]));
 document.ondragover = (event) => {
     event.preventDefault();

@@ -1,8 +1,9 @@
 //! The small model in a browser, on WebGPU: what `page/page.js` calls.
 
 use crossalign::align::CompileOptions;
+use crossalign::image::ViewSampling;
 use crossalign::model::MINI_PROMPTS;
-use crossalign::{Classifier, Device, Model, ModelOptions, Picture, Prompts};
+use crossalign::{Classifier, Device, Model, ModelOptions, Picture, Prompts, Views};
 use wasm_bindgen::prelude::*;
 
 type Result<T> = std::result::Result<T, JsError>;
@@ -48,17 +49,27 @@ pub struct Classes(Classifier);
 
 #[wasm_bindgen]
 impl Classes {
-    /// Scores a picture, given as its file's bytes: JSON, as of `crossalign classify`.
-    pub async fn classify(&self, file: &[u8]) -> Result<String> {
-        Ok(serde_json::to_string(&self.0.classify_async(&decode(file)?).await?)?)
+    /// Scores a picture, given as its file's bytes, by so many local views: JSON, as of `crossalign classify`.
+    pub async fn classify(&self, file: &[u8], views: u16) -> Result<String> {
+        Ok(serde_json::to_string(&self.with(views).classify_async(&decode(file)?).await?)?)
     }
 
     /// Shows where in a picture the evidence for a class is.
-    pub async fn explain(&self, file: &[u8], class: &str) -> Result<HeatMap> {
+    pub async fn explain(&self, file: &[u8], views: u16, class: &str) -> Result<HeatMap> {
         let picture = decode(file)?;
-        let map = self.0.explain_async(&picture, class).await?.heat_map(&picture);
+        let map = self.with(views).explain_async(&picture, class).await?.heat_map(&picture);
         let (width, height) = map.dimensions();
-        Ok(HeatMap { width, height, pixels: map.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect() })
+        Ok(HeatMap {
+            width,
+            height,
+            pixels: map.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect(),
+        })
+    }
+}
+
+impl Classes {
+    fn with(&self, views: u16) -> Classifier {
+        self.0.clone().with_views(Views::Sampled(ViewSampling { count: views.into(), ..Default::default() }))
     }
 }
 

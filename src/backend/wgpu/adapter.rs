@@ -39,10 +39,11 @@ impl std::fmt::Display for WgpuAdapter {
         let subgroup = if min == max { min.to_string() } else { format!("{min}–{max}") };
         write!(
             f,
-            "{}{}, {}, {}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
+            "{}{}, {}{}{}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
             self.name,
             self.pci.as_ref().map(|address| format!(" at {address}")).unwrap_or_default(),
             self.backend,
+            if self.driver.is_empty() { "" } else { ", " },
             self.driver,
             self.memory.map(|bytes| format!(", {} MiB", bytes >> 20)).unwrap_or_default(),
             self.binding >> 20,
@@ -58,7 +59,7 @@ impl WgpuAdapter {
         let (info, features) = (adapter.get_info(), adapter.features());
         Self {
             index,
-            name: info.name,
+            name: if info.name.is_empty() { "an adapter without a name".into() } else { info.name },
             pci: Some(info.device_pci_bus_id).filter(|address| !address.is_empty()),
             backend: info.backend.to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),

@@ -5,5 +5,10 @@ fn main() -> anyhow::Result<()> {
     let [program, folder] = arguments.as_slice() else {
         anyhow::bail!("usage: bind PROGRAM.wasm FOLDER");
     };
-    wasm_bindgen_cli_support::Bindgen::new().input_path(program).web(true)?.typescript(false).generate(folder)
+    wasm_bindgen_cli_support::Bindgen::new()
+        .input_path(program)
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(false)
+        .generate(folder)
 }
