@@ -15,3 +15,15 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_at_once_is_an_error() {
+        assert_eq!(block_on(async { Ok(1) }).unwrap(), 1);
+        let error = block_on(std::future::pending::<Result<()>>()).unwrap_err().to_string();
+        assert!(error.starts_with("device wgpu: a browser cannot wait for a result"), "{error}");
+    }
+}

@@ -149,6 +149,18 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::mini`].
+    ///
+    /// ```
+    /// use crossalign::model::MINI_PROMPTS;
+    /// use crossalign::{Device, Model, ModelOptions, Picture, Prompts};
+    ///
+    /// async fn best(file: &[u8]) -> crossalign::Result<String> {
+    ///     let model = Model::mini_async(&ModelOptions::default().with_device(Device::wgpu(0))).await?;
+    ///     let classifier = model.compile_async(&Prompts::from_json(MINI_PROMPTS)?, &Default::default()).await?;
+    ///     let result = classifier.classify_async(&Picture::decode(file, &Default::default())?).await?;
+    ///     Ok(result.predictions()[0].class.into())
+    /// }
+    /// ```
     #[cfg(feature = "mini")]
     pub async fn mini_async(options: &ModelOptions) -> Result<Self> {
         Self::from_source(&crate::model::MINI, options).await
