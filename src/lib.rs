@@ -46,6 +46,7 @@ pub mod model;
 #[doc(hidden)]
 pub mod cli;
 
+mod block_on;
 mod error;
 mod lock;
 mod options;

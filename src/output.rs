@@ -62,6 +62,7 @@ fn missing(path: &Path) -> Result<PathBuf> {
 }
 
 fn temporary(path: &Path, target: &Path) -> Result<tempfile::NamedTempFile> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has the permissions below"))]
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask, as for any new file

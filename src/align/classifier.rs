@@ -7,6 +7,7 @@ use super::stream::{Hardware, Stream, StreamOptions};
 use super::task::{self, Planned, Task};
 use super::texts::Kept;
 use crate::backend::{Pending, Reduction};
+use crate::block_on::block_on;
 use crate::engine::{Embeddings, Model, Scorer, Scores, Scoring};
 use crate::error::{Error, Result};
 use crate::image::{CropBox, Picture, ViewSampling};
@@ -120,7 +121,15 @@ impl Model {
     /// # Errors
     /// As [`Model::compile_texts`].
     pub fn compile(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Classifier> {
-        self.clone().into_classifier(self.compile_texts(prompts, options)?)
+        block_on(self.compile_async(prompts, options))
+    }
+
+    /// As [`Model::compile`], for a browser, where results arrive later. Natively it blocks.
+    ///
+    /// # Errors
+    /// As [`Model::compile_texts`].
+    pub async fn compile_async(&self, prompts: &Prompts, options: &CompileOptions) -> Result<Classifier> {
+        self.clone().into_classifier(self.compile_texts_async(prompts, options).await?)
     }
 
     /// Joins a compiled classifier with the model it was compiled with; the vision tower is enough.
@@ -208,7 +217,16 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::classify_batch`].
     pub fn classify(&self, picture: &Picture) -> Result<Classification> {
-        Ok(self.classify_batch(&[picture])?.swap_remove(0))
+        block_on(self.classify_async(picture))
+    }
+
+    /// As [`Classifier::classify`], for a browser, where results arrive later. Natively it blocks.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_batch`].
+    pub async fn classify_async(&self, picture: &Picture) -> Result<Classification> {
+        let planned = [self.plan(Cow::Borrowed(picture))?];
+        Ok(self.submit(0, &planned)?.await?.swap_remove(0))
     }
 
     /// Scores several pictures, whose views are encoded together. A picture's result is the same in any batch.

@@ -3,6 +3,7 @@
 use super::prompts::{Class, Prompts};
 use super::texts::{Kept, LEAST_WEIGHT, Texts};
 use crate::backend::Reduction;
+use crate::block_on::block_on;
 use crate::engine::{Model, offsets};
 use crate::error::{Error, Result};
 use crate::options::with_fields;
@@ -151,12 +152,21 @@ impl Model {
     /// As [`CompileOptions::check`]; when there are no classes, a class name is empty or duplicate, a class lacks the
     /// descriptions or templates that the method needs, a text cannot be tokenised, or the text tower was not loaded.
     pub fn compile_texts(&self, prompts: &Prompts, options: &CompileOptions) -> Result<CompiledClassifier> {
+        block_on(self.compile_texts_async(prompts, options))
+    }
+
+    /// As [`Model::compile_texts`], for a browser.
+    pub(super) async fn compile_texts_async(
+        &self,
+        prompts: &Prompts,
+        options: &CompileOptions,
+    ) -> Result<CompiledClassifier> {
         options.check()?;
         prompts.check()?;
         if options.method == Method::ClipE && !prompts.are_templates() {
             return Err(Error::argument("prompts", "descriptions", "a list of templates, which clip-e needs"));
         }
-        let (texts, truncated) = self.class_texts(prompts.classes(), options)?;
+        let (texts, truncated) = self.class_texts(prompts.classes(), options).await?;
         let kept = match options.keeps_texts() {
             true => Kept::Texts(texts),
             false => Kept::Vectors(texts.folded(options.unit_vectors())),
@@ -173,7 +183,7 @@ impl Model {
 
     /// Encodes and weighs what each class is compared with: its label prompt or its descriptions. Also returns how many
     /// texts were truncated.
-    pub(super) fn class_texts(&self, classes: &[Class], options: &CompileOptions) -> Result<(Texts, usize)> {
+    pub(super) async fn class_texts(&self, classes: &[Class], options: &CompileOptions) -> Result<(Texts, usize)> {
         let labels: Vec<String> = classes.iter().map(|class| options.template.replace("{}", &class.name)).collect();
         let of_class: Vec<&[String]> = match options.method {
             Method::Clip => labels.chunks(1).collect(),
@@ -187,13 +197,13 @@ impl Model {
         }
         let offsets = offsets(of_class.iter().map(|texts| texts.len()));
         let texts = of_class.concat();
-        let encoded = self.encode_texts(&texts, true)?;
+        let encoded = self.encode_texts_async(&texts, true).await?;
         let (embeddings, mut truncated) = (encoded.embeddings, encoded.truncated);
         let weights: Vec<f32> = if options.method == Method::Wca {
-            let labels = self.encode_texts(&labels, true)?;
+            let labels = self.encode_texts_async(&labels, true).await?;
             truncated += labels.truncated;
             let scale = options.text_scale.exp();
-            let weights = self.engine().alignment_weights(&embeddings, &labels.embeddings, &offsets, scale)?;
+            let weights = self.engine().alignment_weights(&embeddings, &labels.embeddings, &offsets, scale)?.await?;
             weights.into_iter().map(|weight| weight.clamp(LEAST_WEIGHT, 1.0)).collect()
         } else {
             of_class.iter().flat_map(|texts| vec![1.0 / texts.len() as f32; texts.len()]).collect()

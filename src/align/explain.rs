@@ -6,6 +6,7 @@ use super::prompts::Class;
 use super::ranking::best;
 use super::texts::{Kept, Texts};
 use crate::backend::Reduction;
+use crate::block_on::block_on;
 use crate::engine::{Embeddings, Model};
 use crate::error::{Error, Result};
 use crate::image::Picture;
@@ -79,12 +80,12 @@ impl Model {
     ) -> Result<Explanation> {
         let options = CompileOptions { method: Method::Wca, score: Score::Paper, ..options.clone() };
         options.check()?;
-        let (texts, truncated) = self.class_texts(std::slice::from_ref(class), &options)?;
-        let explanation = self.explain_texts(picture, views, &options, &texts, texts.of_class(0))?;
+        let (texts, truncated) = block_on(self.class_texts(std::slice::from_ref(class), &options))?;
+        let explanation = block_on(self.explain_texts(picture, views, &options, &texts, texts.of_class(0)))?;
         Ok(Explanation { truncated, ..explanation })
     }
 
-    fn explain_texts(
+    async fn explain_texts(
         &self,
         picture: &Picture,
         views: &Views,
@@ -97,13 +98,15 @@ impl Model {
             return Err(Error::argument("views", "0 local views", "at least 1 to explain"));
         }
         let plan = self.config().plan_views((picture.width(), picture.height()), &boxes)?;
-        let mut f0 = self.encode_views(&[PictureViews { picture: picture.as_rgb(), plan: &plan }], true)?;
-        let width = f0.width;
-        let f = Embeddings { width, data: f0.data.split_off(width) };
+        let (width, job) = (self.config().embed, PictureViews { picture: picture.as_rgb(), plan: &plan });
+        let mut rows = self.engine().encode_views(&[job], true)?.await?;
+        let f = Embeddings { width, data: rows.split_off(width) };
+        let f0 = Embeddings { width, data: rows };
         let g = Embeddings { width, data: texts.embeddings.data[class.start * width..class.end * width].to_vec() };
         let weights = &texts.weights[class.clone()];
-        let image_weights = self.engine().alignment_weights(&f, &f0, &[0, f.len() as u32], options.image_softmax())?;
-        let similarities = self.engine().cosines(&f, &g)?;
+        let (offsets, scale) = ([0, f.len() as u32], options.image_softmax());
+        let image_weights = self.engine().alignment_weights(&f, &f0, &offsets, scale)?.await?;
+        let similarities = self.engine().cosines(&f, &g)?.await?;
         let text = |(text, &weight): (&String, &f32)| WeightedText { text: text.clone(), weight, count: 1 };
         Ok(Explanation {
             shares: similarities.chunks_exact(g.len()).flat_map(|of| shares(options.reduction, weights, of)).collect(),
@@ -123,8 +126,16 @@ impl Classifier {
     /// When there is no such class, the classifier keeps no texts or is of another method than WCA, a box is not inside the
     /// picture, there are no local views, the vision tower was not loaded, or memory is short.
     pub fn explain(&self, picture: &Picture, class: &str) -> Result<Explanation> {
+        block_on(self.explain_async(picture, class))
+    }
+
+    /// As [`Classifier::explain`], for a browser, where results arrive later. Natively it blocks.
+    ///
+    /// # Errors
+    /// As [`Classifier::explain`].
+    pub async fn explain_async(&self, picture: &Picture, class: &str) -> Result<Explanation> {
         let (texts, class) = self.compiled().texts_of(class)?;
-        self.model().explain_texts(picture, self.views(), &self.compiled().options, texts, class)
+        self.model().explain_texts(picture, self.views(), &self.compiled().options, texts, class).await
     }
 }
 

@@ -34,6 +34,7 @@ mod compile;
 mod encode;
 mod evaluate;
 mod explain;
+mod heat;
 mod prompts;
 mod ranking;
 mod stream;
@@ -45,6 +46,8 @@ pub use classifier::{Classification, Classifier, Prediction, Views, WeightedView
 pub use compile::{CompileOptions, CompiledClassifier, Method, Score};
 pub use evaluate::{Accuracy, Evaluation, Evaluator, Percentage, Ranks};
 pub use explain::{Explanation, Pair, WeightedText};
+#[cfg(feature = "cli")]
+pub(crate) use heat::OUTLINES;
 pub use prompts::{Class, Prompts};
 #[doc(hidden)]
 pub use stream::Hardware;

@@ -27,7 +27,8 @@ impl<T: Pod> Pages<T> {
     /// `len` zeros; `None` if there is no memory for them.
     fn zeroed(len: usize) -> Option<Self> {
         let bytes = len.checked_mul(size_of::<T>())?;
-        if bytes >= MAPPED_BYTES {
+        // A browser maps no memory.
+        if bytes >= MAPPED_BYTES && !cfg!(target_arch = "wasm32") {
             let map = MmapMut::map_anon(bytes).ok()?;
             // If the system refuses, ordinary pages work as well.
             #[cfg(target_os = "linux")]

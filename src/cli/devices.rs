@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::backend::{Precision, SimdLevel};
+use crate::block_on::block_on;
 use crate::engine::{self, Device};
 use crate::error::Result;
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ impl Args {
                 let notes: String = notes.iter().map(|note| format!(" ({note})")).collect();
                 with_precision(&device.facts().description, device.facts().precision) + &notes
             };
-            engine::open(device, 0, None).map(described)
+            block_on(engine::open(device, 0, None)).map(described)
         };
         for (name, device) in [
             ("auto", Device::Auto),

@@ -1,10 +1,9 @@
 //! `crossalign explain`
 
 use super::destination::{Destination, is_stdout};
-use super::heat::{self, OUTLINES};
 use super::options::{ClassifierArgs, DecodeArgs, Format, ModelArgs, PromptArgs, ViewArgs};
 use super::{input, memory, name_picture, pictures, png, print, warn_truncated};
-use crate::align::{Class, CompiledClassifier, Explanation, Pair};
+use crate::align::{Class, CompiledClassifier, Explanation, OUTLINES, Pair};
 use crate::engine::Towers;
 use crate::error::{Error, Result};
 use crate::image::CropBox;
@@ -101,7 +100,7 @@ impl Args {
             }
         };
         let explanation = explanation.map_err(|error| name_picture(error, &self.image))?.merged();
-        let png = png(&heat::draw(&picture, &explanation));
+        let png = png(&explanation.heat_map(&picture));
         output.write(&png.map_err(|error| Error::io(&self.output)(std::io::Error::other(error)))?)?;
         print(match self.format {
             Format::Text => self.text(&explanation),

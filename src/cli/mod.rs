@@ -8,7 +8,6 @@ mod devices;
 mod embed;
 mod evaluate;
 mod explain;
-mod heat;
 mod hub;
 mod input;
 mod labels;

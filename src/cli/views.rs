@@ -5,6 +5,7 @@ use super::options::{DecodeArgs, MINI, ViewArgs, load_mini, report_notes};
 use super::{hub, input, memory, name_picture, pictures, png};
 use crate::align::Views;
 use crate::backend::Activation;
+use crate::block_on::block_on;
 use crate::engine::{self, ModelOptions};
 use crate::error::{Error, Result};
 use crate::image::{Resize, plan_views};
@@ -69,7 +70,7 @@ impl Args {
         };
         let plan = plan_views((picture.width(), picture.height()), &boxes, size, resize)
             .map_err(|error| name_picture(error, &self.image))?;
-        let (device, notes) = engine::open(&self.device.parse()?, self.threads, None)?;
+        let (device, notes) = block_on(engine::open(&self.device.parse()?, self.threads, None))?;
         report_notes(&notes);
         let views = device.resample(picture.as_rgb(), &plan)?;
         let file = if sheet { contact_sheet(&views, side) } else { tensors(&views, side) };

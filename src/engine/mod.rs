@@ -40,7 +40,7 @@ pub(crate) trait Engine: Send + Sync {
     fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
 
     /// The embeddings of texts, given by their tokens up to the end token.
-    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>>;
+    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Pending<'_, Vec<f32>>>;
 
     /// As [`Backend::alignment_weights`].
     fn alignment_weights(
@@ -49,10 +49,10 @@ pub(crate) trait Engine: Send + Sync {
         anchors: &Embeddings,
         offsets: &[u32],
         scale: f32,
-    ) -> Result<Vec<f32>>;
+    ) -> Result<Pending<'_, Vec<f32>>>;
 
     /// `rows[i]·others[j]`, `[rows, others]`.
-    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>>;
+    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Pending<'_, Vec<f32>>>;
 
     /// Uploads a classifier to this device.
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>>;
@@ -132,6 +132,15 @@ impl<B: Backend> On<B> {
         if self.facts.is_host { Ok(()) } else { check(&self.facts.description) }
     }
 
+    /// Downloads embeddings, of unit length with `normalize`.
+    fn embeddings(&self, rows: &B::Tensor, normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
+        let width = rows.shape().cols;
+        Ok(self.backend.download_later([rows])?.and_then(move |[rows]| {
+            self.computed(|device| computed::embeddings(device, &rows, width, normalize))?;
+            Ok(rows)
+        }))
+    }
+
     fn upload(&self, rows: &Embeddings) -> Result<B::Tensor> {
         self.backend.upload(Shape::new(rows.len(), rows.width), &rows.data)
     }
@@ -191,21 +200,13 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
 
     fn encode_views(&self, jobs: &[PictureViews<'_>], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
-        let encoded = self.encode(jobs, normalize)?;
-        let width = encoded.shape().cols;
-        Ok(self.backend.download_later([&encoded])?.and_then(move |[rows]| {
-            self.computed(|device| computed::embeddings(device, &rows, width, normalize))?;
-            Ok(rows)
-        }))
+        self.embeddings(&self.encode(jobs, normalize)?, normalize)
     }
 
-    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Vec<f32>> {
+    fn encode_texts(&self, texts: &[&[u32]], normalize: bool) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
         let tower = self.text.as_ref().ok_or_else(|| missing("text"))?;
-        let encoded = tower.encode(&self.backend, texts, normalize)?;
-        let rows = self.backend.download(&encoded)?;
-        self.computed(|device| computed::embeddings(device, &rows, encoded.shape().cols, normalize))?;
-        Ok(rows)
+        self.embeddings(&tower.encode(&self.backend, texts, normalize)?, normalize)
     }
 
     fn alignment_weights(
@@ -214,7 +215,7 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
         anchors: &Embeddings,
         offsets: &[u32],
         scale: f32,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
         let mut weights = self.backend.allocate(Shape::new(1, rows.len()))?;
         let mut lengths = self.backend.allocate(Shape::new(1, anchors.len()))?;
@@ -227,12 +228,14 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
             lengths: &mut lengths,
             out: &mut weights,
         })?;
-        let weights = self.backend.download(&weights)?;
-        self.computed(|device| computed::weights(device, &weights, offsets))?;
-        Ok(weights)
+        let offsets = offsets.to_vec();
+        Ok(self.backend.download_later([&weights])?.and_then(move |[weights]| {
+            self.computed(|device| computed::weights(device, &weights, &offsets))?;
+            Ok(weights)
+        }))
     }
 
-    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Vec<f32>> {
+    fn cosines(&self, rows: &Embeddings, others: &Embeddings) -> Result<Pending<'_, Vec<f32>>> {
         self.ours()?;
         let shape = Shape::new(others.len(), others.width);
         let packed = self.backend.pack(shape, &others.data, None, Precision::F32)?;
@@ -243,9 +246,10 @@ impl<B: Backend + 'static> Engine for Owned<On<B>> {
             epilogue: Epilogue::Store,
             out: &mut cosines,
         })?;
-        let cosines = self.backend.download(&cosines)?;
-        self.computed(|device| computed::finite(device, "cosines", &cosines))?;
-        Ok(cosines)
+        Ok(self.backend.download_later([&cosines])?.and_then(|[cosines]| {
+            self.computed(|device| computed::finite(device, "cosines", &cosines))?;
+            Ok(cosines)
+        }))
     }
 
     fn scorer(self: Arc<Self>, scoring: &Scoring<'_>) -> Result<Box<dyn Scorer>> {

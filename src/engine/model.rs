@@ -2,6 +2,7 @@
 
 use super::{Device, Embeddings, Engine, Loading, TextEmbeddings, missing, open};
 use crate::backend::{Activation, Precision, Profile};
+use crate::block_on::block_on;
 use crate::error::{Error, Result};
 use crate::model::{Config, Layout, PictureViews, RandomWeights, Source, TextCleaning, Tokenizer, Tower, open_files};
 use crate::options::with_fields;
@@ -125,7 +126,7 @@ impl Model {
     /// # Ok::<(), crossalign::Error>(())
     /// ```
     pub fn load(dir: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        Self::from_source(&Source::open(dir.as_ref())?, options)
+        block_on(Self::from_source(&Source::open(dir.as_ref())?, options))
     }
 
     /// Loads the built-in model; `models/mini/README.md` says what it can do and what it cannot.
@@ -145,10 +146,31 @@ impl Model {
     /// ```
     #[cfg(feature = "mini")]
     pub fn mini(options: &ModelOptions) -> Result<Self> {
-        Self::from_source(&crate::model::MINI, options)
+        block_on(Self::mini_async(options))
     }
 
-    fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
+    /// As [`Model::mini`], for a browser, where a device is opened later. Natively it blocks.
+    ///
+    /// # Errors
+    /// As [`Model::mini`].
+    ///
+    /// ```
+    /// use crossalign::model::MINI_PROMPTS;
+    /// use crossalign::{Device, Model, ModelOptions, Picture, Prompts};
+    ///
+    /// async fn best(file: &[u8]) -> crossalign::Result<String> {
+    ///     let model = Model::mini_async(&ModelOptions::default().with_device(Device::wgpu(0))).await?;
+    ///     let classifier = model.compile_async(&Prompts::from_json(MINI_PROMPTS)?, &Default::default()).await?;
+    ///     let result = classifier.classify_async(&Picture::decode(file, &Default::default())?).await?;
+    ///     Ok(result.predictions()[0].class.into())
+    /// }
+    /// ```
+    #[cfg(feature = "mini")]
+    pub async fn mini_async(options: &ModelOptions) -> Result<Self> {
+        Self::from_source(&crate::model::MINI, options).await
+    }
+
+    async fn from_source(source: &Source, options: &ModelOptions) -> Result<Self> {
         let devices = open::each(&options.device)?;
         let (weights, layout, config) = open_files(source, options.activation)?;
         let towers = options.towers;
@@ -156,11 +178,11 @@ impl Model {
         let tokenizer = (towers != Towers::Vision).then(|| Tokenizer::load(source, options.text_cleaning, &config));
         let tokenizer = tokenizer.transpose()?;
         let loading = |towers| Loading { weights: &weights, layout, config: &config, options, towers };
-        let (first, device_notes) = open::open(&devices[0], options.threads, Some(&loading(towers)))?;
+        let (first, device_notes) = open::open(&devices[0], options.threads, Some(&loading(towers))).await?;
         let mut engines = vec![first];
         let further = if towers == Towers::Text { &[] } else { &devices[1..] };
         for device in further {
-            engines.push(open::open(device, options.threads, Some(&loading(Towers::Vision)))?.0);
+            engines.push(open::open(device, options.threads, Some(&loading(Towers::Vision))).await?.0);
         }
         let left_out = match towers {
             Towers::Both => None,
@@ -180,7 +202,7 @@ impl Model {
         let weights = RandomWeights::new(&config);
         let (layout, towers) = (Layout::Transformers, Towers::Vision);
         let loading = Loading { weights: &weights, layout, config: &config, options, towers };
-        let (engine, device_notes) = open::open(&options.device, options.threads, Some(&loading))?;
+        let (engine, device_notes) = block_on(open::open(&options.device, options.threads, Some(&loading)))?;
         let (engines, fingerprint, tokenizer) = (vec![engine], "random".into(), None);
         Ok(Self(Arc::new(Inner { engines, device_notes, config, fingerprint, tokenizer })))
     }
@@ -278,6 +300,15 @@ impl Model {
     /// # Errors
     /// When a text cannot be tokenised, or the text tower was not loaded.
     pub fn encode_texts<T: AsRef<str>>(&self, texts: &[T], normalize: bool) -> Result<TextEmbeddings> {
+        block_on(self.encode_texts_async(texts, normalize))
+    }
+
+    /// As [`Model::encode_texts`], for a browser.
+    pub(crate) async fn encode_texts_async<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        normalize: bool,
+    ) -> Result<TextEmbeddings> {
         let tokenizer = self.tokenizer()?;
         let mut truncated = 0;
         let mut places = HashMap::new();
@@ -294,7 +325,7 @@ impl Model {
         }
         let unique: Vec<&[u32]> = unique.iter().map(Vec::as_slice).collect();
         let width = self.0.config.embed;
-        let encoded = Embeddings { width, data: self.engine().encode_texts(&unique, normalize)? };
+        let encoded = Embeddings { width, data: self.engine().encode_texts(&unique, normalize)?.await? };
         let data = rows.into_iter().flat_map(|row| encoded.row(row)).copied().collect();
         Ok(TextEmbeddings { embeddings: Embeddings { width, data }, truncated })
     }

@@ -37,13 +37,13 @@ pub(crate) type Taken = (Arc<dyn Engine>, Vec<String>);
 ///
 /// # Errors
 /// When the device is not built in or not there, or the towers cannot be loaded.
-pub(crate) fn open(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<Taken> {
+pub(crate) async fn open(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<Taken> {
     if *device != Device::Auto {
-        return Ok((on(device, threads, loading)?, Vec::new()));
+        return Ok((on(device, threads, loading).await?, Vec::new()));
     }
     let mut left = Vec::new();
     for device in [Device::Cuda(0), Device::Wgpu(None)] {
-        match on(&device, threads, loading) {
+        match on(&device, threads, loading).await {
             Ok(engine) => return Ok(taken(engine, &left)),
             Err(Error::NoDevice { .. }) => {}
             // An argument that this device cannot do, such as a precision; the CPU refuses what no device can.
@@ -52,7 +52,7 @@ pub(crate) fn open(device: &Device, threads: usize, loading: Option<&Loading<'_>
             Err(error) => return Err(error),
         }
     }
-    Ok(taken(on(&Device::Cpu, threads, loading)?, &left))
+    Ok(taken(on(&Device::Cpu, threads, loading).await?, &left))
 }
 
 fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
@@ -62,22 +62,22 @@ fn taken(engine: Arc<dyn Engine>, left: &[String]) -> Taken {
     (engine, notes)
 }
 
-fn on(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+async fn on(device: &Device, threads: usize, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
     match device {
-        Device::Cpu | Device::Auto => engine(Cpu::new(threads)?, loading),
-        Device::Reference => engine(Reference, loading),
+        Device::Cpu | Device::Auto => engine(Cpu::new(threads)?, loading).await,
+        Device::Reference => engine(Reference, loading).await,
         #[cfg(feature = "cuda")]
-        Device::Cuda(index) => engine(Cuda::new(*index)?, loading),
+        Device::Cuda(index) => engine(Cuda::new(*index)?, loading).await,
         #[cfg(feature = "cuda")]
-        Device::CudaAll => engine(Cuda::new(0)?, loading),
+        Device::CudaAll => engine(Cuda::new(0)?, loading).await,
         #[cfg(feature = "cuda")]
-        Device::CudaUuid(uuid) => engine(Cuda::with_uuid(uuid)?, loading),
+        Device::CudaUuid(uuid) => engine(Cuda::with_uuid(uuid)?, loading).await,
         #[cfg(not(feature = "cuda"))]
         Device::Cuda(_) | Device::CudaAll | Device::CudaUuid(_) => Err(not_built_in(device, "cuda")),
         #[cfg(feature = "wgpu")]
-        Device::Wgpu(index) => on_wgpu(|| Wgpu::new(*index), loading),
+        Device::Wgpu(index) => on_wgpu(|| Wgpu::new_async(*index), loading).await,
         #[cfg(feature = "wgpu")]
-        Device::WgpuNamed(name) => on_wgpu(|| Wgpu::named(name), loading),
+        Device::WgpuNamed(name) => on_wgpu(|| Wgpu::named_async(name), loading).await,
         #[cfg(not(feature = "wgpu"))]
         Device::Wgpu(_) | Device::WgpuNamed(_) => Err(not_built_in(device, "wgpu")),
     }
@@ -90,27 +90,27 @@ fn not_built_in(device: &Device, feature: &str) -> Error {
 
 /// Opens twice if need be: when memory was short for a moment, wgpu loses the device with all that it held.
 #[cfg(feature = "wgpu")]
-fn on_wgpu(open: impl Fn() -> Result<Wgpu>, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
-    match engine(open()?, loading) {
+async fn on_wgpu(open: impl AsyncFn() -> Result<Wgpu>, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+    match engine(open().await?, loading).await {
         Err(Error::Device { reason, .. }) if reason.contains("device lost") && reason.contains("memory") => {
-            engine(open()?, loading)
+            engine(open().await?, loading).await
         }
         opened => opened,
     }
 }
 
-fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
+async fn engine<B: Backend + 'static>(backend: B, loading: Option<&Loading<'_>>) -> Result<Arc<dyn Engine>> {
     if !backend.is_host() {
-        try_out(&backend)?;
+        try_out(&backend).await?;
     }
     Ok(Arc::new(On::load(backend, loading)?))
 }
 
 /// Runs one small kernel: a driver may open a device that cannot compile or compute.
-fn try_out<B: Backend>(backend: &B) -> Result<()> {
+async fn try_out<B: Backend>(backend: &B) -> Result<()> {
     let mut row = backend.upload(Shape::new(1, 2), &[3.0, 4.0])?;
     backend.l2_normalize(L2NormalizeArgs { tensor: &mut row })?;
-    let found = backend.download(&row)?;
+    let [found] = backend.download_later([&row])?.await?;
     let right = |(found, expected): (&f32, f32)| (found - expected).abs() < 1e-3;
     if found.iter().zip([0.6, 0.8]).all(right) {
         return Ok(());

@@ -85,13 +85,14 @@ impl<B: Backend> Scorer for Owned<OnDevice<B>> {
             parts.push(self.score_tensor(&self.engine.encode(together, true)?, &views)?);
             rest = after;
         }
-        Ok(Pending::new(|| {
-            parts.into_iter().try_fold(Scores::default(), |mut all, part| {
-                let Scores { scores, weights } = part.wait()?;
+        Ok(Pending::awaited(async {
+            let mut all = Scores::default();
+            for part in parts {
+                let Scores { scores, weights } = part.await?;
                 all.scores.extend(scores);
                 all.weights.extend(weights);
-                Ok(all)
-            })
+            }
+            Ok(all)
         }))
     }
 

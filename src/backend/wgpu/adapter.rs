@@ -1,6 +1,6 @@
 //! The adapters of the machine, and the choice among them.
 
-use super::fault::caught;
+use super::fault::caught_async;
 use crate::error::{Error, Result};
 
 /// An adapter of this machine, as `crossalign devices` shows it.
@@ -12,7 +12,7 @@ pub struct WgpuAdapter {
     pub name: String,
     /// Its address on the PCI bus, if the driver tells it.
     pub pci: Option<String>,
-    /// Vulkan, Metal or Dx12.
+    /// Vulkan, Metal or Dx12; in a browser WebGPU.
     pub backend: String,
     /// The driver and its version.
     pub driver: String,
@@ -39,10 +39,11 @@ impl std::fmt::Display for WgpuAdapter {
         let subgroup = if min == max { min.to_string() } else { format!("{min}–{max}") };
         write!(
             f,
-            "{}{}, {}, {}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
+            "{}{}, {}{}{}{}, subgroup {subgroup}, bindings of {} MiB{}{}{}",
             self.name,
             self.pci.as_ref().map(|address| format!(" at {address}")).unwrap_or_default(),
             self.backend,
+            if self.driver.is_empty() { "" } else { ", " },
             self.driver,
             self.memory.map(|bytes| format!(", {} MiB", bytes >> 20)).unwrap_or_default(),
             self.binding >> 20,
@@ -58,7 +59,7 @@ impl WgpuAdapter {
         let (info, features) = (adapter.get_info(), adapter.features());
         Self {
             index,
-            name: info.name,
+            name: if info.name.is_empty() { "an adapter without a name".into() } else { info.name },
             pci: Some(info.device_pci_bus_id).filter(|address| !address.is_empty()),
             backend: info.backend.to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
@@ -72,7 +73,14 @@ impl WgpuAdapter {
     }
 }
 
+/// A browser does not tell it.
+#[cfg(target_arch = "wasm32")]
+fn memory(_: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
 /// The largest heap of the device's own memory, asked of Vulkan, since wgpu does not tell it.
+#[cfg(not(target_arch = "wasm32"))]
 fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
     // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
     const DEVICE_LOCAL: u32 = 1;
@@ -107,7 +115,16 @@ fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
 }
 
 /// The backends of wgpu that the kernels run on. The variable `WGPU_BACKEND` chooses among them, as in other programs.
-const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
+const BACKENDS: wgpu::Backends = wgpu::Backends::PRIMARY;
+
+/// What it means that there is no adapter.
+const MISSING: &str = if cfg!(target_arch = "wasm32") {
+    "no adapter: this browser has no WebGPU, or does not offer it for this GPU or to this page (see \
+     docs/gpu-troubleshooting.md)"
+} else {
+    "no adapter: there is no Vulkan, Metal or Direct3D 12 driver for a GPU on this machine, or this user may not open it \
+     (see docs/gpu-troubleshooting.md)"
+};
 
 /// The variable with a part of the name of the adapter to take if none is asked for, as in other programs.
 const NAME: &str = "WGPU_ADAPTER_NAME";
@@ -115,16 +132,16 @@ const NAME: &str = "WGPU_ADAPTER_NAME";
 /// An adapter's description, and the adapter.
 type Found = (WgpuAdapter, wgpu::Adapter);
 
-/// All adapters that can compute, sorted by kind: discrete, integrated, virtual, other, software.
-pub(super) fn enumerate() -> Result<Vec<Found>> {
-    caught(found).map_err(|panic| Error::device("wgpu", panic))
+/// All adapters that can compute, sorted by kind: discrete, integrated, virtual, other, software. A browser has one.
+pub(super) async fn enumerate() -> Result<Vec<Found>> {
+    caught_async(found()).await.map_err(|panic| Error::device("wgpu", panic))
 }
 
-fn found() -> Vec<Found> {
+async fn found() -> Vec<Found> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = BACKENDS & wgpu::Backends::from_env().unwrap_or(BACKENDS);
     let instance = wgpu::Instance::new(descriptor);
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
     adapters
         .retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
@@ -147,12 +164,10 @@ pub(super) enum Choice<'a> {
 }
 
 /// The candidates, of which the first that opens is taken; never empty.
-pub(super) fn choose(choice: Choice<'_>) -> Result<Vec<Found>> {
-    let mut adapters = enumerate()?;
+pub(super) async fn choose(choice: Choice<'_>) -> Result<Vec<Found>> {
+    let mut adapters = enumerate().await?;
     if adapters.is_empty() {
-        let missing = "no adapter: there is no Vulkan, Metal or Direct3D 12 driver for a GPU on this machine, or this user may \
-             not open it (see docs/gpu-troubleshooting.md)";
-        return Err(Error::no_device("wgpu", missing));
+        return Err(Error::no_device("wgpu", MISSING));
     }
     let variable = std::env::var(NAME).ok().filter(|name| !name.is_empty());
     match (choice, variable) {

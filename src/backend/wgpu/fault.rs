@@ -7,9 +7,12 @@
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::task::Poll;
 
 /// The failures of a device.
 pub(super) struct Faults {
@@ -49,7 +52,17 @@ impl Faults {
     /// When they report an error or panic, or the device is closed.
     pub(super) fn run<T>(&self, calls: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
-        match caught(calls) {
+        self.ended(caught(calls))
+    }
+
+    /// As [`Faults::run`], for calls that a browser answers later.
+    pub(super) async fn run_async<T>(&self, calls: impl Future<Output = T>) -> Result<T> {
+        self.check()?;
+        self.ended(caught_async(calls).await)
+    }
+
+    fn ended<T>(&self, result: Result<T, String>) -> Result<T> {
+        match result {
             Ok(result) => self.check().map(|()| result),
             Err(panic) => Err(self.close(&panic)),
         }
@@ -104,7 +117,8 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs calls of wgpu; if they panic, returns the message, which is not printed. The only place that catches unwinding.
+/// Runs calls of wgpu; if they panic, returns the message, which is not printed. The only place that catches unwinding;
+/// in a browser a panic ends the page's program, and is printed.
 pub(super) fn caught<T>(calls: impl FnOnce() -> T) -> Result<T, String> {
     quieten();
     let outer = CAUGHT.replace(true);
@@ -117,12 +131,22 @@ pub(super) fn caught<T>(calls: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// As [`caught`], for calls that a browser answers later.
+pub(super) async fn caught_async<T>(calls: impl Future<Output = T>) -> Result<T, String> {
+    let mut calls = pin!(calls);
+    let poll = poll_fn(|context| match caught(|| calls.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    });
+    poll.await
+}
+
 /// Installs a panic hook that passes all panics but those within [`caught`] on to the program's own hook. The hook is
 /// global, so it is set once and looks at a flag of the thread.
 fn quieten() {
     static ONCE: Once = Once::new();
     // A panicking thread may not set a hook.
-    if !std::thread::panicking() {
+    if cfg!(panic = "unwind") && !std::thread::panicking() {
         ONCE.call_once(|| {
             let others = take_hook();
             set_hook(Box::new(move |panic| {

@@ -1,4 +1,4 @@
-//! The WebGPU backend: WGSL kernels on any GPU that wgpu reaches, through Vulkan, Metal or Direct3D 12.
+//! The WebGPU backend: WGSL kernels on any GPU that wgpu reaches, through Vulkan, Metal or Direct3D 12, and in browsers.
 //!
 //! Kernels only record dispatches; these are submitted as soon as they are a fraction of a second of work, and
 //! [`Backend::download`] submits the rest and waits. A kernel runs in several dispatches if a matrix is larger than a
@@ -18,6 +18,7 @@ mod gather_rows;
 mod l2_normalize;
 mod layer_norm;
 mod linear;
+mod mapping;
 mod memory;
 mod pace;
 mod pipeline;
@@ -30,6 +31,7 @@ mod weighted_similarity;
 
 use super::args::kernels;
 use super::{Backend, Pending, Precision, Profile, Rgb, Shape, TransformerRow};
+use crate::block_on::block_on;
 use crate::error::{Error, Result};
 use adapter::Choice;
 use cooperative::Cooperative;
@@ -47,7 +49,7 @@ pub struct Wgpu(Queue);
 impl Wgpu {
     /// The adapters of this machine, real GPUs first; none if a driver fails.
     pub fn adapters() -> Vec<WgpuAdapter> {
-        adapter::enumerate().unwrap_or_default().into_iter().map(|(about, _)| about).collect()
+        block_on(adapter::enumerate()).unwrap_or_default().into_iter().map(|(about, _)| about).collect()
     }
 
     /// The adapter with this index; or the best real GPU that opens, among those that the variable `WGPU_ADAPTER_NAME`
@@ -56,7 +58,12 @@ impl Wgpu {
     /// # Errors
     /// When there is no driver, no such adapter, or it refuses to open.
     pub fn new(index: Option<usize>) -> Result<Self> {
-        Queue::open(index.map_or(Choice::Best, Choice::Number)).map(Self)
+        block_on(Self::new_async(index))
+    }
+
+    /// As [`Wgpu::new`], for a browser, which opens a device later.
+    pub(crate) async fn new_async(index: Option<usize>) -> Result<Self> {
+        Queue::open(index.map_or(Choice::Best, Choice::Number)).await.map(Self)
     }
 
     /// The best adapter that opens and has `part` in its name, ignoring case.
@@ -64,7 +71,12 @@ impl Wgpu {
     /// # Errors
     /// As [`Wgpu::new`].
     pub fn named(part: &str) -> Result<Self> {
-        Queue::open(Choice::Name(part)).map(Self)
+        block_on(Self::named_async(part))
+    }
+
+    /// As [`Wgpu::named`], for a browser.
+    pub(crate) async fn named_async(part: &str) -> Result<Self> {
+        Queue::open(Choice::Name(part)).await.map(Self)
     }
 
     /// Acts as if bindings could hold at most `bytes`, for tests of the paths that split larger matrices.

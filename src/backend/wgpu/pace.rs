@@ -4,7 +4,8 @@
 //! Linux), and the screen freezes meanwhile. So a submission holds what the device does in a fraction of that time, by
 //! its last measured rate. No result depends on it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use web_time::Instant;
 
 /// Most floating-point operations of one dispatch: 0.2 s of a device of 0.1 TFLOP/s.
 pub(super) const MAX_DISPATCH: u64 = 20_000_000_000;

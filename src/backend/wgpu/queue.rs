@@ -7,16 +7,18 @@ use super::adapter::{self, Choice, WgpuAdapter};
 use super::cache::Cache;
 use super::cooperative::Cooperative;
 use super::fault::{Faults, Guarded, caught};
+use super::mapping;
 use super::pace::{self, Pace};
 use super::pipeline::{Binding, Kernel, Pipelines};
 use super::recorder::{Recorded, Recorder};
 use super::timestamps::Timestamps;
 use crate::backend::gpu::table_cache::TableCache;
 use crate::backend::{Dispatch, Pending, Profile, Work};
+use crate::block_on::block_on;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::sync::{Arc, Mutex, Once};
-use std::time::Instant;
+use web_time::Instant;
 
 /// Bytes of a vec4, by which a kernel may read a matrix.
 pub(super) const VECTOR: u64 = 16;
@@ -69,10 +71,10 @@ struct Profiling {
 
 impl Queue {
     /// The first of the adapters to choose from that opens.
-    pub(super) fn open(choice: Choice<'_>) -> Result<Self> {
+    pub(super) async fn open(choice: Choice<'_>) -> Result<Self> {
         let mut failed = None;
-        for (about, adapter) in adapter::choose(choice)? {
-            match Self::of(about, &adapter) {
+        for (about, adapter) in adapter::choose(choice).await? {
+            match Self::of(about, &adapter).await {
                 Ok(queue) => return Ok(queue),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -80,7 +82,7 @@ impl Queue {
         Err(failed.unwrap_or_else(|| Error::no_device("wgpu", "no adapter")))
     }
 
-    fn of(about: WgpuAdapter, adapter: &wgpu::Adapter) -> Result<Self> {
+    async fn of(about: WgpuAdapter, adapter: &wgpu::Adapter) -> Result<Self> {
         let limits = adapter.limits();
         let mut features = adapter.features() & WANTED;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
@@ -101,7 +103,8 @@ impl Queue {
         };
         let faults = Faults::of(format!("wgpu:{}", about.index));
         let (device, queue) = faults
-            .run(|| pollster::block_on(adapter.request_device(&descriptor)))?
+            .run_async(async { adapter.request_device(&descriptor).await })
+            .await?
             .map_err(|error| faults.error(&error.to_string()))?;
         let (device, queue) = (Guarded::new(device), Guarded::new(queue));
         faults.watch(&device);
@@ -143,6 +146,7 @@ impl Queue {
     fn settle(&self) {
         // Held so that nobody submits meanwhile.
         let _recorder = lock(&self.recorder);
+        #[cfg(not(target_arch = "wasm32"))]
         // SAFETY: the driver's handle is not destroyed, and lives as long as `self.device`.
         unsafe {
             if let Some(device) = self.device.as_hal::<wgpu::hal::api::Vulkan>() {
@@ -156,7 +160,7 @@ impl Queue {
         self.run(|| self.submit(&mut lock(&self.recorder), |_, _| ())).map(drop)
     }
 
-    /// Waits for one submission, or for all.
+    /// Waits for one submission, or for all. In a browser, which cannot, it returns at once.
     pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
         let waited = self.run(|| self.device.poll(poll))?;
@@ -231,7 +235,7 @@ impl Queue {
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = Guarded::new(self.create(bytes + 4, usage, false)?);
-        let (submission, token, flops, begun) = self.run(|| {
+        let (submission, token, flops, begun, mapped) = self.run(|| {
             let mut recorder = lock(&self.recorder);
             let mut token = 0;
             let submission = self.submit(&mut recorder, |recorder, encoder| {
@@ -243,12 +247,13 @@ impl Queue {
                 token = recorder.receipt.copy(encoder, &staging, end);
             });
             recorder.receipt.renew(&self.queue);
-            staging.map_async(wgpu::MapMode::Read, .., |_| {});
+            let mapped = mapping::begin(&staging);
             let (flops, begun) = recorder.submitted.take().unwrap_or((0, Instant::now()));
-            (submission, token, flops, begun)
+            (submission, token, flops, begun, mapped)
         })?;
-        let wait = move || {
+        let result = async move {
             self.wait(Some(submission))?;
+            mapped.await;
             lock(&self.pace).measure(flops, begun);
             self.run(|| self.time_profile())?;
             let found = self.run(|| {
@@ -267,7 +272,7 @@ impl Queue {
         };
         // A profile needs the times of its dispatches before it ends.
         let profiles = lock(&self.profile).is_some();
-        if profiles { wait().map(Pending::ready) } else { Ok(Pending::new(wait)) }
+        if profiles { block_on(result).map(Pending::ready) } else { Ok(Pending::awaited(result)) }
     }
 
     /// Moves the measured times into the profile.
@@ -342,7 +347,7 @@ mod tests {
     #[machine::has(vulkan)]
     #[test]
     fn what_the_driver_reports_is_an_error() {
-        let queue = Queue::open(Choice::Number(0)).unwrap();
+        let queue = block_on(Queue::open(Choice::Number(0))).unwrap();
         let size = queue.device.limits().max_buffer_size + 4;
         let error = queue.buffer(size).unwrap_err().to_string();
         assert!(error.contains("at most"), "{error}");
@@ -358,7 +363,7 @@ mod tests {
     #[machine::has(vulkan)]
     #[test]
     fn a_lost_device_is_an_error() {
-        let queue = Queue::open(Choice::Number(0)).unwrap();
+        let queue = block_on(Queue::open(Choice::Number(0))).unwrap();
         let buffer = queue.upload(&[1u32, 2, 3]).unwrap();
         assert_eq!(queue.read([&buffer], [8]).unwrap().wait().unwrap(), [[1, 0, 0, 0, 2, 0, 0, 0]]);
         queue.device.destroy();

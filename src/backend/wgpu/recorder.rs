@@ -4,7 +4,7 @@ use super::pipeline::Kernel;
 use super::receipt::Receipt;
 use super::timestamps::Timestamps;
 use crate::backend::Work;
-use std::time::Instant;
+use web_time::Instant;
 
 /// Bytes of parameters in one uniform buffer: those of some hundred dispatches.
 const BLOCK: usize = 64 << 10;

@@ -16,6 +16,7 @@ use std::process::Command;
 /// | `python` | Python 3.10 or newer, with venv |
 /// | `shared_reference` | the reference data beside the checkout |
 /// | `vulkan` | a Vulkan driver, where the loader looks for them; the test then fails unless it gives an adapter |
+/// | `wasm32` | the compiler's target wasm32-unknown-unknown, of a browser's programs |
 #[proc_macro_attribute]
 pub fn has(names: TokenStream, test: TokenStream) -> TokenStream {
     // `#[test]` looks for `#[ignore]` when it is expanded, and outer attributes are expanded first.
@@ -64,6 +65,12 @@ fn is_there(name: &str) -> bool {
         "vulkan" => ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
             .iter()
             .any(|folder| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())),
+        "wasm32" => {
+            let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+            let folder =
+                Command::new(rustc).args(["--print=target-libdir", "--target=wasm32-unknown-unknown"]).output();
+            folder.is_ok_and(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim()).exists())
+        }
         _ => panic!("#[machine::has({name})]: no such name"),
     }
 }

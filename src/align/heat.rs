@@ -6,7 +6,7 @@
 //! that of summed contributions `wᵢ tᵢ` in 59 %, about as often as where most boxes overlap (57 %); that of flat boxes
 //! in 69 %.
 
-use crate::align::Explanation;
+use super::explain::Explanation;
 use crate::image::{CropBox, Picture};
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Rgb, RgbImage};
@@ -24,45 +24,51 @@ const BAR: u32 = 12;
 const GAP: u32 = 4;
 
 /// How a view is outlined.
-pub(super) struct Outline {
-    pub(super) name: &'static str,
+pub(crate) struct Outline {
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "the command line tells it"))]
+    pub(crate) name: &'static str,
     colour: Rgb<u8>,
     /// Thickness in pixels.
     pen: u32,
 }
 
 /// The best views' outlines, best first: colours that the map does not have.
-pub(super) const OUTLINES: [Outline; 3] = [
+pub(crate) const OUTLINES: [Outline; 3] = [
     Outline { name: "cyan", colour: Rgb([0, 229, 255]), pen: 4 },
     Outline { name: "white", colour: Rgb([255, 255, 255]), pen: 3 },
     Outline { name: "green", colour: Rgb([90, 240, 110]), pen: 3 },
 ];
 
-/// The picture under the heat map, with the best views outlined and a bar of the map's colours, least to most, below.
-pub(super) fn draw(picture: &Picture, explanation: &Explanation) -> RgbImage {
-    let size = (picture.width(), picture.height());
-    let longer = size.0.max(size.1);
-    let scale = f64::from(longer.clamp(*LONGER_SIDE.start(), *LONGER_SIDE.end())) / f64::from(longer);
-    let (width, height) = (scaled(size.0, scale).max(1), scaled(size.1, scale).max(1));
-    let source: ImageBuffer<Rgb<u8>, &[u8]> = ImageBuffer::from_raw(size.0, size.1, picture.as_rgb().pixels())
-        .expect("a picture has as many pixels as its size says");
-    let mut canvas = imageops::resize(&source, width, height, FilterType::CatmullRom);
+impl Explanation {
+    /// The picture under a heat map of where the evidence for the class is: each view spreads how much better than the
+    /// mean view it fits the class, fading towards its box's edges, and the sum is stretched from the least (dark) to the
+    /// most (bright), as the bar below the picture shows. The three views that added the most are outlined: cyan, white,
+    /// green. The longer side is scaled to 512 to 1,024 pixels. `picture` is the one that was explained.
+    pub fn heat_map(&self, picture: &Picture) -> RgbImage {
+        let size = (picture.width(), picture.height());
+        let longer = size.0.max(size.1);
+        let scale = f64::from(longer.clamp(*LONGER_SIDE.start(), *LONGER_SIDE.end())) / f64::from(longer);
+        let (width, height) = (scaled(size.0, scale).max(1), scaled(size.1, scale).max(1));
+        let source: ImageBuffer<Rgb<u8>, &[u8]> = ImageBuffer::from_raw(size.0, size.1, picture.as_rgb().pixels())
+            .expect("a picture has as many pixels as its size says");
+        let mut canvas = imageops::resize(&source, width, height, FilterType::CatmullRom);
 
-    let map = HeatMap::new(size, explanation);
-    for (x, y, pixel) in canvas.enumerate_pixels_mut() {
-        *pixel = blend(*pixel, map.at((x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32));
-    }
-    // The best one last: on top.
-    for (view, outline) in explanation.best_views(OUTLINES.len()).into_iter().zip(&OUTLINES).rev() {
-        outline.draw(&mut canvas, explanation.views()[view].crop, scale);
-    }
+        let map = HeatMap::new(size, self);
+        for (x, y, pixel) in canvas.enumerate_pixels_mut() {
+            *pixel = blend(*pixel, map.at((x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32));
+        }
+        // The best one last: on top.
+        for (view, outline) in self.best_views(OUTLINES.len()).into_iter().zip(&OUTLINES).rev() {
+            outline.draw(&mut canvas, self.views()[view].crop, scale);
+        }
 
-    let mut sheet = RgbImage::new(width, height + GAP + BAR);
-    imageops::replace(&mut sheet, &canvas, 0, 0);
-    for (x, y) in (height + GAP..height + GAP + BAR).flat_map(|y| (0..width).map(move |x| (x, y))) {
-        sheet.put_pixel(x, y, Rgb(inferno(x as f32 / width as f32).map(|c| c as u8)));
+        let mut sheet = RgbImage::new(width, height + GAP + BAR);
+        imageops::replace(&mut sheet, &canvas, 0, 0);
+        for (x, y) in (height + GAP..height + GAP + BAR).flat_map(|y| (0..width).map(move |x| (x, y))) {
+            sheet.put_pixel(x, y, Rgb(inferno(x as f32 / width as f32).map(|c| c as u8)));
+        }
+        sheet
     }
-    sheet
 }
 
 fn scaled(pixels: u32, scale: f64) -> u32 {

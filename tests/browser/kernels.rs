@@ -1,10 +1,11 @@
 //! Every WGSL kernel in a browser against the reference backend: Chromium's own compiler and validation, on its
 //! software driver. What runs here and on wgpu keeps to the portable language.
 //!
-//! The test serves a page and the cases on the loopback interface; the page runs them and posts the outputs back.
+//! The test's page runs the cases and posts the outputs back.
 
-mod common;
-
+use crate::chromium::{self, WebGpu};
+use crate::common;
+use crate::server::File;
 use crossalign::backend::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
     L2NormalizeArgs, LayerNormArgs, LinearArgs, WeightedSimilarityArgs,
@@ -17,16 +18,9 @@ use crossalign::image::{CropBox, Resize, plan_views};
 use half::{bf16, f16};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
 
-const PAGE: &str = include_str!("browser/page.html");
-const LIMIT: Duration = Duration::from_secs(120);
+const PAGE: &str = include_str!("kernels.html");
 
 /// The weights' precisions and the epilogues, by the names of their constants in the modules.
 const STORAGES: [(&str, Precision); 3] = [("F32", Precision::F32), ("F16", Precision::F16), ("BF16", Precision::Bf16)];
@@ -518,112 +512,6 @@ type Outcome = Result<Vec<u32>, String>;
 /// What the page found.
 fn outcomes(cases: &[Case]) -> Result<Vec<Outcome>, String> {
     let cases: Value = cases.iter().map(Case::json).collect();
-    let (address, results) = serve(cases.to_string());
-    let mut browser = Browser::open(address);
-    let started = Instant::now();
-    loop {
-        match results.recv_timeout(Duration::from_millis(100)) {
-            Ok(results) => return serde_json::from_str(&results).unwrap(),
-            Err(RecvTimeoutError::Timeout) if started.elapsed() < LIMIT && browser.is_running() => {}
-            Err(_) => return Err(format!("no results after {:?}: {}", started.elapsed(), browser.log())),
-        }
-    }
-}
-
-/// Serves the page and the cases until the process ends; the results that it is posted arrive at the receiver.
-fn serve(cases: String) -> (SocketAddr, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, results) = mpsc::channel();
-    let cases = Arc::new(cases);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A browser opens connections that it may not use: none waits for another.
-            let (cases, sender) = (cases.clone(), sender.clone());
-            std::thread::spawn(move || answer(&stream, &cases, &sender));
-        }
-    });
-    (address, results)
-}
-
-fn answer(mut stream: &TcpStream, cases: &str, results: &Sender<String>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim_end().is_empty() {
-            break;
-        }
-        lines.push(line);
-    }
-    let header = |line: &String| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    };
-    let length: u64 = lines.iter().find_map(header).unwrap_or(0);
-    let mut body = String::new();
-    reader.take(length).read_to_string(&mut body)?;
-    let path = lines.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    let (status, kind, content) = match path {
-        "/" => ("200 OK", "text/html", PAGE),
-        "/cases" => ("200 OK", "application/json", cases),
-        "/results" => {
-            // The receiver leaves with the first results.
-            let _ = results.send(body);
-            ("200 OK", "text/plain", "")
-        }
-        _ => ("404 Not Found", "text/plain", ""),
-    };
-    let length = content.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{content}"
-    )
-}
-
-/// A headless Chromium, until it is dropped.
-struct Browser {
-    process: Child,
-    /// All that it writes.
-    home: tempfile::TempDir,
-}
-
-impl Browser {
-    fn open(address: SocketAddr) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(home.path().join("log")).unwrap();
-        let process = Command::new("/usr/bin/chromium")
-            // Root has no sandbox.
-            .args(["--headless", "--no-sandbox"])
-            // The software driver is not offered to pages otherwise.
-            .args(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"])
-            // No other host is looked for.
-            .args(["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
-            .arg(format!("--user-data-dir={}", home.path().display()))
-            .arg(format!("http://{address}/"))
-            .envs(["HOME", "TMPDIR"].map(|name| (name, home.path())))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { process, home }
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.process.try_wait().unwrap().is_none()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.home.path().join("log")).unwrap()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Fails when it has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    let files = [File::new("", PAGE), File::new("cases", cases.to_string())];
+    serde_json::from_str(&chromium::results(files.into(), WebGpu::Offered)?).unwrap()
 }
