@@ -49,6 +49,7 @@ levels!(
     contract,
     linear_of_activations,
     attention_of_activations,
+    attention_beside_infinities,
     rows_of_activations,
     deep_linear,
     linear_in_f16,

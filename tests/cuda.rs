@@ -44,6 +44,7 @@ kernels! {
     contract,
     linear_of_activations,
     attention_of_activations,
+    attention_beside_infinities,
     rows_of_activations,
     deep_linear,
     linear_in_f16,
@@ -359,7 +360,10 @@ mod sm90 {
     #[machine::has(gxx)]
     #[test]
     fn attention() {
-        hold(&["attention_of_activations", "attention_of_large_scores_of_activations"], "132");
+        hold(
+            &["attention_of_activations", "attention_beside_infinities", "attention_of_large_scores_of_activations"],
+            "132",
+        );
     }
 
     #[machine::has(gxx)]

@@ -94,7 +94,7 @@ pub fn linear<B: Backend>(device: &B) {
 }
 
 pub fn attention<B: Backend>(device: &B) {
-    let heads = prop_oneof![Just((1usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
+    let heads = prop_oneof![Just((3usize, 64usize)), Just((3, 32)), Just((2, 80)), Just((1, 128)), Just((4, 5))];
     let lengths =
         prop::collection::vec(prop_oneof![3 => (1u32..=70, 0u32..=70), 1 => (100u32..=200, 0u32..=200)], 1..4);
     run(50, (heads, lengths, any::<bool>(), any::<u64>()), |((heads, dim), lengths, causal, seed)| {
@@ -165,6 +165,61 @@ pub fn attention<B: Backend>(device: &B) {
         prop_assert_eq!(device.download(&alone).unwrap(), part(&found, q[s], count, width));
         Ok(())
     });
+}
+
+/// A sequence gives the bits that it has alone where infinities lie behind it, whatever its last block of keys.
+pub fn attention_beside_infinities<B: Backend>(device: &B) {
+    let (heads, dim) = (3, 64);
+    let width = heads * dim;
+    for keys in [1, 15, 16, 17, 49, 63, 64, 65, 80, 81, 145u32] {
+        let others = 70;
+        // None is small, so that a lost key shows.
+        let wave = |step: f32, width: usize| -> Vec<f32> {
+            let count = (keys + others) as usize * width;
+            (0..count).map(|i| f16::from_f32((i as f32 * step).sin()).to_f32()).collect()
+        };
+        let (queries, mut keys_values) = (wave(0.37, width), wave(0.73, 2 * width));
+        keys_values[keys as usize * 2 * width..].fill(f32::INFINITY);
+        let attend = |offsets: &[u32]| {
+            let shape = |width| Shape::new(*offsets.last().unwrap() as usize, width);
+            let a = activation(device, shape(width), &queries[..shape(width).len()]);
+            let b = activation(device, shape(2 * width), &keys_values[..shape(2 * width).len()]);
+            let mut out = empty(device, shape(width));
+            let (query_offsets, key_offsets) = (offsets, offsets);
+            let args = AttentionArgs {
+                queries: &a,
+                keys_values: &b,
+                query_offsets,
+                key_offsets,
+                heads,
+                causal: false,
+                out: &mut out,
+            };
+            device.attention(args).unwrap();
+            device.download(&out).unwrap()
+        };
+        let alone = attend(&[0, keys]);
+        assert!(alone.iter().all(|x| x.is_finite()), "{keys} keys");
+        assert_eq!(attend(&[0, keys, keys + others])[..alone.len()], alone, "{keys} keys");
+        // A mean of values, with weights that are 0 for none.
+        let value = |query: usize, column: usize| {
+            let score = |key: usize| {
+                let head = column / dim * dim;
+                let q = &queries[query * width + head..][..dim];
+                let k = &keys_values[key * 2 * width + head..][..dim];
+                q.iter().zip(k).map(|(q, k)| f64::from(q * k)).sum::<f64>() / (dim as f64).sqrt()
+            };
+            let weights: Vec<f64> = (0..keys as usize).map(|key| score(key).exp()).collect();
+            let values = (0..keys as usize).map(|key| f64::from(keys_values[key * 2 * width + width + column]));
+            weights.iter().zip(values).map(|(weight, value)| weight * value).sum::<f64>() / weights.iter().sum::<f64>()
+        };
+        for query in [0, keys as usize - 1] {
+            for column in [0, 63, 64, 191] {
+                let (found, expected) = (alone[query * width + column], value(query, column) as f32);
+                assert!((found - expected).abs() <= 4.0 * RELATIVE, "{keys} keys: {found}, expected {expected}");
+            }
+        }
+    }
 }
 
 pub fn rows<B: Backend>(device: &B) {

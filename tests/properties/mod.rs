@@ -8,7 +8,8 @@ pub mod deep;
 pub mod extremes;
 
 pub use activations::{
-    attention as attention_of_activations, linear as linear_of_activations, rows as rows_of_activations,
+    attention as attention_of_activations, attention_beside_infinities, linear as linear_of_activations,
+    rows as rows_of_activations,
 };
 use crossalign::backend::args::{
     AddPositionsArgs, AlignmentWeightsArgs, AttentionArgs, CropResizeArgs, EmbedTokensArgs, GatherRowsArgs,
