@@ -44,10 +44,18 @@ function shown() {
 
 async function visit(steps) {
     const after = [];
-    for (const step of steps) {
-        await step();
-        await loaded();
-        after.push(shown());
+    try {
+        for (const step of steps) {
+            await step();
+            await loaded();
+            after.push(shown());
+        }
+        await post(JSON.stringify(after));
+    } catch (error) {
+        await post(`step ${after.length}: ${error}; the page says: ${element("status").textContent}`);
     }
-    await fetch("/results", { method: "POST", body: JSON.stringify(after) });
+}
+
+function post(body) {
+    return fetch("/results", { method: "POST", body });
 }

@@ -40,6 +40,12 @@ function run(doing, job) {
     });
 }
 
+// A fault of the program ends it, and what was asked of it is never answered.
+window.onerror = (message) => {
+    show(message, true);
+    main.ariaBusy = false;
+};
+
 function show(text, isError = false) {
     element("status").textContent = text;
     element("status").classList.toggle("error", isError);
