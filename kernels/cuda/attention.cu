@@ -6,6 +6,7 @@
 // Shared memory: 64 keys and 64 values, padded by 16 bytes a row so that the rows of an 8×8 matrix lie in different
 // banks. The keys are walked in blocks of 64: up to 64 tokens the whole row of scores is in registers at once; from the
 // second block on the sums so far are rescaled to the new maximum (online softmax).
+#include "attention_params.cuh"
 #include "element.cuh"
 
 namespace {
@@ -14,19 +15,6 @@ namespace {
 constexpr int QUERIES = 64;
 constexpr int KEYS = 64;
 constexpr int CHUNK = 8;
-// Below every score, so far that the weight of a masked key is 0.
-constexpr float LOWEST = -3.4e38f;
-
-struct AttentionParams {
-    int items;
-    int heads;
-    int queries_stride;
-    int keys_values_stride;
-    int out_stride;
-    int causal;
-    float scale;
-    int head_dim;
-};
 
 template <int DIM>
 __device__ __forceinline__ void attention(const AttentionParams& params, const __half* queries,

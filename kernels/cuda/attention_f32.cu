@@ -5,6 +5,7 @@
 // Block: up to 8 queries of a sequence, one head, up to 128 columns of it.
 // Shared memory: the scores of 8 queries for 128 keys and 32 columns of the queries, 5.6 KiB. The keys are walked in
 // blocks of 128; from the second block on the sums so far are rescaled to the new maximum (online softmax).
+#include "attention_params.cuh"
 #include "element.cuh"
 
 namespace {
@@ -12,20 +13,8 @@ namespace {
 constexpr int QUERIES = 8;
 constexpr int KEYS = 128;
 constexpr int PIECE = 32;
-constexpr float LOWEST = -3.4e38f;
 // Threads that share a query's softmax.
 constexpr int SHARE = KEYS / QUERIES;
-
-struct AttentionParams {
-    int items;
-    int heads;
-    int queries_stride;
-    int keys_values_stride;
-    int out_stride;
-    int causal;
-    float scale;
-    int head_dim;
-};
 
 template <typename T>
 __device__ __forceinline__ void attention(const AttentionParams& params, const T* queries, const T* keys_values,

@@ -9,6 +9,7 @@
 // Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
 #include "element.cuh"
 #include "epilogue.cuh"
+#include "linear_params.cuh"
 #include "transpose.cuh"
 
 namespace {
@@ -17,16 +18,6 @@ constexpr int DEPTH = 64;
 // f16 elements of the 16 bytes that one cp.async copies.
 constexpr int CHUNK = 8;
 constexpr int CHUNKS = DEPTH / CHUNK;
-
-struct LinearParams {
-    int rows;
-    int outputs;
-    int inputs;
-    int input_stride;
-    int weight_stride;
-    int out_stride;
-    unsigned epilogue;
-};
 
 // The offset of a chunk of a slab's row. A row spans all banks (128 bytes), so each row permutes its chunks
 // differently.

@@ -9,6 +9,7 @@
 // Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
 #include "element.cuh"
 #include "epilogue.cuh"
+#include "linear_params.cuh"
 
 namespace {
 
@@ -17,16 +18,6 @@ constexpr int THREADS = 256;
 constexpr int FOUR = 4;
 // Threads of a block across its tile: a thread has every sixteenth four of the rows and of the outputs.
 constexpr int SIDE = 16;
-
-struct LinearParams {
-    int rows;
-    int outputs;
-    int inputs;
-    int input_stride;
-    int weight_stride;
-    int out_stride;
-    unsigned epilogue;
-};
 
 // Inputs of a slab: as many as make a four for each thread.
 template <int TILE>

@@ -172,13 +172,13 @@ impl<'a> Client<'a> {
 
     /// Does what makes a request, again where it had no answer.
     fn again<T>(&self, mut request: impl FnMut() -> Result<T>) -> Result<T> {
-        for wait in WAITS {
+        let mut failures = 0;
+        loop {
             match request() {
-                Err(error) if error.is_no_answer() => std::thread::sleep(wait),
+                Err(error) if error.is_no_answer() && self.wait(failures) => failures += 1,
                 result => return result,
             }
         }
-        request()
     }
 
     /// Waits before the next try after some tries that failed; whether there is one.

@@ -13,6 +13,7 @@
 // The keys are walked in blocks of 64; the last block of up to 16 keys is multiplied as 16. From the second block on the
 // sums so far are rescaled to the new maximum (online softmax). The weights stay in registers: sums of the first product
 // are laid out as the left operand of the second.
+#include "../attention_params.cuh"
 #include "../element.cuh"
 #include "ptx.cuh"
 
@@ -33,22 +34,7 @@ constexpr int GROUP_THREADS = 128;
 constexpr int GROUPS = 2;
 // Blocks of keys that a warpgroup has memory for.
 constexpr int STAGES = 2;
-// The 128-byte swizzle repeats every eight rows: slabs begin at multiples of them.
-constexpr int SWIZZLE_BYTES = 1024;
-// Below every score, so far that the weight of a masked key is 0.
-constexpr float LOWEST = -3.4e38f;
 constexpr float LOG2_E = 1.44269504f;
-
-struct AttentionParams {
-    int items;
-    int heads;
-    int queries_stride;
-    int keys_values_stride;
-    int out_stride;
-    int causal;
-    float scale;
-    int head_dim;
-};
 
 // The online softmax of the two query rows of which a lane holds elements, lane / 4 and lane / 4 + 8 of its warp.
 struct Softmax {
@@ -154,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     const int width = params.heads * DIM;
     // Queries, keys and values of each warpgroup, then the second keys and values of each: where no sequence is longer than
     // a block of keys, the launch gives no memory for these.
-    __half* slabs = reinterpret_cast<__half*>(memory + (SWIZZLE_BYTES - ptx::shared(memory) % SWIZZLE_BYTES) % SWIZZLE_BYTES);
+    __half* slabs = reinterpret_cast<__half*>(memory + ptx::swizzle_padding(memory));
     __half* queries = slabs + group * 3 * SLAB;
     auto keys_of = [&](int block) { return block % STAGES == 0 ? queries + SLAB : slabs + (GROUPS * 3 + group * 2) * SLAB; };
 

@@ -17,6 +17,7 @@
 // Each element is summed over the inputs first to last, whatever the tile: batch-invariant.
 #include "../element.cuh"
 #include "../epilogue.cuh"
+#include "../linear_params.cuh"
 #include "ptx.cuh"
 
 namespace {
@@ -31,20 +32,8 @@ constexpr int STEP = 16;
 // Rows of one wgmma, and of a warpgroup's share of a tile.
 constexpr int GROUP_ROWS = 64;
 constexpr int WARP_ROWS = 16;
-// The 128-byte swizzle repeats every eight rows: slabs and staging memory begin at multiples of them.
-constexpr int SWIZZLE_BYTES = 1024;
 // Tiles of rows that are taken for all outputs before the next: what one wave of blocks reads stays in the L2 cache.
 constexpr int BAND = 8;
-
-struct LinearParams {
-    int rows;
-    int outputs;
-    int inputs;
-    int input_stride;
-    int weight_stride;
-    int out_stride;
-    unsigned epilogue;
-};
 
 template <int TILE_N_, int GROUPS_M_, int CONSUMERS_, bool PING_PONG_, int STAGES_, typename Out_>
 struct Tile {
@@ -62,7 +51,8 @@ struct Tile {
     // Columns of a chunk: 128 bytes in the swizzle where the tile divides into such.
     static constexpr int FULL_COLUMNS = 128 / sizeof(Out);
     static constexpr int COLUMNS = TILE_N % FULL_COLUMNS == 0 ? FULL_COLUMNS : TILE_N % 48 == 0 ? 48 : TILE_N;
-    static constexpr int STAGING = (WARP_ROWS * COLUMNS * sizeof(Out) + SWIZZLE_BYTES - 1) / SWIZZLE_BYTES * SWIZZLE_BYTES;
+    static constexpr int STAGING =
+        (WARP_ROWS * COLUMNS * sizeof(Out) + ptx::SWIZZLE_BYTES - 1) / ptx::SWIZZLE_BYTES * ptx::SWIZZLE_BYTES;
     static_assert(!PING_PONG || CONSUMERS == 2, "two take turns");
     static_assert(TILE_M <= 256 && TILE_N <= 256 && TILE_N % COLUMNS == 0 && COLUMNS % 8 == 0, "boxes of TMA");
 };
@@ -228,8 +218,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const ptx::Te
                                        typename T::Out* out) {
     constexpr int STAGES = T::STAGES, GROUPS_M = T::GROUPS_M, CONSUMERS = T::CONSUMERS;
     DYNAMIC_SHARED(unsigned char, memory);
-    // The swizzle goes by addresses: the slabs begin where its pattern does.
-    __half* slabs = reinterpret_cast<__half*>(memory + (SWIZZLE_BYTES - ptx::shared(memory) % SWIZZLE_BYTES) % SWIZZLE_BYTES);
+    __half* slabs = reinterpret_cast<__half*>(memory + ptx::swizzle_padding(memory));
     unsigned char* all_staging = reinterpret_cast<unsigned char*>(slabs + STAGES * T::SLAB);
     u64* full = reinterpret_cast<u64*>(all_staging + CONSUMERS * 4 * T::STAGING);
     u64* empty = full + STAGES;
@@ -307,8 +296,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const ptx::Te
             const __half* slab = slabs + ring.slot * T::SLAB;
             const u64 a = ptx::wgmma_descriptor(slab + first_row * DEPTH);
             const u64 b = ptx::wgmma_descriptor(slab + T::INPUT_SLAB);
-#pragma unroll
-            for (int m = 0; m < GROUPS_M; m++) ptx::wgmma_keep(sums[m]);
+            ptx::wgmma_keep(sums);
             ptx::wgmma_fence();
 #pragma unroll
             for (int k = 0; k < DEPTH; k += STEP) {
@@ -320,8 +308,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const ptx::Te
                 }
             }
             ptx::wgmma_commit();
-#pragma unroll
-            for (int m = 0; m < GROUPS_M; m++) ptx::wgmma_keep(sums[m]);
+            ptx::wgmma_keep(sums);
             // The products of the slab before are done: it may be filled again.
             ptx::wgmma_wait<1>();
             if (step > 0 && lane == 0) ptx::mbarrier_arrive(empty + done);
@@ -330,8 +317,7 @@ __device__ __forceinline__ void linear(const LinearParams& params, const ptx::Te
         }
         if (T::PING_PONG && lane == 0) ptx::mbarrier_arrive(turn + (group ^ 1));
         ptx::wgmma_wait<0>();
-#pragma unroll
-        for (int m = 0; m < GROUPS_M; m++) ptx::wgmma_keep(sums[m]);
+        ptx::wgmma_keep(sums);
         if (lane == 0) ptx::mbarrier_arrive(empty + done);
 
 #pragma unroll

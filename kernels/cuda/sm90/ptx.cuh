@@ -198,3 +198,22 @@ WGMMA_REGISTERS(64, 31, 32, 33, 34, 35, 36)
 }  // namespace ptx
 
 #endif
+
+namespace ptx {
+
+// The 128-byte swizzle repeats every eight rows, and goes by addresses: what TMA swizzles begins at multiples of this.
+constexpr int SWIZZLE_BYTES = 1024;
+
+// Bytes of dynamic shared memory in front of the first slab.
+__device__ __forceinline__ u32 swizzle_padding(const void* memory) {
+    return (SWIZZLE_BYTES - shared(memory) % SWIZZLE_BYTES) % SWIZZLE_BYTES;
+}
+
+// As wgmma_keep of one row of accumulators.
+template <int M, int N>
+__device__ __forceinline__ void wgmma_keep(float (&sums)[M][N]) {
+#pragma unroll
+    for (int m = 0; m < M; m++) wgmma_keep(sums[m]);
+}
+
+}  // namespace ptx

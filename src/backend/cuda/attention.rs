@@ -3,12 +3,12 @@
 use super::context::Context;
 use super::family::Family;
 use super::launch::Launch;
-use super::tensor::{CudaTensor, Element};
-use super::tensor_map::{Boxed, TensorMap};
+use super::tensor::Element;
+use super::tensor_map::TensorMap;
 use crate::backend::Cuda;
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::gpu::attention::{attention_items, attention_pairs};
-use crate::backend::{Shape, Shaped, Work};
+use crate::backend::{Shaped, Work};
 use crate::error::{Error, Result};
 
 /// The parameters of attention.cu and attention_f32.cu.
@@ -27,6 +27,7 @@ struct Params {
 
 /// A kernel, the queries of each block, and the columns that a block computes: of one head, or several heads.
 struct Version {
+    family: Family,
     kernel: &'static str,
     queries: u32,
     columns: usize,
@@ -36,19 +37,21 @@ struct Version {
 const SLAB: usize = 64;
 
 /// The version of kernels/cuda/sm90/attention.cu: two heads a block.
-const WGMMA: Version = Version { kernel: "attention_sm90_64", queries: SLAB as u32, columns: 2 * SLAB };
+const WGMMA: Version =
+    Version { family: Family::Wgmma, kernel: "attention_sm90_64", queries: SLAB as u32, columns: 2 * SLAB };
 
 impl Version {
     fn choose(family: Family, element: Element, head_dim: usize) -> Self {
-        let tensor_cores = |kernel| Self { kernel, queries: 64, columns: head_dim };
+        let mma = |kernel, queries, columns| Self { family: Family::Mma, kernel, queries, columns };
+        let tensor_cores = |kernel| mma(kernel, 64, head_dim);
         match (element, head_dim) {
             (Element::F16, SLAB) if family == Family::Wgmma => WGMMA,
             (Element::F16, 32) => tensor_cores("attention_32"),
             (Element::F16, 64) => tensor_cores("attention_64"),
             (Element::F16, 80) => tensor_cores("attention_80"),
             (Element::F16, 128) => tensor_cores("attention_128"),
-            (Element::F16, _) => Self { kernel: "attention_f16", queries: 8, columns: 128 },
-            (Element::F32, _) => Self { kernel: "attention_f32", queries: 8, columns: 128 },
+            (Element::F16, _) => mma("attention_f16", 8, 128),
+            (Element::F32, _) => mma("attention_f32", 8, 128),
         }
     }
 }
@@ -81,7 +84,7 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
         flops: 4 * (width * attention_pairs(&items, causal)) as u64,
     };
     let table = context.table(&items)?;
-    if version.kernel != WGMMA.kernel {
+    if version.family == Family::Mma {
         let grid = [items.len(), heads * head_dim.div_ceil(version.columns), 1];
         let launch = Launch { grid, block: [128, 1], shared: 0 };
         let memories = [&queries.memory, &keys_values.memory, &table, &out.memory];
@@ -90,11 +93,7 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
     let longest = key_offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
     let grid = [items.len(), width.div_ceil(version.columns), 1];
     let launch = Launch { grid, block: [256, 1], shared: wgmma_shared(longest as usize) };
-    let map = |tensor: &CudaTensor| {
-        let Shape { rows, cols } = tensor.shape();
-        let boxed = Boxed { element: Element::F16, rows, cols, stride: tensor.stride(), size: [SLAB, SLAB] };
-        TensorMap::new(&context.device, tensor.memory.address, boxed)
-    };
+    let map = |tensor| TensorMap::of(&context.device, tensor, [SLAB, SLAB]);
     let maps = [map(queries)?, map(keys_values)?];
     context.launch_with_maps(version.kernel, &params, &maps, &[&table, &out.memory], launch, work)
 }

@@ -99,22 +99,14 @@ pub(super) fn run(context: &Context, args: Checked<LinearArgs<'_, Cuda>>) -> Res
     let passes = if epilogue == Epilogue::Accumulate { 2 } else { 1 };
     let bytes = input.bytes() + layer.bytes() + 4 * outputs as u64 + passes * out.bytes();
     let work = Work { bytes, flops: 2 * (rows * outputs * inputs) as u64 };
-    let mut launch = Launch {
-        grid: [rows.div_ceil(tile.rows), outputs.div_ceil(tile.outputs), 1],
-        block: [tile.threads, 1],
-        shared: tile.shared(),
-    };
+    let launch = |grid| Launch { grid, block: [tile.threads, 1], shared: tile.shared() };
     let Some(staging) = tile.staging else {
-        return context.launch(
-            tile.kernel,
-            &params,
-            &[&input.memory, &layer.weight, &layer.bias, &out.memory],
-            launch,
-            work,
-        );
+        let launch = launch([rows.div_ceil(tile.rows), outputs.div_ceil(tile.outputs), 1]);
+        let memories = [&input.memory, &layer.weight, &layer.bias, &out.memory];
+        return context.launch(tile.kernel, &params, &memories, launch, work);
     };
     // The blocks are persistent.
-    launch.grid = [tile.blocks(rows, outputs).min(context.multiprocessors), 1, 1];
+    let launch = launch([tile.blocks(rows, outputs).min(context.multiprocessors), 1, 1]);
     let maps = maps(context, input, layer, out, (tile, staging))?;
     context.launch_with_maps(tile.kernel, &params, &maps, &[&layer.bias, &out.memory], launch, work)
 }
@@ -127,21 +119,20 @@ fn maps(
     out: &CudaTensor,
     (tile, staging): (Tile, Staging),
 ) -> Result<[TensorMap; 3]> {
-    let (Shape { rows, cols }, Shape { rows: outputs, cols: inputs }) = (out.shape(), layer.shape);
-    let map = |memory: &Memory, boxed| TensorMap::new(&context.device, memory.address, boxed);
-    let operand =
-        |rows, stride, box_rows| Boxed { element: Element::F16, rows, cols: inputs, stride, size: [box_rows, DEPTH] };
-    let (element, stride) = (out.element, out.stride());
-    // Rows of out that do not begin at multiples of 16 bytes are stored without TMA.
-    let stored = if stride * element.bytes() % 16 == 0 {
-        map(&out.memory, Boxed { element, rows, cols, stride, size: [STAGED_ROWS, staging.columns] })?
-    } else {
-        TensorMap::UNUSED
+    let device = &context.device;
+    let weight = Boxed {
+        element: Element::F16,
+        rows: layer.shape.rows,
+        cols: layer.shape.cols,
+        stride: layer.stride(),
+        size: [tile.outputs, DEPTH],
     };
+    // Rows of out that do not begin at multiples of 16 bytes are stored without TMA.
+    let by_tma = (out.stride() * out.element.bytes()).is_multiple_of(16);
     Ok([
-        map(&input.memory, operand(rows, input.stride(), tile.rows))?,
-        map(&layer.weight, operand(outputs, layer.stride(), tile.outputs))?,
-        stored,
+        TensorMap::of(device, input, [tile.rows, DEPTH])?,
+        TensorMap::new(device, layer.weight.address, weight)?,
+        if by_tma { TensorMap::of(device, out, [STAGED_ROWS, staging.columns])? } else { TensorMap::UNUSED },
     ])
 }
 

@@ -29,22 +29,14 @@ void copy_async(void* to, const void* from, int bytes) {
     if (bytes > 0) check_global(lane, source, bytes, Access::READ, code);
     shared_memory.begin_copy(lane, target, code);
     memset(to, 0xff, BYTES);
-    lane.copies.copies.push_back(
-        {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), unsigned(bytes)});
+    lane.copies.start({static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), unsigned(bytes)});
 }
 
-void commit_copies() {
-    AsyncCopies& all = executor.current->copies;
-    all.ends.push_back(all.copies.size());
-}
+void commit_copies() { executor.current->copies.commit(); }
 
 void wait_for_copies(unsigned groups_under_way) {
-    const Lane& lane = *executor.current;
-    AsyncCopies& all = executor.current->copies;
-    if (all.ends.size() - all.groups_done <= groups_under_way) return;
-    all.groups_done = all.ends.size() - groups_under_way;
-    for (const size_t end = all.ends[all.groups_done - 1]; all.done < end; all.done++) {
-        const AsyncCopies::Copy& copy = all.copies[all.done];
+    Lane& lane = *executor.current;
+    lane.copies.wait(groups_under_way, [&](const AsyncCopy& copy) {
         if (copy.bytes == BYTES) {
             memcpy(copy.to, copy.from, BYTES);
         } else {
@@ -52,8 +44,7 @@ void wait_for_copies(unsigned groups_under_way) {
             memcpy(copy.to, copy.from, copy.bytes);
         }
         shared_memory.end_copy(lane, reinterpret_cast<uintptr_t>(copy.to));
-    }
-    if (all.groups_done == all.ends.size() && all.done == all.copies.size()) all.clear();
+    });
 }
 
 }  // namespace simt

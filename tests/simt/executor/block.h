@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "../kernel/vector_types.h"
+#include "async_groups.h"
 #include "fragments.h"
 #include "limits.h"
 #include "report.h"
@@ -39,24 +40,11 @@ struct Place {
     unsigned line = 0;
 };
 
-// The copies to shared memory that a thread started (cp.async), in their order, since it last had none in flight.
-struct AsyncCopies {
-    struct Copy {
-        unsigned char* to;
-        const unsigned char* from;
-        unsigned bytes;
-    };
-    std::vector<Copy> copies;
-    size_t done = 0;
-    // Of each committed group, the number of copies up to its end.
-    std::vector<size_t> ends;
-    size_t groups_done = 0;
-
-    void clear() {
-        copies.clear();
-        ends.clear();
-        done = groups_done = 0;
-    }
+// A copy to shared memory (cp.async).
+struct AsyncCopy {
+    unsigned char* to;
+    const unsigned char* from;
+    unsigned bytes;
 };
 
 // A thread. What every collective needs of it is in one cache line.
@@ -76,7 +64,7 @@ struct alignas(64) Lane {
     // Where in the code it came to a collective.
     const void* code;
     uint3 thread_index;
-    AsyncCopies copies;
+    AsyncGroups<AsyncCopy> copies;
 };
 
 struct Warp {

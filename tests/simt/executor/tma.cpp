@@ -6,6 +6,7 @@
 
 #include "../kernel/half.h"
 #include "../kernel/sm90_runtime.h"
+#include "async_groups.h"
 #include "findings.h"
 #include "global_access.h"
 #include "global_writes.h"
@@ -36,26 +37,12 @@ struct Transfer {
     unsigned bytes() const { return map.row_bytes() * map.rows(); }
 };
 
-// The stores that a thread started, in their order, since it last had none under way.
-struct Stores {
-    std::vector<Transfer> all;
-    size_t done = 0;
-    // Of each committed group, the number of stores up to its end.
-    std::vector<size_t> ends;
-    size_t groups_done = 0;
-
-    void clear() {
-        all.clear();
-        ends.clear();
-        done = groups_done = 0;
-    }
-};
-
 std::vector<Transfer> loads;
-Stores stores_of[MAX_THREADS];
+// Of each thread.
+AsyncGroups<Transfer> stores_of[MAX_THREADS];
 bool stores_used;
 
-Stores& stores(const Lane& lane) { return stores_of[index_of(lane.who)]; }
+AsyncGroups<Transfer>& stores(const Lane& lane) { return stores_of[index_of(lane.who)]; }
 
 // The part of a box's row that is within the tensor: where it begins in the row and in global memory, and its bytes.
 struct Piece {
@@ -183,7 +170,7 @@ void finish_load(const Transfer& load) {
 void begin_transfers() {
     loads.clear();
     if (!stores_used) return;
-    for (Stores& stores : stores_of) stores.clear();
+    for (auto& stores : stores_of) stores.clear();
     stores_used = false;
 }
 
@@ -199,11 +186,10 @@ bool let_load_arrive() {
 }
 
 void check_stores_at_end(const Lane& lane) {
-    const Stores& all = stores(lane);
-    if (all.done == all.all.size()) return;
-    const Transfer& first = all.all[all.done];
-    fail(SIMT_PENDING, &lane, {first.code}, "ends without having waited for its TMA store from %s",
-         name_of_place(reinterpret_cast<uintptr_t>(first.shared)).c_str());
+    const Transfer* const first = stores(lane).first_under_way();
+    if (first == nullptr) return;
+    fail(SIMT_PENDING, &lane, {first->code}, "ends without having waited for its TMA store from %s",
+         name_of_place(reinterpret_cast<uintptr_t>(first->shared)).c_str());
 }
 
 void load_box(void* to, Box box, void* at) {
@@ -244,26 +230,18 @@ void store_box(Box box, const void* from, bool add) {
         }
         global_writes.transfer(lane, piece.address, piece.bytes, add, code);
     }
-    stores(lane).all.push_back(store);
+    stores(lane).start(store);
     stores_used = true;
 }
 
-void commit_stores() {
-    Stores& all = stores(*executor.current);
-    all.ends.push_back(all.all.size());
-}
+void commit_stores() { stores(*executor.current).commit(); }
 
 void wait_for_stores(unsigned groups_under_way) {
     const Lane& lane = *executor.current;
-    Stores& all = stores(lane);
-    if (all.ends.size() - all.groups_done <= groups_under_way) return;
-    all.groups_done = all.ends.size() - groups_under_way;
-    for (const size_t end = all.ends[all.groups_done - 1]; all.done < end; all.done++) {
-        const Transfer& store = all.all[all.done];
+    stores(lane).wait(groups_under_way, [&](const Transfer& store) {
         for (unsigned row = 0; row < store.map.rows(); row++) store_row(store, row);
         clocks.learn(lane, store_agent(lane.warp->index), store.time + 1);
-    }
-    if (all.groups_done == all.ends.size() && all.done == all.all.size()) all.clear();
+    });
 }
 
 void fence_proxy() {
