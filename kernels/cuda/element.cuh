@@ -18,6 +18,7 @@ __device__ __forceinline__ void store_pair(__half* at, float x, float y) {
 // Loads and stores of one, four or eight neighbours; for more than one, `at` is aligned to 16 bytes, or to 8 for four
 // f16.
 __device__ __forceinline__ void load(const float* at, float (&x)[1]) { x[0] = *at; }
+__device__ __forceinline__ void load(const __half* at, float (&x)[1]) { x[0] = widen(*at); }
 __device__ __forceinline__ void load(const float* at, float (&x)[4]) {
     const float4 four = *reinterpret_cast<const float4*>(at);
     x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;

@@ -38,6 +38,11 @@ extern "C" __global__ void gather_rows_f32_f16(GatherRowsParams params, const fl
     gather_rows(params, input, rows, out);
 }
 
+extern "C" __global__ void gather_rows_f16_f32(GatherRowsParams params, const __half* input, const unsigned* rows,
+                                               float* out) {
+    gather_rows(params, input, rows, out);
+}
+
 extern "C" __global__ void gather_rows_f16_f16(GatherRowsParams params, const __half* input, const unsigned* rows,
                                                __half* out) {
     gather_rows(params, input, rows, out);

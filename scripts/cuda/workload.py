@@ -85,8 +85,9 @@ def linear(entry: str, name: str, times: int, rows: int, outputs: int, inputs: i
     return Call(entry, f"{name} [{rows}, {inputs}] · [{outputs}, {inputs}]", times, moved, 2 * rows * outputs * inputs)
 
 
-def layer_norm(entry: str, name: str, times: int, rows: int, width: int, output_bytes: int) -> Call:
-    moved = (F32 + output_bytes) * rows * width + 2 * F32 * width
+def layer_norm(entry: str, name: str, times: int, rows: int, width: int, bytes_a_pair: int) -> Call:
+    """`bytes_a_pair` of an element of the input and one of the output."""
+    moved = bytes_a_pair * rows * width + 2 * F32 * width
     return Call(entry, f"{name} [{rows}, {width}]", times, moved, 8 * rows * width)
 
 
@@ -114,17 +115,17 @@ def calls(model: Model) -> list[Call]:
     return [
         crop_resize(model),
         linear(f"{large}_f16", "patches", 1, patch_rows, width, 3 * model.patch**2, F16),
-        Call("add_positions_f16", f"[{rows}, {width}]", 1, positions, rows * width),
-        layer_norm("layer_norm_f32", "before the blocks", 1, rows, width, F32),
-        layer_norm("layer_norm_f16", "of the blocks", 2 * layers - 1, rows, width, F16),
+        Call("add_positions_f16_f32", f"[{rows}, {width}]", 1, positions, rows * width),
+        layer_norm("layer_norm_f32_f16", "before the blocks", 1, rows, width, F32 + F16),
+        layer_norm("layer_norm_f16_f16", "of the blocks", 2 * layers - 1, rows, width, 2 * F16),
         linear(f"{large}_f16", "key_value", layers, rows, 2 * width, width, F16),
         linear(f"{large}_f16", "query", layers - 1, rows, width, width, F16),
         attention("attention_64", layers - 1, model),
-        linear(f"{large}_f32", "output", layers - 1, rows, width, width, 2 * F32),
+        linear(f"{large}_f16", "output", layers - 1, rows, width, width, 2 * F16),
         linear(f"{large}_f16", "up", layers - 1, rows, mlp, width, F16),
-        linear(f"{large}_f32", "down", layers - 1, rows, width, mlp, 2 * F32),
+        linear(f"{large}_f16", "down", layers - 1, rows, width, mlp, 2 * F16),
         gather_rows("gather_rows_f16_f16", 1, width, 2 * F16),
-        gather_rows("gather_rows_f32_f32", 1, width, 2 * F32),
+        gather_rows("gather_rows_f16_f32", 1, width, F16 + F32),
         linear("linear_64x64_f32", "projection", 1, VIEWS, embedding, width, F32),
         Call("l2_normalize", f"[{VIEWS}, {embedding}]", 1, 2 * F32 * VIEWS * embedding, 3 * VIEWS * embedding),
         alignment_weights(embedding),
@@ -148,7 +149,7 @@ def elsewhere(model: Model, rows: int) -> list[Call]:
     """Kernels that no batch in f16 calls: the text tower's, and those for weights in f32."""
     text = model.text_width
     return [
-        Call("embed_tokens", f"[{TEXT_ROWS}, {text}]", 0, 3 * F32 * TEXT_ROWS * text + 8 * TEXT_ROWS, TEXT_ROWS * text),
+        Call("embed_tokens_f16", f"[{TEXT_ROWS}, {text}]", 0, (2 * F32 + F16) * TEXT_ROWS * text + 8 * TEXT_ROWS, TEXT_ROWS * text),
         linear("linear_f32_f32_128x128", "up", 0, rows, model.mlp, model.width, F32),
         attention("attention_f32", 0, model, F32),
     ]

@@ -230,9 +230,9 @@ pub trait Backend: sealed::Sealed + Debug + Sized + Send + Sync {
     /// A tensor of zeros.
     fn allocate(&self, shape: Shape) -> Result<Self::Tensor>;
 
-    /// An empty tensor for values that only kernels read: those of [`Backend::crop_resize`], [`Backend::linear`],
-    /// [`Backend::layer_norm`], [`Backend::attention`] and [`Backend::gather_rows`] may write it. A device may store
-    /// its elements in `precision`, rounded to nearest even; by default they are f32.
+    /// An empty tensor for values between kernels. A device may store its elements in `precision`, rounded to nearest
+    /// even, and refuse it where a kernel's arguments ask for f32; by default they are f32. [`Epilogue::Accumulate`]
+    /// may round the product before it is added, and the sum.
     fn activation(&self, precision: Precision) -> Result<Self::Tensor> {
         let _ = precision;
         self.allocate(Shape::new(0, 0))

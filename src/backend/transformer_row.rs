@@ -9,11 +9,9 @@ pub struct TransformerRow {
     pub width: usize,
     /// Elements of the MLP's hidden layer.
     pub hidden: usize,
-    /// Elements of the patch matrix.
+    /// Elements of the patch matrix; 0 for texts.
     pub patch: usize,
-    /// How many tensors of `width` columns are f32 whatever the precision.
-    pub streams: usize,
-    /// The precision that the other tensors are requested in, see [`Backend::activation`](super::Backend::activation).
+    /// The precision that activations are requested in, see [`Backend::activation`](super::Backend::activation).
     pub precision: Precision,
 }
 
@@ -26,6 +24,8 @@ impl TransformerRow {
 
     /// Bytes of a row in all tensors, with activations of `activation` bytes an element.
     pub fn bytes(self, activation: usize) -> usize {
-        size_of::<f32>() * self.streams * self.width + activation * (self.of_a_block() - self.width + self.patch)
+        // The input of the vision tower's pre-norm is f32 whatever the precision.
+        let pre_norm = if self.patch > 0 { size_of::<f32>() * self.width } else { 0 };
+        pre_norm + activation * (self.of_a_block() + self.patch)
     }
 }

@@ -41,20 +41,20 @@ impl<B: Backend> Average<B> {
         })
     }
 
-    /// `out[v]` is the mean of the rows of view `v`, `tokens` each, without the first, its class token.
-    pub(crate) fn apply(&self, device: &B, input: &B::Tensor, tokens: usize, out: &mut B::Tensor) -> Result<()> {
-        let Shape { rows: count, cols: width } = input.shape();
+    /// Replaces the rows of each view, `tokens` each, by the mean of all but the first, its class token. `tensor` is f32.
+    pub(crate) fn apply(&self, device: &B, tensor: &mut B::Tensor, tokens: usize) -> Result<()> {
+        let Shape { rows: count, cols: width } = tensor.shape();
         let views = count / tokens;
         let mut space = lock(&self.space);
         let Space { rows, queries, keys_values } = &mut *space;
         let (classes, patches): (Vec<u32>, Vec<u32>) =
             (0..count as u32).partition(|row| (*row as usize).is_multiple_of(tokens));
-        gather(device, input, &classes, rows)?;
+        gather(device, tensor, &classes, rows)?;
         linear(device, rows, &self.zero, Epilogue::Store, queries)?;
-        gather(device, input, &patches, rows)?;
+        gather(device, tensor, &patches, rows)?;
         linear(device, rows, &self.copy, Epilogue::Store, keys_values)?;
         let offsets = |step: usize| (0..=views).map(|view| (view * step) as u32).collect::<Vec<_>>();
-        device.reshape(out, Shape::new(views, width))?;
+        device.reshape(tensor, Shape::new(views, width))?;
         device.attention(AttentionArgs {
             queries,
             keys_values,
@@ -62,7 +62,7 @@ impl<B: Backend> Average<B> {
             key_offsets: &offsets(tokens - 1),
             heads: self.heads,
             causal: false,
-            out,
+            out: tensor,
         })
     }
 }

@@ -76,12 +76,13 @@ pub(crate) struct Transformer<B: Backend> {
     blocks: Vec<Block<B>>,
 }
 
-/// Activations of one batch, allocated once and reused. `stream` and `pooled` are f32, the others may be kept in the
-/// weights' precision.
+/// Activations of one batch, allocated once and reused. `pooled` is f32, the others may be kept in the weights'
+/// precision.
 pub(crate) struct Workspace<B: Backend> {
     /// The recorded forward pass of the vision tower; the first field, to be dropped before the tensors that it uses.
     pub(crate) recording: B::Recording,
-    /// The residual stream.
+    /// The residual stream. In f16 too, if this is the precision: real CLIPs keep it far below 65,504, and scores that
+    /// are not finite are refused.
     pub(crate) stream: B::Tensor,
     /// The pooled rows of the stream; before the blocks, the input of the vision tower's pre-norm.
     pub(crate) pooled: B::Tensor,
@@ -102,7 +103,7 @@ impl<B: Backend> Workspace<B> {
         let activation = || device.activation(precision);
         Ok(Self {
             recording: Default::default(),
-            stream: device.allocate(Shape::new(0, 0))?,
+            stream: activation()?,
             pooled: device.allocate(Shape::new(0, 0))?,
             input: activation()?,
             normed: activation()?,
@@ -156,9 +157,8 @@ impl<B: Backend> Transformer<B> {
 
     /// Rows of a batch that the device prefers; `patch`: the columns of the tower's patch matrix, 0 for texts.
     pub(crate) fn batch_rows(&self, device: &B, patch: usize) -> usize {
-        // Beside the stream, the vision tower has the input of its pre-norm.
-        let (streams, &TowerConfig { width, mlp: hidden, .. }) = (1 + usize::from(patch > 0), &self.config);
-        device.preferred_rows(TransformerRow { width, hidden, patch, streams, precision: self.precision })
+        let &TowerConfig { width, mlp: hidden, .. } = &self.config;
+        device.preferred_rows(TransformerRow { width, hidden, patch, precision: self.precision })
     }
 
     /// Runs `space.stream` through all blocks and leaves the rows `pooled` of the result in `space.pooled`; without

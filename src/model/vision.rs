@@ -167,17 +167,18 @@ impl<B: Backend> VisionTower<B> {
         let class_tokens = self.average.is_none().then_some(&offsets[..views]);
         self.transformer.forward(device, space, &offsets, class_tokens)?;
         let Workspace { pooled, stream, normed, .. } = space;
+        let rows = |count: usize| (0..count as u32).collect::<Vec<_>>();
         match &self.average {
             None => self.post_norm.apply(device, pooled, normed)?,
             Some(average) if self.pooling == Pooling::AverageThenNorm => {
-                average.apply(device, stream, tokens, pooled)?;
+                gather(device, stream, &rows(views * tokens), pooled)?;
+                average.apply(device, pooled, tokens)?;
                 self.post_norm.apply(device, pooled, normed)?;
             }
             Some(average) => {
                 self.post_norm.apply(device, stream, pooled)?;
-                average.apply(device, pooled, tokens, stream)?;
-                let rows: Vec<u32> = (0..views as u32).collect();
-                gather(device, stream, &rows, normed)?;
+                average.apply(device, pooled, tokens)?;
+                gather(device, pooled, &rows(views), normed)?;
             }
         }
         project(device, space, &self.projection, normalize)

@@ -61,7 +61,7 @@ const CONTEXT: usize = 40;
 /// A model of one thin block a tower, with an MLP so wide that the CPU takes batches of `ROWS` rows.
 fn wide_model(folder: &Path) -> Model {
     let mlp = (24 << 20) / (size_of::<f32>() * ROWS) - 6 * WIDTH;
-    let row = TransformerRow { width: WIDTH, hidden: mlp, patch: 3 * 8 * 8, streams: 2, precision: Precision::F32 };
+    let row = TransformerRow { width: WIDTH, hidden: mlp, patch: 3 * 8 * 8, precision: Precision::F32 };
     assert_eq!(Cpu::new(1).unwrap().preferred_rows(row), ROWS);
     let tower = |more: serde_json::Value| {
         let mut tower =

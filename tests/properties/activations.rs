@@ -2,7 +2,9 @@
 //! activations in f32 stay well within the same bounds.
 
 use super::{epilogues, layer_norm_bounds, numbers, rounding, run};
-use crossalign::backend::args::{AddPositionsArgs, AttentionArgs, GatherRowsArgs, LayerNormArgs, LinearArgs};
+use crossalign::backend::args::{
+    AddPositionsArgs, AttentionArgs, EmbedTokensArgs, GatherRowsArgs, LayerNormArgs, LinearArgs,
+};
 use crossalign::backend::{Backend, Epilogue, Precision, Reference, Shape};
 use half::f16;
 use proptest::prelude::*;
@@ -41,12 +43,21 @@ pub fn empty<B: Backend>(device: &B, shape: Shape) -> B::Tensor {
     tensor
 }
 
-/// Fails unless each element is within its bound and the rounding of an f16.
-fn close(found: &[f32], expected: &[f32], bound: impl Fn(usize) -> f32) -> Result<(), TestCaseError> {
+/// Fails unless each element is within its bound and, if `narrow`, the rounding of an f16.
+fn close(found: &[f32], expected: &[f32], narrow: bool, bound: impl Fn(usize) -> f32) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.len(), expected.len());
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let bound = bound(i) + expected.abs() * RELATIVE + ABSOLUTE;
+        let bound = bound(i) + if narrow { expected.abs() * RELATIVE + ABSOLUTE } else { 0.0 };
         prop_assert!((found - expected).abs() <= bound, "element {i}: {found}, expected {expected} within {bound}");
+    }
+    Ok(())
+}
+
+/// Fails unless each element is the sum as a tensor stores it; devices that keep activations in f32 have the sum.
+fn rounded(found: &[f32], sums: &[f32], stored: impl Fn(f32) -> f32) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), sums.len());
+    for (found, &sum) in found.iter().zip(sums) {
+        prop_assert!(*found == stored(sum) || *found == sum, "{found}, expected {} for {sum}", stored(sum));
     }
     Ok(())
 }
@@ -58,11 +69,12 @@ pub fn linear<B: Backend>(device: &B) {
         let (shape, out_shape) = (Shape::new(outputs, inputs), Shape::new(rows, outputs));
         let input = halves(seed, rows * inputs);
         let (weight, bias) = (halves(seed ^ 2, shape.len()), halves(seed ^ 3, outputs));
-        // Only f32 is accumulated into.
-        let narrow = narrow && epilogue != Epilogue::Accumulate;
         let before = halves(seed ^ 4, out_shape.len());
         let mut expected = Reference.upload(out_shape, &before).unwrap();
-        let mut found = if narrow { empty(device, out_shape) } else { device.upload(out_shape, &before).unwrap() };
+        let stored = |before: &[f32], shape| {
+            if narrow { activation(device, shape, before) } else { device.upload(shape, before).unwrap() }
+        };
+        let mut found = stored(&before, out_shape);
 
         let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
         let x = activation(device, Shape::new(rows, inputs), &input);
@@ -71,24 +83,21 @@ pub fn linear<B: Backend>(device: &B) {
         let x = Reference.upload(Shape::new(rows, inputs), &input).unwrap();
         Reference.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut expected }).unwrap();
         let bound = 2.0 * rounding(inputs) * (inputs as f32 + 2.0);
+        // The product that is added to f16 may be rounded before.
+        let rounded_before = |i: usize| {
+            let product = expected.data()[i] - before[i];
+            if narrow && epilogue == Epilogue::Accumulate { product.abs() * RELATIVE + ABSOLUTE } else { 0.0 }
+        };
         let found = device.download(&found).unwrap();
-        if narrow {
-            close(&found, expected.data(), |_| bound)?;
-        } else {
-            let off = |(a, b): (&f32, &f32)| (a - b).abs() > bound;
-            prop_assert!(!found.iter().zip(expected.data()).any(off), "{found:?}, expected {:?}", expected.data());
-        }
+        close(&found, expected.data(), narrow, |i| bound + rounded_before(i))?;
 
         // A row alone gives the same bits as in the batch.
-        if epilogue != Epilogue::Accumulate {
-            let row = seed as usize % rows;
-            let alone = activation(device, Shape::new(1, inputs), &input[row * inputs..][..inputs]);
-            let shape_of_one = Shape::new(1, outputs);
-            let mut single = if narrow { empty(device, shape_of_one) } else { device.allocate(shape_of_one).unwrap() };
-            let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
-            device.linear(LinearArgs { input: &alone, layer: &layer, epilogue, out: &mut single }).unwrap();
-            prop_assert_eq!(device.download(&single).unwrap(), &found[row * outputs..][..outputs]);
-        }
+        let row = seed as usize % rows;
+        let alone = activation(device, Shape::new(1, inputs), &input[row * inputs..][..inputs]);
+        let mut single = stored(&before[row * outputs..][..outputs], Shape::new(1, outputs));
+        let layer = device.pack(shape, &weight, Some(&bias), Precision::F16).unwrap();
+        device.linear(LinearArgs { input: &alone, layer: &layer, epilogue, out: &mut single }).unwrap();
+        prop_assert_eq!(device.download(&single).unwrap(), &found[row * outputs..][..outputs]);
         Ok(())
     });
 }
@@ -139,7 +148,7 @@ pub fn attention<B: Backend>(device: &B) {
         let found = device.download(&found).unwrap();
         // The weights are rounded to f16 before they are multiplied with the values, of magnitude 1.
         let bound = 2.0 * RELATIVE + 4.0 * rounding(dim) * (dim as f32).sqrt() + 2.0 * rounding(all);
-        close(&found, expected.data(), |_| bound)?;
+        close(&found, expected.data(), true, |_| bound)?;
 
         // The last sequence alone gives the same bits as in the batch.
         let s = lengths.len() - 1;
@@ -222,59 +231,74 @@ pub fn attention_beside_infinities<B: Backend>(device: &B) {
     }
 }
 
+/// Each kernel on a whole row, with f16 and with f32 on either side.
 pub fn rows<B: Backend>(device: &B) {
-    let offsets = prop_oneof![Just(0.0), Just(4096.0)];
-    run(60, (1usize..20, 1usize..100, offsets, any::<u64>()), |(rows, width, offset, seed)| {
-        let shape = Shape::new(rows, width);
+    let widths = prop_oneof![3 => 1usize..100, 1 => super::wide_rows()];
+    let sides = (any::<bool>(), any::<bool>());
+    run(100, (1usize..20, widths, sides, any::<u64>()), |(rows, width, (narrow_input, narrow), seed)| {
+        let (shape, one) = (Shape::new(rows, width), Shape::new(1, width));
         let data = halves(seed, shape.len());
-        let offset_data: Vec<f32> = data.iter().map(|x| x + offset).collect();
         let gamma = halves(seed ^ 2, width);
-        let one = Shape::new(1, width);
-
-        let mut found = empty(device, shape);
         let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
-        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
-        device.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut found }).unwrap();
+        let reference = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
+        let input = |data: &[f32]| if narrow_input { activation(device, shape, data) } else { upload(shape, data) };
+        let out = |shape| if narrow { empty(device, shape) } else { device.allocate(shape).unwrap() };
+        let read = |tensor: &B::Tensor| device.download(tensor).unwrap();
+
+        // Offsets that an f16 holds, and some that only an f32 does.
+        let offset = [0.0, if narrow_input { 16.0 } else { 4096.0 }][seed as usize % 2];
+        let round = |x: f32| if narrow_input { f16::from_f32(x).to_f32() } else { x };
+        let offset_data: Vec<f32> = data.iter().map(|x| round(x + offset)).collect();
+        let g = upload(one, &gamma);
+        let mut found = out(shape);
+        let args = LayerNormArgs { input: &input(&offset_data), gamma: &g, beta: &g, eps: 1e-5, out: &mut found };
+        device.layer_norm(args).unwrap();
         let mut expected = Reference.allocate(shape).unwrap();
-        let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
-        let (x, g) = (upload(shape, &offset_data), upload(one, &gamma));
+        let (x, g) = (reference(shape, &offset_data), reference(one, &gamma));
         Reference.layer_norm(LayerNormArgs { input: &x, gamma: &g, beta: &g, eps: 1e-5, out: &mut expected }).unwrap();
         let bounds = layer_norm_bounds(&offset_data, 1e-5, &gamma, &gamma);
-        close(&device.download(&found).unwrap(), expected.data(), |i| bounds[i])?;
+        close(&read(&found), expected.data(), narrow, |i| bounds[i])?;
 
-        // Copies of copies, and sums of one and a half, are exact.
+        // Copies are exact, and sums are rounded once.
         let chosen: Vec<u32> = (0..7).map(|i| (seed as u32 ^ (i * 5)) % rows as u32).collect();
-        let copy = activation(device, shape, &data);
-        let mut found = empty(device, Shape::new(7, width));
-        device.gather_rows(GatherRowsArgs { input: &copy, rows: &chosen, first_row: 0, out: &mut found }).unwrap();
+        let mut found = out(Shape::new(7, width));
+        let args = GatherRowsArgs { input: &input(&data), rows: &chosen, first_row: 0, out: &mut found };
+        device.gather_rows(args).unwrap();
         let expected: Vec<f32> =
             chosen.iter().flat_map(|&row| &data[row as usize * width..][..width]).copied().collect();
-        prop_assert_eq!(device.download(&found).unwrap(), expected);
+        prop_assert_eq!(read(&found), expected);
 
         let positions = numbers(seed ^ 3, (rows + 1) * width);
-        let (places, sum_shape) = (Shape::new(rows + 1, width), Shape::new(rows + 1, width));
-        let mut found = device.allocate(sum_shape).unwrap();
-        let upload = |shape, data: &[f32]| device.upload(shape, data).unwrap();
-        device
-            .add_positions(AddPositionsArgs {
-                patches: &copy,
-                class: &upload(one, &gamma),
-                positions: &upload(places, &positions),
-                out: &mut found,
-            })
-            .unwrap();
-        let mut expected = Reference.allocate(sum_shape).unwrap();
-        let upload = |shape, data: &[f32]| Reference.upload(shape, data).unwrap();
-        let (x, class) = (upload(shape, &data), upload(one, &gamma));
-        Reference
-            .add_positions(AddPositionsArgs {
-                patches: &x,
-                class: &class,
-                positions: &upload(places, &positions),
-                out: &mut expected,
-            })
-            .unwrap();
-        prop_assert_eq!(device.download(&found).unwrap(), expected.data());
+        let places = Shape::new(rows + 1, width);
+        let stored = |sum: f32| if narrow { f16::from_f32(sum).to_f32() } else { sum };
+        let mut found = out(places);
+        let args = AddPositionsArgs {
+            patches: &input(&data),
+            class: &upload(one, &gamma),
+            positions: &upload(places, &positions),
+            out: &mut found,
+        };
+        device.add_positions(args).unwrap();
+        let sums = gamma.iter().chain(&data).zip(&positions).map(|(x, position)| x + position);
+        rounded(&read(&found), &sums.collect::<Vec<_>>(), stored)?;
+
+        let tokens: Vec<u32> = chosen.iter().map(|token| token % rows as u32).collect();
+        let mut found = out(Shape::new(7, width));
+        let args = EmbedTokensArgs {
+            tokens: &tokens,
+            offsets: &[0, 1, 7],
+            table: &upload(shape, &data),
+            positions: &upload(Shape::new(6, width), &numbers(seed ^ 4, 6 * width)),
+            out: &mut found,
+        };
+        device.embed_tokens(args).unwrap();
+        let positions = numbers(seed ^ 4, 6 * width);
+        let row_of = |(token, place): (&u32, usize)| {
+            let row = &data[*token as usize * width..][..width];
+            row.iter().zip(&positions[place * width..]).map(|(x, position)| x + position).collect::<Vec<_>>()
+        };
+        let sums: Vec<f32> = tokens.iter().zip([0, 0, 1, 2, 3, 4, 5]).flat_map(row_of).collect();
+        rounded(&read(&found), &sums, stored)?;
         Ok(())
     });
 }

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn batches_fill_the_device() {
         let views = |width, patch: usize, tokens, precision, multiprocessors, gib: usize| {
-            let row = TransformerRow { width, hidden: 4 * width, patch: 3 * patch * patch, streams: 2, precision };
+            let row = TransformerRow { width, hidden: 4 * width, patch: 3 * patch * patch, precision };
             preferred_rows(row, multiprocessors, gib << 30) / tokens
         };
         // ViT-B/32 on an H100, an A100 and an RTX 4090, then with little memory: eight, six, eight and one picture of
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(views(768, 32, 50, Precision::F32, 132, 80), 506);
         // ViT-L/14 at 336 pixels.
         assert_eq!(views(1024, 14, 577, Precision::F16, 132, 80), 32);
-        let row = TransformerRow { width: 1 << 40, hidden: 1, patch: 0, streams: 1, precision: Precision::F16 };
+        let row = TransformerRow { width: 1 << 40, hidden: 1, patch: 0, precision: Precision::F16 };
         assert_eq!(preferred_rows(row, 1, 1), 1);
     }
 

@@ -6,7 +6,7 @@ use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::backend::{Shaped, Work};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::NoUninit)]
@@ -24,9 +24,7 @@ pub(super) fn run(context: &Context, args: Checked<GatherRowsArgs<'_, Cuda>>) ->
         (Element::F32, Element::F32) => "gather_rows_f32_f32",
         (Element::F32, Element::F16) => "gather_rows_f32_f16",
         (Element::F16, Element::F16) => "gather_rows_f16_f16",
-        (Element::F16, Element::F32) => {
-            return Err(Error::argument("gather_rows output", "a tensor in f32", "an activation in f16"));
-        }
+        (Element::F16, Element::F32) => "gather_rows_f16_f32",
     };
     let params = Params {
         count: rows.len() as u32,
@@ -36,7 +34,7 @@ pub(super) fn run(context: &Context, args: Checked<GatherRowsArgs<'_, Cuda>>) ->
         out_stride: out.stride() as u32,
     };
     let indices = context.table(rows)?;
-    let row = out.bytes() / out.shape().rows.max(1) as u64;
-    let work = Work { bytes: rows.len() as u64 * (2 * row + 4), flops: 0 };
+    let row = input.shape().cols * (input.element.bytes() + out.element.bytes());
+    let work = Work { bytes: (rows.len() * (row + 4)) as u64, flops: 0 };
     context.launch(kernel, &params, &[&input.memory, &indices, &out.memory], Launch::blocks(rows.len(), 128), work)
 }
