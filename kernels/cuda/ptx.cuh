@@ -45,6 +45,12 @@ __device__ __forceinline__ u32 pack(float x, float y) {
     return *reinterpret_cast<const u32*>(&pair);
 }
 
+// `sum` plus the products of four bytes and four signed bytes.
+__device__ __forceinline__ int dp4a(u32 bytes, u32 signed_bytes, int sum) {
+    asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(bytes), "r"(signed_bytes));
+    return sum;
+}
+
 // Starts a copy of 16 bytes to shared memory: the first `bytes` (0 to 16) from global memory, then zeros.
 __device__ __forceinline__ void cp_async_16(void* to, const void* from, int bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared(to)), "l"(from), "r"(bytes) : "memory");

@@ -611,7 +611,9 @@ pub fn weighted_similarity<B: Backend>(device: &B) {
 
 pub fn crop_resize<B: Backend>(device: &B) {
     let boxes = prop::collection::vec((0f64..1.0, 0f64..1.0, 0f64..1.0, 0f64..1.0), 0..4);
-    let sizes = (1u32..70, 1u32..70, 1u32..12, 1u32..5);
+    // So high that the rows of a tile do not fit the shared memory of a block.
+    let heights = prop_oneof![5 => 1u32..70, 1 => 130u32..300];
+    let sizes = (1u32..70, heights, 1u32..12, 1u32..5);
     run(120, (sizes, boxes, any::<u64>()), |((width, height, patch, grid), boxes, seed)| {
         let size = patch * grid;
         let byte = |x: f32| if seed % 3 == 0 { if x > 0.0 { 255 } else { 0 } } else { (x * 127.0 + 128.0) as u8 };

@@ -6,8 +6,8 @@ use super::launch::Launch;
 use super::tensor::{CudaTensor, Element};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::gpu::crop_resize::{add_taps, crop_output, crop_work, view_table};
-use crate::backend::{CropJob, PictureSize, Rgb, Work};
+use crate::backend::gpu::crop_resize::{crop_output, crop_work, view_table};
+use crate::backend::{CropJob, CropPlan, PictureSize, Rgb, Work};
 use crate::error::Result;
 
 /// Side of a block's tile of a view, as in kernels/cuda/crop_resize.cu.
@@ -42,6 +42,41 @@ impl PictureSize for CudaPicture {
     }
 }
 
+/// Appends a plan's taps to the kernel's tables: for each output pixel of each set the first group's first pixel, the index
+/// of the first group, the number of groups, the last group's first pixel; and the weights of all groups of four taps, by
+/// digits.
+fn add_taps_by_fours(plan: &CropPlan, taps: &mut Vec<[u32; 4]>, groups: &mut Vec<[u32; 4]>) {
+    for (start, weights) in plan.taps().iter().flat_map(|set| (0..set.len()).map(|i| set.get(i))) {
+        let end = start + weights.len();
+        // Four pixels that end with the last tap; fewer taps than four may have pixels before them.
+        let last = end.saturating_sub(4);
+        let first = start.min(last);
+        let count = (last - first).div_ceil(4) + 1;
+        taps.push([first as u32, groups.len() as u32, count as u32, last as u32]);
+        groups.extend((0..count).map(|group| {
+            let mut words = [0; 4];
+            // Those before are in the group before.
+            let from = start.max(first + 4 * group);
+            let pixels = (first + 4 * group).min(last)..;
+            for (lane, pixel) in pixels.take(4).enumerate().filter(|(_, pixel)| (from..end).contains(pixel)) {
+                for (word, digit) in words.iter_mut().zip(digits(weights[pixel - start])) {
+                    *word |= u32::from(digit as u8) << (8 * lane);
+                }
+            }
+            words
+        }));
+    }
+}
+
+/// A weight's low, middle and high digit: `low + 2⁸ middle + 2¹⁶ high`.
+fn digits(weight: i32) -> [i8; 3] {
+    let low = weight as i8;
+    let rest = (weight - i32::from(low)) >> 8;
+    let middle = rest as i8;
+    // Pillow's weights of a pixel sum up to 2²², none is as large as twice that.
+    [low, middle, ((rest - i32::from(middle)) >> 8) as i8]
+}
+
 pub(super) fn run(context: &Context, args: Checked<CropResizeArgs<'_, '_, Cuda>>) -> Result<()> {
     let CropResizeArgs { jobs, output } = args.into_inner();
     crop_output(
@@ -71,11 +106,13 @@ fn patches(
     let mut work = Work::default();
     for job in jobs {
         let sets = (taps.len() / size as usize) as u32;
-        add_taps(job.plan, &mut taps, &mut weights);
+        add_taps_by_fours(job.plan, &mut taps, &mut weights);
         let (address, (width, height)) = (job.picture.pixels.address, job.picture.size);
+        let side = |set: u32| job.plan.taps()[set as usize].span().end.min(4) as u32;
         for [x, y, horizontal, vertical] in view_table(job.views()) {
             views.push([x, y, sets + horizontal, sets + vertical]);
-            views.push([address as u32, (address >> 32) as u32, width, 0]);
+            let crop = side(horizontal) | side(vertical) << 16;
+            views.push([address as u32, (address >> 32) as u32, width, crop]);
         }
         let written = (out.element.bytes() * job.views.len() * elements) as u64;
         let Work { bytes, flops } = crop_work(job.plan, job.views(), 0..height as usize, written);

@@ -26,15 +26,6 @@ pub(in crate::backend) fn crop_output<T>(
     }
 }
 
-/// Appends a plan's taps to flat tables: for each output pixel of each set the first pixel, the index of the first
-/// weight and the number of weights; and all weights.
-pub(in crate::backend) fn add_taps(plan: &CropPlan, taps: &mut Vec<[u32; 4]>, weights: &mut Vec<i32>) {
-    for (start, its_weights) in plan.taps().iter().flat_map(|set: &Taps| (0..set.len()).map(|i| set.get(i))) {
-        taps.push([start as u32, weights.len() as u32, its_weights.len() as u32, 0]);
-        weights.extend_from_slice(its_weights);
-    }
-}
-
 /// Each view's left and upper edge, and the sets of taps of its columns and of its rows.
 pub(in crate::backend) fn view_table(views: &[CropView]) -> Vec<[u32; 4]> {
     views.iter().map(|view| [view.x, view.y, view.horizontal as u32, view.vertical as u32]).collect()

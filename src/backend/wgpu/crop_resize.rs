@@ -4,7 +4,7 @@ use super::pipeline::kernels::crop_resize::{KERNEL, Params, TILE};
 use super::queue::Queue;
 use super::tensor::{WgpuTensor, chunks, rows_at_once};
 use crate::backend::args::{Checked, CropResizeArgs};
-use crate::backend::gpu::crop_resize::{add_taps, crop_output, crop_work, view_table};
+use crate::backend::gpu::crop_resize::{crop_output, crop_work, view_table};
 use crate::backend::{CropJob, CropPlan, CropView, PictureSize, Rgb, Wgpu};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -60,6 +60,17 @@ pub(super) fn run(queue: &Queue, args: Checked<CropResizeArgs<'_, '_, Wgpu>>) ->
     )
 }
 
+/// A plan's taps in flat tables: for each output pixel of each set the first pixel, the index of the first weight and
+/// the number of weights; and all weights.
+fn tap_tables(plan: &CropPlan) -> (Vec<[u32; 4]>, Vec<i32>) {
+    let (mut taps, mut all_weights) = (Vec::new(), Vec::new());
+    for (start, weights) in plan.taps().iter().flat_map(|set| (0..set.len()).map(|i| set.get(i))) {
+        taps.push([start as u32, all_weights.len() as u32, weights.len() as u32, 0]);
+        all_weights.extend_from_slice(weights);
+    }
+    (taps, all_weights)
+}
+
 /// Resamples one picture's views.
 fn patches(
     queue: &Queue,
@@ -74,8 +85,7 @@ fn patches(
     let size = plan.size();
     let per_view = ((size / patch_side) as usize).pow(2);
     let columns = 3 * (patch_side as usize).pow(2);
-    let (mut taps, mut weights) = (Vec::new(), Vec::new());
-    add_taps(plan, &mut taps, &mut weights);
+    let (taps, weights) = tap_tables(plan);
     let (taps, weights, table) = (queue.upload(&taps)?, queue.upload(&weights)?, queue.table(table)?);
     // If the picture has several parts, views go one by one, each through the parts that contain its rows.
     let whole = picture.parts.len() == 1;

@@ -49,6 +49,14 @@ SIMT_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift
     return unsigned((static_cast<unsigned long long>(high) << 32 | low) >> (shift & 31));
 }
 
+// Four of the eight bytes of `low` and `high`, which the digits of `selector` number.
+SIMT_INLINE unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+    const unsigned long long bytes = static_cast<unsigned long long>(high) << 32 | low;
+    unsigned chosen = 0;
+    for (int i = 0; i < 4; i++) chosen |= unsigned(bytes >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
+    return chosen;
+}
+
 // `sum` plus the four products of bytes.
 SIMT_INLINE int __dp4a(int a, int b, int sum) {
     for (int shift = 0; shift < 32; shift += 8) {

@@ -53,6 +53,13 @@ SIMT_INLINE void mma_16x8x16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]
 
 SIMT_INLINE u32 pack(float x, float y) { return simt::float_to_half(x) | u32(simt::float_to_half(y)) << 16; }
 
+SIMT_INLINE int dp4a(u32 bytes, u32 signed_bytes, int sum) {
+    for (int shift = 0; shift < 32; shift += 8) {
+        sum += int(bytes >> shift & 255) * int(static_cast<signed char>(signed_bytes >> shift));
+    }
+    return sum;
+}
+
 SIMT_INLINE void cp_async_16(void* to, const void* from, int bytes) { simt::copy_async(to, from, bytes); }
 SIMT_INLINE void cp_async_commit() { simt::commit_copies(); }
 template <int N>
