@@ -1,5 +1,5 @@
 """Makes what the other programs here time: a ViT-B/32 of random weights in transformers' layout, also for fastembed as ONNX, and JPEGs of 640x480
-cut out of photographs.
+cut out of photographs. For all of them: pip install torch torchvision transformers open_clip_torch fastembed onnx onnxscript "ray[data]" and the wheel.
 
 usage: make.py OUT REFERENCE [PICTURES]   REFERENCE: a folder with tokenizer.json and pictures/*.png; into OUT/model, OUT/onnx, OUT/pictures
 """
