@@ -1,8 +1,8 @@
 //! `add_positions`: the class token in front of each view's patches, and the positions.
 
 use super::context::Context;
+use super::element::Element;
 use super::launch::Launch;
-use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{AddPositionsArgs, Checked};
 use crate::backend::{Shaped, Work};

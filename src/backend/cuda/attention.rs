@@ -1,10 +1,10 @@
 //! `attention`: softmax(q kᵀ / √d) v, one block for some queries of a sequence and one head.
 
 use super::context::Context;
+use super::element::Element;
 use super::family::Family;
 use super::launch::Launch;
-use super::tensor::Element;
-use super::tensor_map::TensorMap;
+use super::tensor::CudaTensor;
 use crate::backend::Cuda;
 use crate::backend::args::{AttentionArgs, Checked};
 use crate::backend::gpu::attention::{attention_items, attention_pairs};
@@ -93,8 +93,8 @@ pub(super) fn run(context: &Context, args: Checked<AttentionArgs<'_, Cuda>>) -> 
     let longest = key_offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
     let grid = [items.len(), width.div_ceil(version.columns), 1];
     let launch = Launch { grid, block: [256, 1], shared: wgmma_shared(longest as usize) };
-    let map = |tensor| TensorMap::of(&context.device, tensor, [SLAB, SLAB]);
-    let maps = [map(queries)?, map(keys_values)?];
+    let slabs = |tensor: &CudaTensor| tensor.map(&context.device, [SLAB, SLAB]);
+    let maps = [slabs(queries)?, slabs(keys_values)?];
     context.launch_with_maps(version.kernel, &params, &maps, &[&table, &out.memory], launch, work)
 }
 

@@ -1,7 +1,7 @@
 //! Which tile of `linear` a product takes: pure functions of the product and the card.
 
+use super::element::Element;
 use super::family::Family;
-use super::tensor::Element;
 use crate::backend::{Precision, TransformerRow};
 
 /// Depth of a slab in inputs, as in kernels/cuda/linear.cu and kernels/cuda/sm90/linear.cu.

@@ -1,9 +1,10 @@
 //! `crop_resize`: cut, resample, normalise and patchify, all views of all pictures in one launch.
 
 use super::context::Context;
+use super::element::Element;
 use super::handles::Memory;
 use super::launch::Launch;
-use super::tensor::{CudaTensor, Element};
+use super::tensor::CudaTensor;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, CropResizeArgs};
 use crate::backend::gpu::crop_resize::{crop_output, crop_work, view_table};

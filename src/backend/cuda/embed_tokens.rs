@@ -1,8 +1,8 @@
 //! `embed_tokens`: each token's row of the table plus that of its position.
 
 use super::context::Context;
+use super::element::Element;
 use super::launch::Launch;
-use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, EmbedTokensArgs};
 use crate::backend::{Shaped, Work};

@@ -3,8 +3,9 @@
 //! A card runs one family, whatever the shapes, so that results stay batch-invariant.
 
 use super::device::Device;
+use super::element::Element;
 use super::kernels::Kernels;
-use super::linear;
+use super::tensor_map::{Boxed, TensorMap};
 use crate::error::{Error, Result};
 
 /// The kernels that a card runs where there are several.
@@ -31,14 +32,26 @@ impl Family {
         match wanted.as_deref() {
             Some("mma") => Ok((Self::Mma, fits.then(|| format!("by {VARIABLE}")))),
             Some("wgmma") if !fits => Err(wrong("mma: only compute capability 9.0 has wgmma")),
-            Some("wgmma") => linear::try_wgmma(device, kernels).map(|()| (Self::Wgmma, None)),
+            Some("wgmma") => try_wgmma(device, kernels).map(|()| (Self::Wgmma, None)),
             Some(_) => Err(wrong("mma or wgmma")),
             None if !fits => Ok((Self::Mma, None)),
             // A driver that cannot run them still runs the others.
-            None => Ok(match linear::try_wgmma(device, kernels) {
+            None => Ok(match try_wgmma(device, kernels) {
                 Ok(()) => (Self::Wgmma, None),
                 Err(error) => (Self::Mma, Some(error.to_string())),
             }),
         }
     }
+}
+
+/// Encodes a tensor map and loads the kernels of compute capability 9.0.
+///
+/// # Errors
+/// When the driver refuses either.
+fn try_wgmma(device: &Device, kernels: &Kernels) -> Result<()> {
+    // The driver looks at the address, not at what is there.
+    const ADDRESS: u64 = 1 << 20;
+    let boxed = Boxed { element: Element::F16, rows: 64, cols: 64, stride: 64, size: [64, 64] };
+    TensorMap::new(device, ADDRESS, boxed)?;
+    kernels.prepare("linear_sm90_64x32_f16")
 }

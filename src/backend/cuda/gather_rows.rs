@@ -1,8 +1,8 @@
 //! `gather_rows`: a copy of chosen rows, converted to the output's element type.
 
 use super::context::Context;
+use super::element::Element;
 use super::launch::Launch;
-use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, GatherRowsArgs};
 use crate::backend::{Shaped, Work};

@@ -66,10 +66,8 @@ impl Kernels {
     /// # Errors
     /// When the kernel declares other parameters.
     pub(super) fn function(&self, name: &str, parameters: Parameters, shared: u32) -> Result<Function> {
+        self.prepare(name)?;
         let mut loaded = lock(&self.loaded);
-        if !loaded.contains_key(name) {
-            self.load(name, &mut loaded)?;
-        }
         let missing = || self.device.error(format!("no kernel {name}"));
         let Loaded { kernel, function, shared: allowed } = loaded.get_mut(name).ok_or_else(missing)?;
         if parameters != kernel.parameters {
@@ -84,8 +82,15 @@ impl Kernels {
         Ok(function.clone())
     }
 
-    /// Loads the image that contains the kernel, and registers all its kernels.
-    fn load(&self, name: &str, loaded: &mut HashMap<&'static str, Loaded>) -> Result<()> {
+    /// Loads the image that contains the kernel, unless it is, and registers all its kernels.
+    ///
+    /// # Errors
+    /// When the driver refuses the image.
+    pub(super) fn prepare(&self, name: &str) -> Result<()> {
+        let mut loaded = lock(&self.loaded);
+        if loaded.contains_key(name) {
+            return Ok(());
+        }
         let of = |image: &&Image| image.kernels.iter().any(|kernel| kernel.name == name);
         let Some(image) = built::IMAGES.iter().find(of) else { return Ok(()) };
         let names = image.kernels.iter().map(|kernel| kernel.name);

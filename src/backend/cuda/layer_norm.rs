@@ -1,8 +1,8 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then scale and shift.
 
 use super::context::Context;
+use super::element::Element;
 use super::launch::Launch;
-use super::tensor::Element;
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LayerNormArgs};
 use crate::backend::{Shaped, Work};

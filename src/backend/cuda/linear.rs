@@ -2,12 +2,11 @@
 
 use super::choose::{DEPTH, STAGED_ROWS, Staging, Tile, tiles};
 use super::context::Context;
-use super::device::Device;
+use super::element::Element;
 use super::family::Family;
 use super::handles::Memory;
-use super::kernels::{Kernels, Parameters};
 use super::launch::Launch;
-use super::tensor::{CudaTensor, Element};
+use super::tensor::CudaTensor;
 use super::tensor_map::{Boxed, TensorMap};
 use crate::backend::Cuda;
 use crate::backend::args::{Checked, LinearArgs};
@@ -130,21 +129,8 @@ fn maps(
     // Rows of out that do not begin at multiples of 16 bytes are stored without TMA.
     let by_tma = (out.stride() * out.element.bytes()).is_multiple_of(16);
     Ok([
-        TensorMap::of(device, input, [tile.rows, DEPTH])?,
+        input.map(device, [tile.rows, DEPTH])?,
         TensorMap::new(device, layer.weight.address, weight)?,
-        if by_tma { TensorMap::of(device, out, [STAGED_ROWS, staging.columns])? } else { TensorMap::UNUSED },
+        if by_tma { out.map(device, [STAGED_ROWS, staging.columns])? } else { TensorMap::UNUSED },
     ])
-}
-
-/// Loads the kernels of compute capability 9.0 and encodes a tensor map.
-///
-/// # Errors
-/// When the driver refuses either.
-pub(super) fn try_wgmma(device: &Device, kernels: &Kernels) -> Result<()> {
-    let parameters = Parameters { bytes: size_of::<Params>(), maps: 3, pointers: 2 };
-    let boxed = Boxed { element: Element::F16, rows: 64, cols: DEPTH, stride: DEPTH, size: [64, DEPTH] };
-    // The driver looks at the address, not at what is there.
-    const ADDRESS: u64 = 1 << 20;
-    TensorMap::new(device, ADDRESS, boxed)?;
-    kernels.function("linear_sm90_64x32_f16", parameters, 0).map(|_| ())
 }

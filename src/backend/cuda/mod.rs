@@ -13,6 +13,7 @@ mod context;
 mod crop_resize;
 mod device;
 mod driver;
+mod element;
 mod embed_tokens;
 mod family;
 mod functions;

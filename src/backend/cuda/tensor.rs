@@ -1,7 +1,10 @@
 //! Tensors in a GPU's memory.
 
 use super::context::Context;
+use super::device::Device;
+use super::element::Element;
 use super::handles::Memory;
+use super::tensor_map::{Boxed, TensorMap};
 use crate::backend::{Pending, Precision, Shape, Shaped};
 use crate::error::{Error, Result};
 use half::f16;
@@ -13,31 +16,6 @@ pub struct CudaTensor {
     shape: Shape,
     pub(super) element: Element,
     pub(super) memory: Memory,
-}
-
-/// The type of a tensor's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
-    F32,
-    /// Rows begin at multiples of 16 bytes, the unit that cp.async copies.
-    F16,
-}
-
-impl Element {
-    pub(super) fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// Leading dimension: elements from one row of `cols` to the next.
-    fn stride(self, cols: usize) -> usize {
-        match self {
-            Self::F32 => cols,
-            Self::F16 => cols.next_multiple_of(8),
-        }
-    }
 }
 
 impl CudaTensor {
@@ -92,6 +70,16 @@ impl CudaTensor {
     /// Leading dimension: elements from one row to the next.
     pub(super) fn stride(&self) -> usize {
         self.element.stride(self.shape.cols)
+    }
+
+    /// The tensor as TMA knows it, in boxes of `size` rows and columns.
+    ///
+    /// # Errors
+    /// As [`TensorMap::new`].
+    pub(super) fn map(&self, device: &Device, size: [usize; 2]) -> Result<TensorMap> {
+        let Shape { rows, cols } = self.shape;
+        let boxed = Boxed { element: self.element, rows, cols, stride: self.stride(), size };
+        TensorMap::new(device, self.memory.address, boxed)
     }
 
     /// Bytes of the elements, without padding.

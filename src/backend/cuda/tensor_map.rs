@@ -1,8 +1,7 @@
 //! Tensor maps: what TMA knows of a matrix.
 
 use super::device::Device;
-use super::tensor::{CudaTensor, Element};
-use crate::backend::{Shape, Shaped};
+use super::element::Element;
 use crate::error::Result;
 use cudarc::driver::sys::CUtensorMapDataType::{CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_DATA_TYPE_FLOAT32};
 use cudarc::driver::sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
@@ -43,16 +42,6 @@ impl TensorMap {
     /// The parameter, as launches take it.
     pub(super) fn argument(&self) -> *mut c_void {
         self.opaque.as_ptr().cast_mut().cast()
-    }
-
-    /// The map of a tensor, in boxes of `size`.
-    ///
-    /// # Errors
-    /// As [`TensorMap::new`].
-    pub(super) fn of(device: &Device, tensor: &CudaTensor, size: [usize; 2]) -> Result<Self> {
-        let Shape { rows, cols } = tensor.shape();
-        let boxed = Boxed { element: tensor.element, rows, cols, stride: tensor.stride(), size };
-        Self::new(device, tensor.memory.address, boxed)
     }
 
     /// Encodes the map of the matrix at an address.
