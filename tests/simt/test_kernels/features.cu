@@ -125,6 +125,8 @@ extern "C" __global__ void feature_arithmetic(unsigned* out) {
     out[5] = min(-1, 2) + max(3u, 4);
     out[6] = __float_as_uint(__fmaf_rn(2.0f, 3.0f, 1.0f));
     out[7] = __ldg(out) + sizeof(uint4) + alignof(float2) + sizeof(int3);
+    out[8] = ptx::dp4a(0xff7f0180, 0xfe0280ff, 100);
+    out[9] = __byte_perm(0x33221100, 0x77665544, 0x7520);
 }
 
 // Static shared memory of templates, linked into one program.
