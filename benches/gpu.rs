@@ -127,8 +127,8 @@ fn run<B: Backend>(criterion: &mut Criterion, gpu: B, ceiling: Option<Ceiling>, 
             linear(&mut bench, name, views * TOKENS, Shape::new(outputs, inputs), epilogue, precision);
         }
     }
-    layer_norm(&mut bench, views * TOKENS);
     for precision in [Precision::F32, Precision::F16] {
+        layer_norm(&mut bench, views * TOKENS, precision);
         attention(&mut bench, views, precision);
     }
     weighted_similarity(&mut bench, views, if software { 50 } else { 1000 });
@@ -160,20 +160,16 @@ fn linear<B: Backend>(
     let weight = input::random(shape.len(), 1.0 / shape.cols as f32, 1);
     let layer = bench.gpu.pack(shape, &weight, None, precision).expect("memory");
     let x = bench.activation(rows, shape.cols, precision);
-    let mut out = match epilogue {
-        // The residual stream is f32.
-        Epilogue::Accumulate => bench.tensor(rows, shape.rows, 1.0),
-        _ => bench.activation(rows, shape.rows, precision),
-    };
+    let mut out = bench.activation(rows, shape.rows, precision);
     bench.run(&format!("linear {name} {rows}x{}x{} {precision}", shape.rows, shape.cols), |gpu| {
         gpu.linear(LinearArgs { input: &x, layer: &layer, epilogue, out: &mut out }).expect("a valid call");
     });
 }
 
-fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize) {
-    let (x, gamma, beta) = (bench.tensor(rows, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
-    let mut out = bench.gpu.allocate(Shape::new(rows, WIDTH)).expect("memory");
-    bench.run(&format!("layer_norm {rows}x{WIDTH}"), |gpu| {
+fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize, precision: Precision) {
+    let (gamma, beta) = (bench.tensor(1, WIDTH, 1.0), bench.tensor(1, WIDTH, 1.0));
+    let (x, mut out) = (bench.activation(rows, WIDTH, precision), bench.activation(rows, WIDTH, precision));
+    bench.run(&format!("layer_norm {rows}x{WIDTH} {precision}"), |gpu| {
         gpu.layer_norm(LayerNormArgs { input: &x, gamma: &gamma, beta: &beta, eps: 1e-5, out: &mut out })
             .expect("a valid call");
     });
