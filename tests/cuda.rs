@@ -488,6 +488,21 @@ mod counted {
         assert_eq!((calls.uploads, calls.downloads, calls.waits), (50, 2, 1));
     }
 
+    /// Memory is freed where the driver frees it: outside of another thread's capture, and behind the kernels that read it.
+    #[machine::has(gxx)]
+    #[test]
+    fn no_free_is_refused() {
+        if !alone("counted::no_free_is_refused") {
+            return;
+        }
+        let calls = calls(|| {
+            memory_is_freed_while_another_thread_captures();
+            // Its kernels read memory that is uploaded for them alone.
+            properties::embed(&device());
+        });
+        assert_eq!(calls.refused_frees, 0);
+    }
+
     /// The graphs of a sequence are bounded; those of the shapes that came last are kept.
     #[machine::has(gxx)]
     #[test]

@@ -61,6 +61,7 @@ pub struct Calls {
     pub uploads: u64,
     pub downloads: u64,
     pub waits: u64,
+    pub refused_frees: u64,
 }
 
 /// Counts of what `work` calls of the stand-in, where this process is [`alone`].
@@ -81,5 +82,6 @@ pub fn calls(work: impl FnOnce()) -> Calls {
         uploads: after.uploads - before.uploads,
         downloads: after.downloads - before.downloads,
         waits: after.waits - before.waits,
+        refused_frees: after.refused_frees - before.refused_frees,
     }
 }

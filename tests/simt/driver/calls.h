@@ -18,6 +18,8 @@ struct SimtCalls {
     // Calls that waited for a device: for a stream, for an event that was not known to have passed, for a copy from or
     // to memory that is not pinned.
     uint64_t waits;
+    // Frees that were refused, which a destructor tells nobody.
+    uint64_t refused_frees;
 };
 
 }  // extern "C"

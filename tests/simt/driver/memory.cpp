@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "calls.h"
 #include "state.h"
 
 namespace driver {
@@ -96,8 +97,7 @@ CUDA_API CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream h
     return use(*stream, *address, Use::WRITE);
 }
 
-CUDA_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
-    const Lock lock;
+static CUresult free_behind(CUdeviceptr address, CUstream handle) {
     if (const CUresult error = need_context()) return error;
     Stream* stream = find_stream(handle);
     if (stream == nullptr) return CUDA_ERROR_INVALID_HANDLE;
@@ -105,6 +105,13 @@ CUDA_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     begin_work(*stream);
     if (const CUresult error = use(*stream, address, Use::WRITE)) return error;
     return release(address);
+}
+
+CUDA_API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
+    const Lock lock;
+    const CUresult error = free_behind(address, handle);
+    if (error) calls.refused_frees++;
+    return error;
 }
 
 CUDA_API CUresult cuMemGetAddressRange_v2(CUdeviceptr* begin, size_t* bytes, CUdeviceptr address) {
