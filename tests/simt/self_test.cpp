@@ -315,15 +315,15 @@ void test_other_features() {
     run_feature("feature_arithmetic", 1, 1, 0, results.address());
     // The last three terms of out[7] are 16 + 8 + 12.
     const unsigned expected[10] = {unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4),
-                                  100 + 1 * 2 + 255 * 2 + 127 * 3 + 128 * 4,
-                                  8 + 31 * 100 + 0xf0123456u,
-                                  0x3f000000,
-                                  0x40400000,
-                                  3,
-                                  0x40e00000,
-                                  unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4) + 36,
-                                  unsigned(100 - 128 * 1 - 1 * 128 + 127 * 2 - 255 * 2),
-                                  0x77552200};
+                                   100 + 1 * 2 + 255 * 2 + 127 * 3 + 128 * 4,
+                                   8 + 31 * 100 + 0xf0123456u,
+                                   0x3f000000,
+                                   0x40400000,
+                                   3,
+                                   0x40e00000,
+                                   unsigned(100 + 1 * 2 - 1 * 2 + 127 * 3 - 128 * 4) + 36,
+                                   unsigned(100 - 128 * 1 - 1 * 128 + 127 * 2 - 255 * 2),
+                                   0x77552200};
     const std::vector<unsigned> values = results.download();
     for (int i = 0; i < 10; i++)
         expect(values[i] == expected[i], "arithmetic %d: %#x, not %#x", i, values[i], expected[i]);

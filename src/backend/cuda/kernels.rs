@@ -66,8 +66,8 @@ impl Kernels {
     /// # Errors
     /// When the kernel declares other parameters.
     pub(super) fn function(&self, name: &str, parameters: Parameters, shared: u32) -> Result<Function> {
-        self.prepare(name)?;
         let mut loaded = lock(&self.loaded);
+        self.load(name, &mut loaded)?;
         let missing = || self.device.error(format!("no kernel {name}"));
         let Loaded { kernel, function, shared: allowed } = loaded.get_mut(name).ok_or_else(missing)?;
         if parameters != kernel.parameters {
@@ -82,12 +82,16 @@ impl Kernels {
         Ok(function.clone())
     }
 
-    /// Loads the image that contains the kernel, unless it is, and registers all its kernels.
+    /// Loads a kernel before its first launch.
     ///
     /// # Errors
-    /// When the driver refuses the image.
+    /// When the driver refuses its image.
     pub(super) fn prepare(&self, name: &str) -> Result<()> {
-        let mut loaded = lock(&self.loaded);
+        self.load(name, &mut lock(&self.loaded))
+    }
+
+    /// Loads the image that contains the kernel, unless it is, and registers all its kernels.
+    fn load(&self, name: &str, loaded: &mut HashMap<&'static str, Loaded>) -> Result<()> {
         if loaded.contains_key(name) {
             return Ok(());
         }
