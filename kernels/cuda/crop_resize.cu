@@ -133,7 +133,7 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
     const unsigned last_row = (crop_height < FOUR ? crop_height : end) - 1;
     const uint4 tap = taps[view.w * size + min(y, size - 1)];
     const uint4 across = taps[view.z * size + min(x, size - 1)];
-    Sum sums[CHANNELS] = {no_taps(), no_taps(), no_taps()};
+    Sums sums = {no_taps(), no_taps(), no_taps()};
     for (unsigned row0 = top.x; row0 < end; row0 += BAND_STEP) {
         const unsigned fours = (min(BAND, end - row0) + FOUR - 1) / FOUR;
         for (unsigned four = threadIdx.y; four < fours && x < size; four += TILE) {
@@ -142,9 +142,9 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
             for (unsigned r = 0; r < FOUR; r++) {
                 const unsigned row = min(row0 + four * FOUR + r, last_row);
                 const unsigned char* line = picture + (size_t(view.y + row) * source.z + view.x) * CHANNELS;
-                const Sums sums = horizontal(line, crop_width, across, weights);
+                const Sums pixel = horizontal(line, crop_width, across, weights);
 #pragma unroll
-                for (unsigned c = 0; c < CHANNELS; c++) column[c] |= clip8(sums.channels[c]) << (8 * r);
+                for (unsigned c = 0; c < CHANNELS; c++) column[c] |= clip8(pixel.channels[c]) << (8 * r);
             }
 #pragma unroll
             for (unsigned c = 0; c < CHANNELS; c++) band[four][c][threadIdx.x] = column[c];
@@ -161,7 +161,7 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
 #pragma unroll
             for (unsigned c = 0; c < CHANNELS; c++) {
                 const unsigned next = offset == 0 ? 0 : words[(CHANNELS + c) * TILE];
-                add(sums[c], digits, __funnelshift_r(words[c * TILE], next, offset * 8));
+                add(sums.channels[c], digits, __funnelshift_r(words[c * TILE], next, offset * 8));
             }
         }
         __syncthreads();
@@ -175,7 +175,7 @@ __device__ __forceinline__ void crop_resize(const CropResizeParams& params, cons
 #pragma unroll
     for (unsigned c = 0; c < CHANNELS; c++) {
         const unsigned column = (c * patch_side + y % patch_side) * patch_side + x % patch_side;
-        store(out + column, table[c * 256 + clip8(sums[c])]);
+        store(out + column, table[c * 256 + clip8(sums.channels[c])]);
     }
 }
 
